@@ -1,0 +1,133 @@
+/* The time loop of the backward pass. Only dh = dgates W stays in it; the gradients of the weights are
+ * products over all steps at once, made by the caller from dgates. */
+#ifndef GATEWISE_BACKWARD_H
+#define GATEWISE_BACKWARD_H
+
+#include "sequence.h"
+
+static void begin_dh(const void *step, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
+                     real *sums) {
+    load_sums(p, block, ((const struct back_step *)step)->dh, row, count, sums);
+}
+
+static void store_dh(const void *step, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
+                     real *sums) {
+    store_sums(p, block, ((const struct back_step *)step)->dh, row, count, sums);
+}
+
+static void run_step_back(const struct back_step *step) {
+    const gw_packed *layer = step->layer;
+    const ptrdiff_t hidden_size = layer->hidden_size;
+    struct tiles tiles = {
+        .layout = &layer->back_recurrent, .term_count = 1, .begin = begin_zero, .end = store_dh};
+    tiles.terms[0] = (struct term){&layer->back_recurrent, 0, layer->gates * hidden_size, step->dgate_rows};
+    if (layer->cell == GW_LSTM) {
+        lstm_step_back(step);
+    } else if (layer->cell == GW_RNN_TANH || layer->cell == GW_RNN_RELU) {
+        rnn_step_back(step);
+    } else {
+        gru_step_back(step);
+        tiles.terms[0].inputs = 2 * hidden_size;
+        tiles.begin = begin_dh;
+        if (layer->cell == GW_GRU) {
+            tiles.term_count = 2;
+            tiles.terms[1] =
+                (struct term){&layer->back_recurrent, 2 * hidden_size, hidden_size, step->dextra_rows};
+        }
+    }
+    for_each_tile(&tiles, step->rows, step, step->member);
+}
+
+/* A whole run, which its threads share. */
+struct back_run {
+    const gw_packed *layer;
+    const gw_sequence *sequence;
+    gw_rows gates, extra, y, dy, dgates, dextra;
+    gw_state initial, dstate;
+    int by_rows;
+    ptrdiff_t *starts;
+    real *dhidden;
+    const real **pointers; /* BACK_POINTERS for each row and thread */
+};
+
+enum { BACK_POINTERS = 4 };
+
+static void prepare_step(const struct back_run *run, const struct timeline *line, ptrdiff_t t,
+                         const real **pointers, struct back_step *step) {
+    const gw_packed *layer = run->layer;
+    const ptrdiff_t batch = run->sequence->batch, hidden_size = layer->hidden_size;
+    const int is_lstm = layer->cell == GW_LSTM;
+    step->rows = rows_at(line, t);
+    step->gates = step_rows(line, &run->gates, t);
+    step->extra = step_rows(line, &run->extra, t);
+    step->y = step_rows(line, &run->y, t);
+    step->dy = step_rows(line, &run->dy, t);
+    step->dgates = step_rows(line, &run->dgates, t);
+    step->dextra = step_rows(line, &run->dextra, t);
+    step->dh = state_rows(line, run->dstate.h, layer->output_size);
+    step->dc = state_rows(line, run->dstate.c, hidden_size);
+    step->dhidden = state_rows(line, run->dhidden, hidden_size);
+    step->before = pointers;
+    step->dgate_rows = pointers + batch;
+    step->dn_rows = pointers + 2 * batch;
+    step->dextra_rows = pointers + 3 * batch;
+    const struct rows initial = is_lstm ? state_rows(line, run->initial.c, hidden_size)
+                                        : state_rows(line, run->initial.h, layer->output_size);
+    point_before(pointers, line, is_lstm ? &run->extra : &run->y, t, initial);
+    point_at(pointers + batch, step->dgates, 0, step->rows);
+    if (layer->gates == 3) {
+        const struct rows dn = {step->dgates.base + 2 * hidden_size, step->dgates.stride};
+        point_at(pointers + 2 * batch, dn, 0, step->rows);
+    }
+    if (step->dextra.base)
+        point_at(pointers + 3 * batch, step->dextra, 0, step->rows);
+}
+
+static void run_back_part(void *context, gw_member member) {
+    const struct back_run *run = context;
+    const gw_sequence *sequence = run->sequence;
+    struct timeline line = {sequence, run->starts, 0, sequence->batch};
+    const real **pointers = run->pointers + member.thread * BACK_POINTERS * sequence->batch;
+    if (run->by_rows) {
+        line.first_row = share_start(sequence, member.thread, member.threads);
+        line.end_row = share_start(sequence, member.thread + 1, member.threads);
+        member = (gw_member){0, 1, NULL};
+    }
+    const float_state before = flush_denormals();
+    for (ptrdiff_t n = 0; n < sequence->time; n++) {
+        struct back_step step = {.layer = run->layer, .member = member};
+        prepare_step(run, &line, time_of(&line, n, !sequence->reverse), pointers, &step);
+        run_step_back(&step);
+    }
+    restore_float_state(before);
+}
+
+static gw_status backward(const gw_packed *layer, const gw_sequence *sequence, gw_rows gates, gw_rows extra,
+                          gw_rows y, gw_state initial, gw_rows dy, gw_state dstate, gw_rows dgates,
+                          gw_rows dextra, int threads) {
+    struct back_run run = {.layer = layer,
+                           .sequence = sequence,
+                           .gates = gates,
+                           .extra = extra,
+                           .y = y,
+                           .dy = dy,
+                           .dgates = dgates,
+                           .dextra = dextra,
+                           .initial = initial,
+                           .dstate = dstate};
+    const ptrdiff_t batch = sequence->batch;
+    threads = useful_threads(layer, sequence, threads);
+    run.by_rows = shares_rows(sequence, threads);
+    run.starts = new_starts(sequence);
+    run.pointers = gw_allocate((size_t)(threads * BACK_POINTERS * batch) * sizeof(real *));
+    run.dhidden = gw_allocate((size_t)(batch * layer->hidden_size) * sizeof(real));
+    const int ready = (run.starts || !sequence->batch_sizes) && run.pointers && run.dhidden;
+    if (ready)
+        gw_run(run_back_part, &run, threads);
+    gw_free(run.starts);
+    gw_free((void *)run.pointers);
+    gw_free(run.dhidden);
+    return ready ? GW_OK : GW_NO_MEMORY;
+}
+
+#endif

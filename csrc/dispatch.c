@@ -1,0 +1,104 @@
+/* Which of the variants this CPU runs, and which one is in use. */
+#include <string.h>
+
+#include "gatewise.h"
+#include "x86.h"
+
+extern const gw_kernels gw_baseline_single, gw_baseline_double;
+
+#if IS_X86_64
+extern const gw_kernels gw_avx2_single, gw_avx2_double, gw_avx512_single, gw_avx512_double;
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#include <immintrin.h>
+#include <intrin.h>
+
+static int has_avx2(void) {
+    int id[4];
+    __cpuid(id, 1);
+    const int fma = id[2] >> 12 & 1, f16c = id[2] >> 29 & 1, osxsave = id[2] >> 27 & 1;
+    __cpuidex(id, 7, 0);
+    return fma && f16c && osxsave && (id[1] >> 5 & 1) && (_xgetbv(0) & 0x6) == 0x6;
+}
+
+static int has_avx512(void) {
+    int id[4];
+    __cpuidex(id, 7, 0);
+    return has_avx2() && (id[1] >> 16 & 1) && (_xgetbv(0) & 0xe6) == 0xe6;
+}
+#else
+#include <cpuid.h>
+
+static int has_avx2(void) {
+    unsigned int a, b, c, d;
+    /* Not every compiler knows F16C by name. */
+    const int has_f16c = __get_cpuid(1, &a, &b, &c, &d) && (c >> 29 & 1);
+    return has_f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+static int has_avx512(void) { return has_avx2() && __builtin_cpu_supports("avx512f"); }
+#endif
+#endif
+
+#if IS_X86_64
+#define BASELINE "sse2"
+#elif defined(__ARM_NEON) || defined(_M_ARM64)
+#define BASELINE "neon"
+#else
+#define BASELINE "scalar"
+#endif
+
+static const struct variant {
+    const char *name;
+    const gw_kernels *single_precision, *double_precision;
+#if IS_X86_64
+    int (*is_supported)(void);
+#endif
+} variants[] = {
+#if IS_X86_64
+    {"avx512", &gw_avx512_single, &gw_avx512_double, has_avx512},
+    {"avx2", &gw_avx2_single, &gw_avx2_double, has_avx2},
+    {BASELINE, &gw_baseline_single, &gw_baseline_double, NULL},
+#else
+    {BASELINE, &gw_baseline_single, &gw_baseline_double},
+#endif
+};
+
+enum { VARIANTS = sizeof variants / sizeof variants[0] };
+
+static const struct variant *chosen = &variants[VARIANTS - 1];
+
+static int is_supported(const struct variant *variant) {
+#if IS_X86_64
+    return !variant->is_supported || variant->is_supported();
+#else
+    (void)variant;
+    return 1;
+#endif
+}
+
+const char *const *gw_instruction_sets(void) {
+    static const char *names[VARIANTS + 1];
+    int count = 0;
+    for (int v = 0; v < VARIANTS; v++)
+        if (is_supported(&variants[v]))
+            names[count++] = variants[v].name;
+    names[count] = NULL;
+    return names;
+}
+
+int gw_choose_instruction_set(const char *name) {
+    for (int v = 0; v < VARIANTS; v++) {
+        if (!strcmp(variants[v].name, name) && is_supported(&variants[v])) {
+            chosen = &variants[v];
+            return 1;
+        }
+    }
+    return 0;
+}
+
+const char *gw_instruction_set(void) { return chosen->name; }
+
+const gw_kernels *gw_get_kernels(int single) {
+    return single ? chosen->single_precision : chosen->double_precision;
+}

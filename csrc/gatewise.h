@@ -1,0 +1,95 @@
+/* What the C core offers: one table of functions per instruction set and precision.
+ *
+ * The core knows floats, strides and counts. It checks nothing, keeps no state between calls and allocates
+ * nothing inside a time loop. Its vocabulary (rows, ragged batches, cells, extra) is that of
+ * src/gatewise/_fallback.py, which says what each function computes.
+ */
+#ifndef GATEWISE_H
+#define GATEWISE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum gw_cell { GW_RNN_TANH, GW_RNN_RELU, GW_LSTM, GW_GRU, GW_GRU_RESET_BEFORE } gw_cell;
+
+typedef enum gw_status { GW_OK, GW_NO_MEMORY } gw_status;
+
+/* (time, batch, features) with contiguous features; strides in elements. data may be NULL: not wanted. */
+typedef struct gw_rows {
+    void *data;
+    ptrdiff_t time, row;
+} gw_rows;
+
+/* All rows of all steps: `time` steps of `batch` rows of `features`. */
+typedef struct gw_block {
+    gw_rows rows;
+    ptrdiff_t time, batch, features;
+} gw_block;
+
+/* (rows, columns), rows at a distance of `step` elements. */
+typedef struct gw_matrix {
+    void *data;
+    ptrdiff_t rows, columns, step;
+} gw_matrix;
+
+/* batch_sizes is NULL for a plain batch. */
+typedef struct gw_sequence {
+    ptrdiff_t time, batch;
+    const int64_t *batch_sizes;
+    int reverse;
+} gw_sequence;
+
+/* h and c are contiguous (batch, features); c is NULL but for the LSTM. */
+typedef struct gw_state {
+    void *h, *c;
+} gw_state;
+
+/* How weights are kept. Narrow ones are for inference in single precision. */
+typedef enum gw_format { GW_FULL, GW_HALF, GW_INT8 } gw_format;
+
+/* Canonical weights, contiguous; what a cell does not have is NULL. Scales, one for each row of their
+ * matrix, multiply what that row's weights give. */
+typedef struct gw_weights {
+    gw_cell cell;
+    gw_format format; /* of w_ih, w_hh and w_hr */
+    ptrdiff_t input_size, hidden_size, output_size;
+    const void *w_ih, *w_hh, *bias, *bias_hn, *w_hr, *peepholes;
+    const void *scale_ih, *scale_hh, *scale_hr;
+} gw_weights;
+
+typedef struct gw_packed gw_packed;
+
+typedef struct gw_kernels {
+    /* NULL where there is no memory. */
+    gw_packed *(*pack)(const gw_weights *weights);
+    void (*release)(gw_packed *packed);
+    /* Makes what only `backward` needs, if it is not there yet. Not to be called by two threads at once. */
+    gw_status (*prepare_backward)(gw_packed *packed);
+    gw_status (*infer)(const gw_packed *packed, const gw_sequence *sequence, gw_rows x, gw_state state,
+                       gw_rows y, gw_rows cells, int threads);
+    /* x.data may be NULL: gates hold the input's share already. */
+    gw_status (*forward)(const gw_packed *packed, const gw_sequence *sequence, gw_rows x, gw_rows gates,
+                         gw_state state, gw_rows y, gw_rows extra, int threads);
+    gw_status (*backward)(const gw_packed *packed, const gw_sequence *sequence, gw_rows gates, gw_rows extra,
+                          gw_rows y, gw_state initial, gw_rows dy, gw_state dstate, gw_rows dgates,
+                          gw_rows dextra, int threads);
+    gw_status (*project_back)(const gw_packed *packed, gw_block dgates, gw_block dx, int threads);
+    /* Adds to out. */
+    gw_status (*outer)(gw_block a, gw_block b, gw_matrix out, int threads);
+    void (*tanh)(const void *z, void *out, ptrdiff_t count);
+    void (*sigmoid)(const void *z, void *out, ptrdiff_t count);
+    void (*softmax)(const void *z, void *out, ptrdiff_t rows, ptrdiff_t classes);
+} gw_kernels;
+
+/* The variants that this build has and this CPU can run, best first, ended by NULL. */
+const char *const *gw_instruction_sets(void);
+
+/* Chooses a variant for the whole process; 0 where `name` is none of gw_instruction_sets(). */
+int gw_choose_instruction_set(const char *name);
+
+const char *gw_instruction_set(void);
+
+/* The chosen variant's kernels for float (single) or double. */
+const gw_kernels *gw_get_kernels(int single);
+
+#endif

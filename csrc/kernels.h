@@ -1,0 +1,22 @@
+/* The whole core for one instruction set and one precision. A file in variants/ defines SINGLE and VARIANT_*,
+ * switches its instruction set on and includes this; KERNELS names the table that it exports. */
+#include "backward.h"
+#include "elementwise.h"
+#include "large.h"
+#include "pack.h"
+#include "sequence.h"
+
+extern const gw_kernels KERNELS;
+const gw_kernels KERNELS = {
+    .pack = pack,
+    .release = release,
+    .prepare_backward = prepare_backward,
+    .infer = infer,
+    .forward = forward,
+    .backward = backward,
+    .project_back = project_back,
+    .outer = outer,
+    .tanh = hyperbolic_tangent,
+    .sigmoid = sigmoid,
+    .softmax = softmax,
+};

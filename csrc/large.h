@@ -1,0 +1,194 @@
+/* The products of the backward pass that stand outside its time loop, over all rows of all steps at once.
+ *
+ * The gradient of the inputs multiplies rows by packed weights. A gradient of weights sums products of two
+ * rows over all rows; it packs one of them chunk by chunk, so that it is read in order. Packing the other
+ * one too cost more time than it saved. */
+#ifndef GATEWISE_LARGE_H
+#define GATEWISE_LARGE_H
+
+#include "float_state.h"
+#include "timeline.h"
+
+INLINE ptrdiff_t block_rows(const gw_block *block) { return block->time * block->batch; }
+
+INLINE real *block_row(const gw_block *block, ptrdiff_t n) {
+    const gw_rows *rows = &block->rows;
+    return (real *)rows->data + n / block->batch * rows->time + n % block->batch * rows->row;
+}
+
+/* A product of all rows with one set of panels; each thread takes rows. */
+struct large {
+    const struct panels *panels;
+    const real **rows;
+    gw_block out;
+    ptrdiff_t first_row;
+};
+
+static void large_end(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
+                      real *sums) {
+    const struct large *large = context;
+    const int vectors = block_vectors(p, block);
+    for (int r = 0; r < count; r++, sums += vectors * WIDTH) {
+        const struct rows out = {block_row(&large->out, large->first_row + row + r), 0};
+        store_sums(p, block, out, 0, 1, sums);
+    }
+}
+
+static void large_part(void *context, gw_member member) {
+    struct large part = *(const struct large *)context;
+    const ptrdiff_t count = block_rows(&part.out);
+    part.first_row = count * member.thread / member.threads;
+    const ptrdiff_t end = count * (member.thread + 1) / member.threads;
+    const struct term term = {part.panels, 0, part.panels->inputs, part.rows + part.first_row};
+    const struct tiles tiles = {part.panels, 1, {term}, begin_zero, NULL, large_end};
+    const float_state before = flush_denormals();
+    for_each_tile(&tiles, end - part.first_row, &part, (gw_member){0, 1, NULL});
+    restore_float_state(before);
+}
+
+static gw_status project_back(const gw_packed *layer, gw_block dgates, gw_block dx, int threads) {
+    const ptrdiff_t count = block_rows(&dgates);
+    const real **rows = gw_allocate((size_t)count * sizeof(real *));
+    if (!rows)
+        return GW_NO_MEMORY;
+    for (ptrdiff_t n = 0; n < count; n++)
+        rows[n] = block_row(&dgates, n);
+    struct large large = {&layer->back_input, rows, dx, 0};
+    gw_run(large_part, &large, count * dgates.features * dx.features < WORTH_SHARING ? 1 : threads);
+    gw_free((void *)rows);
+    return GW_OK;
+}
+
+/* How many rows are packed at once, and how many of a's columns one tile of sums has. */
+#define OUTER_CHUNK 256
+#define OUTER_ROWS MAX_ROWS(MOST_VECTORS)
+
+/* sums[row][v] = sum over k of a[k][column + row] * panel[k][v]. */
+INLINE void outer_tile(const real *const *a, ptrdiff_t column, ptrdiff_t inputs, const real *panel,
+                       real *sums, const int vectors) {
+    vreal sum[OUTER_ROWS * MOST_VECTORS];
+    UNROLL for (int s = 0; s < OUTER_ROWS * vectors; s++)
+        sum[s] = v_set(0);
+    for (ptrdiff_t k = 0; k < inputs; k++) {
+        const real *x = a[k] + column;
+        vreal weight[MOST_VECTORS];
+        UNROLL for (int v = 0; v < vectors; v++)
+            weight[v] = v_load(panel + v * WIDTH);
+        UNROLL for (int row = 0; row < OUTER_ROWS; row++) {
+            UNROLL for (int v = 0; v < vectors; v++)
+                sum[row * vectors + v] = v_fma(v_set(x[row]), weight[v], sum[row * vectors + v]);
+        }
+        panel += vectors * WIDTH;
+    }
+    UNROLL for (int s = 0; s < OUTER_ROWS * vectors; s++)
+        v_store(sums + s * WIDTH, sum[s]);
+}
+#define DEFINE_OUTER(vectors)                                                                                \
+    static void outer_##vectors(const real *const *a, ptrdiff_t column, ptrdiff_t inputs, const real *panel, \
+                                real *sums) {                                                                \
+        outer_tile(a, column, inputs, panel, sums, vectors);                                                 \
+    }
+DEFINE_OUTER(1)
+DEFINE_OUTER(2)
+DEFINE_OUTER(3)
+DEFINE_OUTER(4)
+
+typedef void outer_function(const real *const *a, ptrdiff_t column, ptrdiff_t inputs, const real *panel,
+                            real *sums);
+
+static outer_function *const outer_functions[MOST_VECTORS] = {outer_1, outer_2, outer_3, outer_4};
+
+struct outer {
+    gw_block a, b;
+    gw_matrix out;
+    real *packed_b;
+};
+
+/* Packs a member's share of b's columns. */
+static void pack_columns(const struct outer *outer, ptrdiff_t first, ptrdiff_t count, gw_member member) {
+    const ptrdiff_t panels = ceiling(outer->b.features, PANEL_WIDTH);
+    const ptrdiff_t end = panels * (member.thread + 1) / member.threads;
+    for (ptrdiff_t panel = panels * member.thread / member.threads; panel < end; panel++) {
+        const ptrdiff_t column = panel * PANEL_WIDTH, left = outer->b.features - column;
+        const ptrdiff_t columns = left < PANEL_WIDTH ? left : PANEL_WIDTH;
+        const ptrdiff_t width = ceiling(columns, WIDTH) * WIDTH;
+        real *target = outer->packed_b + panel * OUTER_CHUNK * PANEL_WIDTH;
+        for (ptrdiff_t k = 0; k < count; k++, target += width) {
+            const real *source = block_row(&outer->b, first + k) + column;
+            memcpy(target, source, (size_t)columns * sizeof(real));
+            memset(target + columns, 0, (size_t)(width - columns) * sizeof(real));
+        }
+    }
+}
+
+/* Where the chunk's rows of a are; rows too short for a tile are copied and filled up. */
+static void find_rows(const gw_block *a, ptrdiff_t first, ptrdiff_t count, const real **rows, real *filled) {
+    for (ptrdiff_t k = 0; k < count; k++, filled += OUTER_ROWS) {
+        rows[k] = block_row(a, first + k);
+        if (a->features < OUTER_ROWS) {
+            memset(filled, 0, OUTER_ROWS * sizeof(real));
+            memcpy(filled, rows[k], (size_t)a->features * sizeof(real));
+            rows[k] = filled;
+        }
+    }
+}
+
+/* Adds the sums from row `first` of a tile on to the result. */
+static void put_tile(const gw_matrix *out, ptrdiff_t row, ptrdiff_t first, ptrdiff_t column, int vectors,
+                     const real *sums) {
+    for (ptrdiff_t r = first; r < OUTER_ROWS && row + r < out->rows; r++) {
+        real *target = (real *)out->data + (row + r) * out->step + column;
+        const real *from = sums + r * vectors * WIDTH;
+        for (int v = 0; v < vectors; v++) {
+            const ptrdiff_t left = out->columns - column - v * WIDTH;
+            const ptrdiff_t n = left < WIDTH ? left : WIDTH;
+            store_some(target + v * WIDTH, n,
+                       v_add(v_load(from + v * WIDTH), load_some(target + v * WIDTH, n)));
+        }
+    }
+}
+
+/* Chunk by chunk of rows: pack b together, then each thread sums its share of a's columns. */
+static void outer_part(void *context, gw_member member) {
+    const struct outer *outer = context;
+    const gw_block *a = &outer->a, *b = &outer->b;
+    const ptrdiff_t count = block_rows(a), tiles = ceiling(a->features, OUTER_ROWS);
+    const ptrdiff_t first_tile = tiles * member.thread / member.threads;
+    const ptrdiff_t end_tile = tiles * (member.thread + 1) / member.threads;
+    /* The last tile begins early enough to lie within the rows, and leaves out what another one sums. */
+    const ptrdiff_t last = a->features > OUTER_ROWS ? a->features - OUTER_ROWS : 0;
+    const real *rows[OUTER_CHUNK];
+    real filled[OUTER_CHUNK * OUTER_ROWS];
+    ALIGNED real sums[TILE_SIZE];
+    const float_state before = flush_denormals();
+    for (ptrdiff_t first = 0; first < count; first += OUTER_CHUNK) {
+        const ptrdiff_t chunk = count - first < OUTER_CHUNK ? count - first : OUTER_CHUNK;
+        find_rows(a, first, chunk, rows, filled);
+        pack_columns(outer, first, chunk, member);
+        gw_barrier_wait(member);
+        for (ptrdiff_t column = 0; column < b->features; column += PANEL_WIDTH) {
+            const ptrdiff_t left = ceiling(b->features - column, WIDTH);
+            const int vectors = left < MOST_VECTORS ? (int)left : MOST_VECTORS;
+            for (ptrdiff_t tile = first_tile; tile < end_tile; tile++) {
+                const ptrdiff_t wanted = tile * OUTER_ROWS, row = wanted < last ? wanted : last;
+                outer_functions[vectors - 1](rows, row, chunk, outer->packed_b + column * OUTER_CHUNK, sums);
+                put_tile(&outer->out, row, wanted - row, column, vectors, sums);
+            }
+        }
+        gw_barrier_wait(member);
+    }
+    restore_float_state(before);
+}
+
+static gw_status outer(gw_block a, gw_block b, gw_matrix out, int threads) {
+    struct outer outer = {.a = a, .b = b, .out = out};
+    const ptrdiff_t panels = ceiling(b.features, PANEL_WIDTH);
+    outer.packed_b = gw_allocate((size_t)(panels * OUTER_CHUNK * PANEL_WIDTH) * sizeof(real));
+    if (!outer.packed_b)
+        return GW_NO_MEMORY;
+    gw_run(outer_part, &outer, block_rows(&a) * a.features * b.features < WORTH_SHARING ? 1 : threads);
+    gw_free(outer.packed_b);
+    return GW_OK;
+}
+
+#endif

@@ -1,0 +1,81 @@
+/* One direction of one layer's packed weights, and what a time step works on. */
+#ifndef GATEWISE_LAYER_H
+#define GATEWISE_LAYER_H
+
+#include "activations.h"
+#include "panels.h"
+
+struct gw_packed {
+    gw_cell cell;
+    int gates;
+    ptrdiff_t input_size, hidden_size, output_size;
+    struct panels input, recurrent;
+    struct panels candidate;  /* GW_GRU_RESET_BEFORE: n's recurrent weights, which multiply r * h */
+    struct panels projection; /* LSTM with w_hr */
+    real *bias, *bias_hn, *peepholes;
+    /* For the way back, made by prepare_backward: the weights transposed. */
+    struct panels back_input, back_recurrent, back_candidate, back_projection;
+};
+
+/* What one step of the forward pass reads and writes. Absent rows have a base of NULL. */
+struct step {
+    const gw_packed *layer;
+    gw_member member;
+    ptrdiff_t rows;
+    struct rows gates; /* the input's share, bias included, unless x_rows gives the inputs themselves */
+    struct rows kept;  /* where the gates' values go, in training */
+    const real *const *x_rows;
+    const real *const *h_before; /* where each row's h of the step before is */
+    struct rows c;               /* the LSTM's state, in place */
+    struct rows y, extra;
+    struct rows hidden; /* h before the projection, or r * h of a GRU that resets before */
+    const real *const *hidden_rows;
+};
+
+/* What one step of the backward pass reads and writes. */
+struct back_step {
+    const gw_packed *layer;
+    gw_member member;
+    ptrdiff_t rows;
+    struct rows gates, extra, y, dy;
+    const real *const *before; /* what the step started from: the LSTM's c, everybody else's h */
+    struct rows dh, dc;        /* in: gradients of what the step left; out: of what it started from */
+    struct rows dgates, dextra;
+    struct rows dhidden;           /* scratch: gradient of `hidden` above */
+    const real *const *dgate_rows; /* the rows of dgates, of the n part of dgates, and of dextra */
+    const real *const *dn_rows;
+    const real *const *dextra_rows;
+};
+
+/* A member's share of the units, in whole vectors: the work that stands outside the products. */
+INLINE ptrdiff_t unit_share(ptrdiff_t units, int thread, int threads) {
+    const ptrdiff_t end = ceiling(units, WIDTH) * thread / threads * WIDTH;
+    return end < units ? end : units;
+}
+
+INLINE void begin_zero(const void *step, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
+                       real *sums) {
+    (void)step, (void)row;
+    memset(sums, 0, (size_t)(count * block_vectors(p, block) * WIDTH) * sizeof(real));
+}
+
+/* The sums start from the input's share, or from the bias if the inputs are still to be multiplied. */
+static void begin_gates(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row,
+                        int count, real *sums) {
+    const struct step *step = context;
+    const struct rows bias = {step->layer->bias, 0};
+    load_sums(p, block, step->x_rows ? bias : step->gates, row, count, sums);
+}
+
+/* The product of a step: the input's term if it is still to be added, and that of the state before. */
+INLINE struct tiles step_tiles(const struct step *step, tile_function *begin, tile_function *between,
+                               tile_function *end) {
+    const gw_packed *layer = step->layer;
+    const struct term h = {&layer->recurrent, 0, layer->output_size, step->h_before};
+    if (!step->x_rows)
+        return (struct tiles){&layer->recurrent, 1, {h}, begin, NULL, end};
+    const struct term x = {&layer->input, 0, layer->input_size, step->x_rows};
+    return (struct tiles){&layer->recurrent, 2, {x, h}, begin, between, end};
+}
+
+#endif

@@ -1,0 +1,126 @@
+/* Packing and releasing a layer's weights. */
+#ifndef GATEWISE_PACK_H
+#define GATEWISE_PACK_H
+
+#include "layer.h"
+
+static void free_panels(struct panels *p) {
+    gw_free(p->data);
+    gw_free(p->scales);
+}
+
+static void release(gw_packed *layer) {
+    if (!layer)
+        return;
+    free_panels(&layer->input);
+    free_panels(&layer->recurrent);
+    free_panels(&layer->candidate);
+    free_panels(&layer->projection);
+    free_panels(&layer->back_input);
+    free_panels(&layer->back_recurrent);
+    free_panels(&layer->back_candidate);
+    free_panels(&layer->back_projection);
+    gw_free(layer->bias);
+    gw_free(layer->bias_hn);
+    gw_free(layer->peepholes);
+    gw_free(layer);
+}
+
+/* Copies a vector; 0 where there is no memory. Absent vectors stay NULL. */
+static int copy_vector(real **target, const void *source, ptrdiff_t count) {
+    if (!source)
+        return 1;
+    *target = gw_allocate((size_t)count * sizeof(real));
+    if (*target)
+        memcpy(*target, source, (size_t)count * sizeof(real));
+    return *target != NULL;
+}
+
+static gw_packed *pack(const gw_weights *weights) {
+    gw_packed *layer = gw_allocate(sizeof *layer);
+    if (!layer)
+        return NULL;
+    memset(layer, 0, sizeof *layer);
+    const ptrdiff_t inputs = weights->input_size, hidden = weights->hidden_size,
+                    outputs = weights->output_size;
+    const int gates = weights->cell == GW_LSTM                                          ? 4
+                      : weights->cell == GW_GRU || weights->cell == GW_GRU_RESET_BEFORE ? 3
+                                                                                        : 1;
+    const enum format format = (enum format)weights->format;
+    const real *scale_hh = weights->scale_hh;
+    const char *w_hh = weights->w_hh;
+    layer->cell = weights->cell;
+    layer->gates = gates;
+    layer->input_size = inputs;
+    layer->hidden_size = hidden;
+    layer->output_size = outputs;
+    const int resets_before = weights->cell == GW_GRU_RESET_BEFORE;
+    /* A step may add up both terms of its gates, so the panels of the two are laid out alike. */
+    const int input_gates = resets_before ? 1 : gates;
+    int done = pack_panels(&layer->input, input_gates, gates / input_gates * hidden, inputs, format,
+                           weights->w_ih, weights->scale_ih) &&
+               copy_vector(&layer->bias, weights->bias, gates * hidden) &&
+               copy_vector(&layer->bias_hn, weights->bias_hn, hidden) &&
+               copy_vector(&layer->peepholes, weights->peepholes, 3 * hidden);
+    if (resets_before) {
+        const ptrdiff_t rz = 2 * hidden;
+        done =
+            done && pack_panels(&layer->recurrent, 2, hidden, hidden, format, w_hh, scale_hh) &&
+            pack_panels(&layer->candidate, 1, hidden, hidden, format,
+                        w_hh + (size_t)(rz * hidden) * weight_size(format), scale_hh ? scale_hh + rz : NULL);
+    } else {
+        done = done && pack_panels(&layer->recurrent, gates, hidden, outputs, format, w_hh, scale_hh);
+    }
+    if (weights->w_hr)
+        done = done &&
+               pack_panels(&layer->projection, 1, outputs, hidden, format, weights->w_hr, weights->scale_hr);
+    if (done)
+        return layer;
+    release(layer);
+    return NULL;
+}
+
+/* Packs the transpose of what `forward` holds, square by square of WIDTH units and inputs. */
+static int transpose_panels(struct panels *back, const struct panels *forward) {
+    back->gates = 1;
+    back->units = forward->inputs;
+    back->inputs = forward->gates * forward->units;
+    if (!new_panels(back))
+        return 0;
+    for (ptrdiff_t block = 0; block < block_count(forward); block++) {
+        const int vectors = block_vectors(forward, block);
+        for (int v = 0; v < vectors; v++) {
+            const real *source = (const real *)block_panel(forward, block) + v * WIDTH;
+            const ptrdiff_t k = vector_offset(forward, block, v), length = vector_length(forward, block, v);
+            for (ptrdiff_t unit = 0; unit < back->units; unit += WIDTH) {
+                const ptrdiff_t back_block = unit / PANEL_WIDTH;
+                const int back_vectors = block_vectors(back, back_block);
+                const ptrdiff_t columns = vector_length(back, back_block, (int)(unit % PANEL_WIDTH / WIDTH));
+                real *target =
+                    (real *)block_panel(back, back_block) + k * back_vectors * WIDTH + unit % PANEL_WIDTH;
+                for (ptrdiff_t row = 0; row < length; row++, target += back_vectors * WIDTH) {
+                    for (ptrdiff_t column = 0; column < columns; column++)
+                        target[column] = source[(unit + column) * vectors * WIDTH + row];
+                    for (ptrdiff_t column = columns; column < WIDTH; column++)
+                        target[column] = 0;
+                }
+            }
+        }
+    }
+    return 1;
+}
+
+/* Also where there is nothing to transpose, or it has been done. */
+static int transpose_once(struct panels *back, const struct panels *forward) {
+    return !forward->data || back->data || transpose_panels(back, forward);
+}
+
+static gw_status prepare_backward(gw_packed *layer) {
+    const int done = transpose_once(&layer->back_input, &layer->input) &&
+                     transpose_once(&layer->back_recurrent, &layer->recurrent) &&
+                     transpose_once(&layer->back_candidate, &layer->candidate) &&
+                     transpose_once(&layer->back_projection, &layer->projection);
+    return done ? GW_OK : GW_NO_MEMORY;
+}
+
+#endif

@@ -1,0 +1,241 @@
+/* Packed weights, and running a product over them tile by tile. */
+#ifndef GATEWISE_PANELS_H
+#define GATEWISE_PANELS_H
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "gatewise.h"
+#include "memory.h"
+#include "product.h"
+#include "threads.h"
+
+/* A matrix (gates * units, inputs) as panels. With several gates, a panel holds WIDTH units of every gate
+ * side by side; with one gate it holds MOST_VECTORS vectors of units, the last panel what is left. Units
+ * that fill up the last vector have weights of zero. Narrow weights may have a scale for every output, laid
+ * out like one input of the panels: the output is what it starts from plus its scale times its sum. */
+struct panels {
+    void *data;
+    real *scales;
+    ptrdiff_t units, inputs;
+    int gates;
+    enum format format;
+};
+
+INLINE size_t weight_size(enum format format) {
+    return format == FULL ? sizeof(real) : format == HALF ? sizeof(uint16_t) : sizeof(int8_t);
+}
+
+INLINE ptrdiff_t ceiling(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
+
+/* The width of a whole panel of one gate. */
+#define PANEL_WIDTH (MOST_VECTORS * WIDTH)
+
+INLINE int whole_vectors(const struct panels *p) { return p->gates > 1 ? p->gates : MOST_VECTORS; }
+
+INLINE ptrdiff_t units_per_block(const struct panels *p) {
+    return p->gates > 1 ? WIDTH : MOST_VECTORS * WIDTH;
+}
+
+INLINE ptrdiff_t block_count(const struct panels *p) { return ceiling(p->units, units_per_block(p)); }
+
+INLINE int block_vectors(const struct panels *p, ptrdiff_t block) {
+    if (p->gates > 1)
+        return p->gates;
+    const ptrdiff_t left = ceiling(p->units - block * MOST_VECTORS * WIDTH, WIDTH);
+    return left < MOST_VECTORS ? (int)left : MOST_VECTORS;
+}
+
+/* The distance of a block's weights from the first block's, or with one input that of its scales. */
+INLINE ptrdiff_t block_offset(const struct panels *p, ptrdiff_t block, ptrdiff_t inputs) {
+    return block * inputs * whole_vectors(p) * WIDTH;
+}
+
+INLINE void *block_panel(const struct panels *p, ptrdiff_t block) {
+    return (char *)p->data + (size_t)block_offset(p, block, p->inputs) * weight_size(p->format);
+}
+
+/* Where vector `v` of a block stands in a canonical row, and how many of its elements are real. */
+INLINE ptrdiff_t vector_offset(const struct panels *p, ptrdiff_t block, int v) {
+    return block * units_per_block(p) + v * (p->gates > 1 ? p->units : WIDTH);
+}
+
+INLINE ptrdiff_t vector_length(const struct panels *p, ptrdiff_t block, int v) {
+    const ptrdiff_t left = p->units - block * units_per_block(p) - (p->gates > 1 ? 0 : v * WIDTH);
+    return left < WIDTH ? left : WIDTH;
+}
+
+INLINE vreal load_some(const real *p, ptrdiff_t n) { return n == WIDTH ? v_load(p) : v_load_first(p, n); }
+
+INLINE void store_some(real *p, ptrdiff_t n, vreal a) {
+    if (n == WIDTH)
+        v_store(p, a);
+    else
+        v_store_first(p, n, a);
+}
+
+/* Memory for panels of the given gates, units, inputs and format; 0 where there is none. */
+static int new_panels(struct panels *p) {
+    p->data = gw_allocate((size_t)block_offset(p, block_count(p), p->inputs) * weight_size(p->format));
+    return p->data != NULL;
+}
+
+#define DEFINE_PACK_BLOCKS(name, type)                                                                       \
+    static void name(const struct panels *p, void *data, ptrdiff_t inputs, const type *matrix) {             \
+        for (ptrdiff_t block = 0; block < block_count(p); block++) {                                         \
+            const int vectors = block_vectors(p, block);                                                     \
+            for (int v = 0; v < vectors; v++) {                                                              \
+                const ptrdiff_t length = vector_length(p, block, v);                                         \
+                const type *source = matrix + vector_offset(p, block, v) * inputs;                           \
+                type *target = (type *)data + block_offset(p, block, inputs) + v * WIDTH;                    \
+                for (ptrdiff_t k = 0; k < inputs; k++, target += vectors * WIDTH) {                          \
+                    for (ptrdiff_t unit = 0; unit < length; unit++)                                          \
+                        target[unit] = source[unit * inputs + k];                                            \
+                    for (ptrdiff_t unit = length; unit < WIDTH; unit++)                                      \
+                        target[unit] = 0;                                                                    \
+                }                                                                                            \
+            }                                                                                                \
+        }                                                                                                    \
+    }
+DEFINE_PACK_BLOCKS(pack_full, real)
+DEFINE_PACK_BLOCKS(pack_half, uint16_t)
+DEFINE_PACK_BLOCKS(pack_int8, int8_t)
+
+/* Packs a matrix (gates * units, inputs), and its scales (gates * units) unless they are NULL. */
+static int pack_panels(struct panels *p, int gates, ptrdiff_t units, ptrdiff_t inputs, enum format format,
+                       const void *matrix, const real *scales) {
+    p->gates = gates;
+    p->units = units;
+    p->inputs = inputs;
+    p->format = format;
+    if (!new_panels(p))
+        return 0;
+    if (format == FULL)
+        pack_full(p, p->data, inputs, matrix);
+    else if (format == HALF)
+        pack_half(p, p->data, inputs, matrix);
+    else
+        pack_int8(p, p->data, inputs, matrix);
+    if (!scales)
+        return 1;
+    p->scales = gw_allocate((size_t)block_offset(p, block_count(p), 1) * sizeof(real));
+    if (p->scales)
+        pack_full(p, p->scales, 1, scales);
+    return p->scales != NULL;
+}
+
+/* Rows of one step. */
+struct rows {
+    real *base;
+    ptrdiff_t stride;
+};
+
+INLINE real *row_of(struct rows rows, ptrdiff_t row) { return rows.base + row * rows.stride; }
+
+INLINE void load_sums(const struct panels *p, ptrdiff_t block, struct rows from, ptrdiff_t row, int count,
+                      real *sums) {
+    const int vectors = block_vectors(p, block);
+    for (int r = 0; r < count; r++)
+        for (int v = 0; v < vectors; v++, sums += WIDTH)
+            v_store(sums, load_some(row_of(from, row + r) + vector_offset(p, block, v),
+                                    vector_length(p, block, v)));
+}
+
+INLINE void store_sums(const struct panels *p, ptrdiff_t block, struct rows to, ptrdiff_t row, int count,
+                       const real *sums) {
+    const int vectors = block_vectors(p, block);
+    for (int r = 0; r < count; r++)
+        for (int v = 0; v < vectors; v++, sums += WIDTH)
+            store_some(row_of(to, row + r) + vector_offset(p, block, v), vector_length(p, block, v),
+                       v_load(sums));
+}
+
+/* Called for every tile of sums: before the product to fill them, after it to make use of them. */
+typedef void tile_function(const void *step, const struct panels *p, ptrdiff_t block, ptrdiff_t row,
+                           int count, real *sums);
+
+/* One term of a product: panels laid out like the tile's, which of their inputs, and the rows that these
+ * multiply. */
+struct term {
+    const struct panels *panels;
+    ptrdiff_t first_input, inputs;
+    const real *const *rows;
+};
+
+/* A product over tiles: begin fills the sums, the terms add to them in their order, end makes use of them.
+ * Between, unless it is NULL, comes after the first term. */
+struct tiles {
+    const struct panels *layout;
+    int term_count;
+    struct term terms[2];
+    tile_function *begin, *between, *end;
+};
+
+/* sums = starts + scales * sums, for the scaled sums of `count` rows or of a pair of blocks. */
+static void apply_scales(const real *scales, int vectors, int rows, const real *starts, real *sums) {
+    for (int row = 0; row < rows; row++) {
+        for (int v = 0; v < vectors; v++, sums += WIDTH, starts += WIDTH)
+            v_store(sums, v_fma(v_load(scales + v * WIDTH), v_load(sums), v_load(starts)));
+    }
+}
+
+/* Adds a term to the sums of `count` rows of one block, or of one row of a pair of blocks. */
+static void add_term(const struct term *term, ptrdiff_t block, int blocks, ptrdiff_t row, int count,
+                     real *sums) {
+    const struct panels *p = term->panels;
+    const int vectors = block_vectors(p, block);
+    product_function *run =
+        blocks == 2 ? pair_products[p->format][vectors - 1] : products[p->format][vectors - 1][count - 1];
+    const size_t skipped = (size_t)(term->first_input * vectors * WIDTH) * weight_size(p->format);
+    const char *panel = (const char *)block_panel(p, block) + skipped;
+    const ptrdiff_t panel_step = p->inputs * vectors * WIDTH;
+    if (!p->scales) {
+        run(term->rows + row, term->inputs, panel, panel_step, sums);
+        return;
+    }
+    ALIGNED real starts[TILE_SIZE];
+    const size_t size = (size_t)(count * blocks * vectors * WIDTH) * sizeof(real);
+    memcpy(starts, sums, size);
+    memset(sums, 0, size);
+    run(term->rows + row, term->inputs, panel, panel_step, sums);
+    apply_scales(p->scales + block_offset(p, block, 1), vectors * blocks, count, starts, sums);
+}
+
+/* For all rows and this member's share of the blocks. The members leave together. */
+static void for_each_tile(const struct tiles *tiles, ptrdiff_t rows, const void *step, gw_member member) {
+    const struct panels *p = tiles->layout;
+    /* Twice the size: what stands between the terms may put something aside. */
+    ALIGNED real sums[2 * TILE_SIZE];
+    const ptrdiff_t all_blocks = block_count(p);
+    const ptrdiff_t blocks = all_blocks * (member.thread + 1) / member.threads;
+    for (ptrdiff_t block = all_blocks * member.thread / member.threads; block < blocks;) {
+        const int vectors = block_vectors(p, block);
+        const int most = MAX_ROWS(vectors);
+        /* One row alone keeps too few sums in flight: take two blocks at once. */
+        const int pair = rows == 1 && block + 1 < blocks && block_vectors(p, block + 1) == vectors;
+        real *second = sums + vectors * WIDTH;
+        for (ptrdiff_t row = 0; row < rows;) {
+            const ptrdiff_t left = rows - row;
+            const int count = (int)ceiling(left, ceiling(left, most));
+            tiles->begin(step, p, block, row, count, sums);
+            if (pair)
+                tiles->begin(step, p, block + 1, row, count, second);
+            for (int term = 0; term < tiles->term_count; term++) {
+                add_term(&tiles->terms[term], block, 1 + pair, row, count, sums);
+                if (term || !tiles->between)
+                    continue;
+                tiles->between(step, p, block, row, count, sums);
+                if (pair)
+                    tiles->between(step, p, block + 1, row, count, second);
+            }
+            tiles->end(step, p, block, row, count, sums);
+            if (pair)
+                tiles->end(step, p, block + 1, row, count, second);
+            row += count;
+        }
+        block += 1 + pair;
+    }
+    gw_barrier_wait(member);
+}
+
+#endif

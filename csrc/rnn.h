@@ -1,0 +1,44 @@
+/* h = tanh(gates + W h) or relu of it. */
+#ifndef GATEWISE_RNN_H
+#define GATEWISE_RNN_H
+
+#include "layer.h"
+
+static void rnn_end(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
+                    real *sums) {
+    const struct step *step = context;
+    const int vectors = block_vectors(p, block);
+    const int is_tanh = step->layer->cell == GW_RNN_TANH;
+    for (int r = 0; r < count; r++) {
+        for (int v = 0; v < vectors; v++, sums += WIDTH) {
+            const vreal sum = v_load(sums);
+            const vreal h = is_tanh ? v_tanh(sum) : v_max(v_set(0), sum);
+            store_some(row_of(step->y, row + r) + vector_offset(p, block, v), vector_length(p, block, v), h);
+        }
+    }
+}
+
+static void rnn_step(const struct step *step) {
+    const struct tiles tiles = step_tiles(step, begin_gates, NULL, rnn_end);
+    for_each_tile(&tiles, step->rows, step, step->member);
+}
+
+static void rnn_step_back(const struct back_step *step) {
+    const gw_packed *layer = step->layer;
+    const ptrdiff_t first = unit_share(layer->hidden_size, step->member.thread, step->member.threads);
+    const ptrdiff_t end = unit_share(layer->hidden_size, step->member.thread + 1, step->member.threads);
+    for (ptrdiff_t row = 0; row < step->rows; row++) {
+        for (ptrdiff_t unit = first; unit < end; unit += WIDTH) {
+            const ptrdiff_t n = end - unit < WIDTH ? end - unit : WIDTH;
+            const vreal y = load_some(row_of(step->y, row) + unit, n);
+            const vreal dh =
+                v_add(load_some(row_of(step->dh, row) + unit, n), load_some(row_of(step->dy, row) + unit, n));
+            const vreal slope =
+                layer->cell == GW_RNN_TANH ? v_fnma(y, y, v_set(1)) : v_if_positive(y, v_set(1), v_set(0));
+            store_some(row_of(step->dgates, row) + unit, n, v_mul(dh, slope));
+        }
+    }
+    gw_barrier_wait(step->member);
+}
+
+#endif

@@ -1,0 +1,185 @@
+/* The time loops forward. */
+#ifndef GATEWISE_SEQUENCE_H
+#define GATEWISE_SEQUENCE_H
+
+#include "float_state.h"
+#include "gru.h"
+#include "lstm.h"
+#include "rnn.h"
+#include "timeline.h"
+
+/* The rows that a chunk of an inference's steps projects at once: enough to make good use of each panel
+ * that is read, few enough for the result to stay in the cache until the steps take it. */
+#define CHUNK_ROWS 48
+/* Rows from which on a tile makes good use of the weights it reads. */
+#define FEW_ROWS 4
+/* Weights that stay in a core's own cache from step to step, in bytes. */
+#define CACHED_WEIGHTS (256 * 1024)
+
+/* A whole run, which its threads share. */
+struct run {
+    const gw_packed *layer;
+    const gw_sequence *sequence;
+    gw_rows x, gates, y, extra;
+    gw_state state;
+    int by_rows;
+    ptrdiff_t *starts;
+    /* Scratch: projected gates and hidden rows for all, pointers to rows for each thread. */
+    ptrdiff_t chunk;
+    real *chunk_gates, *hidden;
+    const real **pointers;
+};
+
+/* The pointers that one thread needs: h before a step, `hidden`, and the inputs of a chunk. */
+INLINE ptrdiff_t pointer_count(const struct run *run) {
+    return (2 + (run->chunk ? run->chunk : 1)) * run->sequence->batch;
+}
+
+static int open_run(struct run *run, int threads) {
+    const ptrdiff_t batch = run->sequence->batch, width = run->layer->gates * run->layer->hidden_size;
+    run->starts = new_starts(run->sequence);
+    run->pointers = gw_allocate((size_t)(threads * pointer_count(run)) * sizeof(real *));
+    run->hidden = gw_allocate((size_t)(batch * run->layer->hidden_size) * sizeof(real));
+    run->chunk_gates = gw_allocate((size_t)(run->chunk * batch * width) * sizeof(real));
+    return (run->starts || !run->sequence->batch_sizes) && run->pointers && run->hidden && run->chunk_gates;
+}
+
+static void close_run(struct run *run) {
+    gw_free(run->starts);
+    gw_free((void *)run->pointers);
+    gw_free(run->hidden);
+    gw_free(run->chunk_gates);
+}
+
+static void run_step(const struct run *run, const struct timeline *line, ptrdiff_t t, const real **pointers,
+                     struct step *step) {
+    const gw_packed *layer = run->layer;
+    const struct rows h = state_rows(line, run->state.h, layer->output_size);
+    step->rows = rows_at(line, t);
+    step->y = step_rows(line, &run->y, t);
+    step->extra = step_rows(line, &run->extra, t);
+    step->c = state_rows(line, run->state.c, layer->hidden_size);
+    point_before(pointers, line, &run->y, t, h);
+    step->h_before = pointers;
+    if (layer->cell == GW_LSTM ? layer->projection.data != NULL : layer->cell == GW_GRU_RESET_BEFORE) {
+        const int keeps = layer->cell == GW_GRU_RESET_BEFORE && step->extra.base;
+        step->hidden = keeps ? step->extra : state_rows(line, run->hidden, layer->hidden_size);
+        step->hidden_rows = pointers + run->sequence->batch;
+        point_at(pointers + run->sequence->batch, step->hidden, 0, step->rows);
+    }
+    if (layer->cell == GW_LSTM)
+        lstm_step(step);
+    else if (layer->cell == GW_GRU || layer->cell == GW_GRU_RESET_BEFORE)
+        gru_step(step);
+    else
+        rnn_step(step);
+    if (step->member.thread == 0)
+        keep_final(line, t, step->y, h, layer->output_size);
+}
+
+static void begin_bias(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
+                       real *sums) {
+    const struct step *step = context;
+    const struct rows bias = {step->layer->bias, 0};
+    load_sums(p, block, bias, row, count, sums);
+}
+
+static void store_gates(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row,
+                        int count, real *sums) {
+    store_sums(p, block, ((const struct step *)context)->gates, row, count, sums);
+}
+
+/* The input's share of the steps first to end - 1, as one product. */
+static struct rows project_chunk(const struct run *run, const struct timeline *line, ptrdiff_t first,
+                                 ptrdiff_t end, const real **x_rows, gw_member member) {
+    const gw_packed *layer = run->layer;
+    const ptrdiff_t width = layer->gates * layer->hidden_size;
+    struct step all = {.layer = layer};
+    all.gates = (struct rows){run->chunk_gates + run->chunk * line->first_row * width, width};
+    for (ptrdiff_t n = first; n < end; n++) {
+        const ptrdiff_t t = time_of(line, n, run->sequence->reverse);
+        point_at(x_rows + all.rows, step_rows(line, &run->x, t), 0, rows_at(line, t));
+        all.rows += rows_at(line, t);
+    }
+    const struct term x = {&layer->input, 0, layer->input_size, x_rows};
+    const struct tiles tiles = {&layer->input, 1, {x}, begin_bias, NULL, store_gates};
+    for_each_tile(&tiles, all.rows, &all, member);
+    return all.gates;
+}
+
+static void run_steps(const struct run *run, const struct timeline *line, const real **pointers,
+                      gw_member member) {
+    const gw_sequence *sequence = run->sequence;
+    const real **x_rows = pointers + 2 * sequence->batch;
+    struct rows projected = {0};
+    for (ptrdiff_t n = 0; n < sequence->time; n++) {
+        const ptrdiff_t t = time_of(line, n, sequence->reverse);
+        struct step step = {.layer = run->layer, .member = member};
+        step.kept = step_rows(line, &run->gates, t);
+        if (!run->x.data) {
+            step.gates = step.kept;
+        } else if (run->chunk) {
+            if (n % run->chunk == 0) {
+                const ptrdiff_t end = n + run->chunk < sequence->time ? n + run->chunk : sequence->time;
+                projected = project_chunk(run, line, n, end, x_rows, member);
+            }
+            step.gates = projected;
+            projected.base += rows_at(line, t) * projected.stride;
+        } else {
+            point_at(x_rows, step_rows(line, &run->x, t), 0, rows_at(line, t));
+            step.x_rows = x_rows;
+        }
+        run_step(run, line, t, pointers, &step);
+    }
+}
+
+static void run_part(void *context, gw_member member) {
+    const struct run *run = context;
+    struct timeline line = {run->sequence, run->starts, 0, run->sequence->batch};
+    const real **pointers = run->pointers + member.thread * pointer_count(run);
+    if (run->by_rows) {
+        line.first_row = share_start(run->sequence, member.thread, member.threads);
+        line.end_row = share_start(run->sequence, member.thread + 1, member.threads);
+        member = (gw_member){0, 1, NULL};
+    }
+    const float_state before = flush_denormals();
+    run_steps(run, &line, pointers, member);
+    restore_float_state(before);
+}
+
+/* How many steps to project at once; 0 where each step had better add up both terms of its gates, which
+ * saves writing and reading the input's share but reads the input's weights once a step. */
+static ptrdiff_t chunk_steps(const gw_packed *layer, const gw_sequence *sequence, int threads) {
+    const ptrdiff_t rows = ceiling(sequence->batch, threads);
+    const size_t weights =
+        (size_t)(layer->gates * layer->hidden_size * layer->input_size) * weight_size(layer->input.format);
+    const ptrdiff_t enough = weights > CACHED_WEIGHTS ? CHUNK_ROWS / 2 : FEW_ROWS;
+    if (layer->cell != GW_GRU_RESET_BEFORE && rows >= enough)
+        return 0;
+    const ptrdiff_t steps = rows < CHUNK_ROWS ? CHUNK_ROWS / (rows ? rows : 1) : 1;
+    return steps < sequence->time ? steps : sequence->time;
+}
+
+static gw_status forward(const gw_packed *layer, const gw_sequence *sequence, gw_rows x, gw_rows gates,
+                         gw_state state, gw_rows y, gw_rows extra, int threads) {
+    struct run run = {.layer = layer, .sequence = sequence, .x = x, .gates = gates, .state = state};
+    run.y = y;
+    run.extra = extra;
+    threads = useful_threads(layer, sequence, threads);
+    run.by_rows = shares_rows(sequence, threads);
+    if (x.data)
+        run.chunk = chunk_steps(layer, sequence, run.by_rows ? threads : 1);
+    const int ready = open_run(&run, threads);
+    if (ready)
+        gw_run(run_part, &run, threads);
+    close_run(&run);
+    return ready ? GW_OK : GW_NO_MEMORY;
+}
+
+static gw_status infer(const gw_packed *layer, const gw_sequence *sequence, gw_rows x, gw_state state,
+                       gw_rows y, gw_rows cells, int threads) {
+    const gw_rows not_kept = {0};
+    return forward(layer, sequence, x, not_kept, state, y, cells, threads);
+}
+
+#endif

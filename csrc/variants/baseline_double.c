@@ -1,0 +1,4 @@
+/* What every CPU of this build's kind has: SSE2, NEON, or no vectors at all. */
+#define SINGLE 0
+#define KERNELS gw_baseline_double
+#include "../kernels.h"

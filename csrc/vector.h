@@ -1,0 +1,59 @@
+/* The vectors that the kernels are written against.
+ *
+ * One implementation per instruction set, for the element type `real` that SINGLE chooses. Each defines
+ *   vreal, WIDTH            a vector and its number of elements
+ *   MAX_ROWS(vectors)       how many rows times `vectors` sums the registers hold
+ *   v_set v_load v_store    all elements; v_load_first, v_store_first: the first n, 1 <= n <= WIDTH
+ *   v_add v_sub v_mul v_div
+ *   v_fma(a, b, c)          a * b + c, v_fnma(a, b, c): c - a * b
+ *   v_max(a, b) v_min(a, b) b where the two have no order, so that v_max(constant, x) passes NaN on
+ *   v_abs v_copysign(magnitude, sign)
+ *   v_if_positive(x, a, b)  a where x > 0, else b
+ *   v_power_of_two(shifted) 2^n, given n + MAGIC: see activations.h
+ *   v_load_half v_load_int8 where `real` is float: WIDTH numbers of half precision, or small integers
+ */
+#ifndef GATEWISE_VECTOR_H
+#define GATEWISE_VECTOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if SINGLE
+typedef float real;
+#define REAL(x) x##f
+/* 1.5 * 2^23: adding it rounds to the nearest integer, which then stands in the low bits. */
+#define MAGIC 12582912.0f
+#define MANTISSA_BITS 23
+#define EXPONENT_BIAS 127
+#else
+typedef double real;
+#define REAL(x) x
+#define MAGIC 6755399441055744.0
+#define MANTISSA_BITS 52
+#define EXPONENT_BIAS 1023
+#endif
+
+#if defined(_MSC_VER)
+#define INLINE static __forceinline
+#define UNROLL
+#elif defined(__clang__)
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
+
+#if defined(VARIANT_AVX512)
+#include "vector_avx512.h"
+#elif defined(VARIANT_AVX2)
+#include "vector_avx2.h"
+#elif defined(__ARM_NEON) || defined(_M_ARM64)
+#include "vector_neon.h"
+#elif defined(__SSE2__) || defined(_M_X64)
+#include "vector_sse2.h"
+#else
+#include "vector_scalar.h"
+#endif
+
+#endif

@@ -1,0 +1,89 @@
+/* NEON on 64-bit ARM: 32 registers of 128 bits. */
+#ifndef GATEWISE_VECTOR_NEON_H
+#define GATEWISE_VECTOR_NEON_H
+
+#include <arm_neon.h>
+#include <string.h>
+
+#define MAX_ROWS(vectors) ((vectors) == 4 ? 5 : 6)
+
+#if SINGLE
+typedef float32x4_t vreal;
+#define WIDTH 4
+#define OP(name) v##name##q_f32
+#define v_set vdupq_n_f32
+#define AS_INT vreinterpretq_u32_f32
+#define AS_REAL vreinterpretq_f32_u32
+#define INT_OP(name) v##name##q_u32
+#define SHIFT_LEFT vshlq_n_u32
+#define SET_INT vdupq_n_u32
+#define SIGN_BIT 0x80000000u
+#else
+typedef float64x2_t vreal;
+#define WIDTH 2
+#define OP(name) v##name##q_f64
+#define v_set vdupq_n_f64
+#define AS_INT vreinterpretq_u64_f64
+#define AS_REAL vreinterpretq_f64_u64
+#define INT_OP(name) v##name##q_u64
+#define SHIFT_LEFT vshlq_n_u64
+#define SET_INT vdupq_n_u64
+#define SIGN_BIT 0x8000000000000000u
+#endif
+
+#if SINGLE
+#define v_load vld1q_f32
+#define v_store vst1q_f32
+#define v_select vbslq_f32
+#else
+#define v_load vld1q_f64
+#define v_store vst1q_f64
+#define v_select vbslq_f64
+#endif
+
+#define v_add OP(add)
+#define v_sub OP(sub)
+#define v_mul OP(mul)
+#define v_div OP(div)
+#define v_max OP(max)
+#define v_min OP(min)
+#define v_abs OP(abs)
+
+INLINE vreal v_fma(vreal a, vreal b, vreal c) { return OP(fma)(c, a, b); }
+
+INLINE vreal v_fnma(vreal a, vreal b, vreal c) { return OP(fms)(c, a, b); }
+
+INLINE vreal v_load_first(const real *p, ptrdiff_t n) {
+    real all[WIDTH] = {0};
+    for (ptrdiff_t i = 0; i < n; i++)
+        all[i] = p[i];
+    return v_load(all);
+}
+
+INLINE void v_store_first(real *p, ptrdiff_t n, vreal a) {
+    real all[WIDTH];
+    v_store(all, a);
+    for (ptrdiff_t i = 0; i < n; i++)
+        p[i] = all[i];
+}
+
+INLINE vreal v_copysign(vreal magnitude, vreal sign) { return v_select(SET_INT(SIGN_BIT), sign, magnitude); }
+
+INLINE vreal v_if_positive(vreal x, vreal a, vreal b) { return v_select(OP(cgt)(x, v_set(0)), a, b); }
+
+INLINE vreal v_power_of_two(vreal shifted) {
+    return AS_REAL(SHIFT_LEFT(INT_OP(add)(AS_INT(shifted), SET_INT(EXPONENT_BIAS)), MANTISSA_BITS));
+}
+
+#if SINGLE
+INLINE vreal v_load_half(const uint16_t *p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
+
+INLINE vreal v_load_int8(const int8_t *p) {
+    uint32_t four;
+    memcpy(&four, p, sizeof four);
+    const int8x8_t bytes = vreinterpret_s8_u32(vdup_n_u32(four));
+    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(bytes))));
+}
+#endif
+
+#endif

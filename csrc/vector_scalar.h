@@ -1,0 +1,67 @@
+/* One element at a time, for machines that have none of the others. */
+#ifndef GATEWISE_VECTOR_SCALAR_H
+#define GATEWISE_VECTOR_SCALAR_H
+
+#include <string.h>
+
+typedef real vreal;
+#define WIDTH 1
+#define MAX_ROWS(vectors) 2
+
+#if SINGLE
+typedef uint32_t bits;
+#define SIGN_BIT 0x80000000u
+#else
+typedef uint64_t bits;
+#define SIGN_BIT 0x8000000000000000u
+#endif
+
+INLINE bits to_bits(vreal a) {
+    bits b;
+    memcpy(&b, &a, sizeof b);
+    return b;
+}
+
+INLINE vreal from_bits(bits b) {
+    vreal a;
+    memcpy(&a, &b, sizeof a);
+    return a;
+}
+
+INLINE vreal v_set(real x) { return x; }
+INLINE vreal v_load(const real *p) { return *p; }
+INLINE void v_store(real *p, vreal a) { *p = a; }
+INLINE vreal v_load_first(const real *p, ptrdiff_t n) { return n ? *p : 0; }
+INLINE void v_store_first(real *p, ptrdiff_t n, vreal a) {
+    if (n)
+        *p = a;
+}
+INLINE vreal v_add(vreal a, vreal b) { return a + b; }
+INLINE vreal v_sub(vreal a, vreal b) { return a - b; }
+INLINE vreal v_mul(vreal a, vreal b) { return a * b; }
+INLINE vreal v_div(vreal a, vreal b) { return a / b; }
+INLINE vreal v_fma(vreal a, vreal b, vreal c) { return a * b + c; }
+INLINE vreal v_fnma(vreal a, vreal b, vreal c) { return c - a * b; }
+INLINE vreal v_max(vreal a, vreal b) { return a > b ? a : b; }
+INLINE vreal v_min(vreal a, vreal b) { return a < b ? a : b; }
+INLINE vreal v_abs(vreal a) { return from_bits(to_bits(a) & ~SIGN_BIT); }
+INLINE vreal v_copysign(vreal magnitude, vreal sign) {
+    return from_bits((to_bits(magnitude) & ~SIGN_BIT) | (to_bits(sign) & SIGN_BIT));
+}
+INLINE vreal v_if_positive(vreal x, vreal a, vreal b) { return x > 0 ? a : b; }
+INLINE vreal v_power_of_two(vreal shifted) {
+    return from_bits((to_bits(shifted) + EXPONENT_BIAS) << MANTISSA_BITS);
+}
+
+#if SINGLE
+INLINE vreal v_load_half(const uint16_t *p) {
+    const bits magnitude = *p & 0x7fffu, sign = (bits)(*p & 0x8000u) << 16;
+    /* Half's exponent bias is 15, single's 127; a half without an exponent counts units of 2^-24. */
+    const vreal normal = from_bits((magnitude + ((127u - 15) << 10)) << 13);
+    return v_copysign(magnitude < (1u << 10) ? (vreal)magnitude / (1 << 24) : normal, from_bits(sign));
+}
+
+INLINE vreal v_load_int8(const int8_t *p) { return *p; }
+#endif
+
+#endif

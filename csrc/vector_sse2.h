@@ -1,0 +1,94 @@
+/* SSE2, which every x86-64 has: 16 registers of 128 bits, no fused multiply-add. */
+#ifndef GATEWISE_VECTOR_SSE2_H
+#define GATEWISE_VECTOR_SSE2_H
+
+#include <emmintrin.h>
+#include <string.h>
+
+#define MAX_ROWS(vectors) ((vectors) == 4 ? 2 : (vectors) == 3 ? 3 : 6)
+
+#if SINGLE
+typedef __m128 vreal;
+#define WIDTH 4
+#define OP(name) _mm_##name##_ps
+#define INT_OP(name) _mm_##name##_epi32
+#define AS_INT _mm_castps_si128
+#define SET_INT _mm_set1_epi32
+#define AS_REAL _mm_castsi128_ps
+#else
+typedef __m128d vreal;
+#define WIDTH 2
+#define OP(name) _mm_##name##_pd
+#define INT_OP(name) _mm_##name##_epi64
+#define AS_INT _mm_castpd_si128
+#define SET_INT _mm_set1_epi64x
+#define AS_REAL _mm_castsi128_pd
+#endif
+
+#define v_set OP(set1)
+#define v_load OP(loadu)
+#define v_store OP(storeu)
+#define v_add OP(add)
+#define v_sub OP(sub)
+#define v_mul OP(mul)
+#define v_div OP(div)
+#define v_max OP(max)
+#define v_min OP(min)
+
+INLINE vreal v_fma(vreal a, vreal b, vreal c) { return v_add(v_mul(a, b), c); }
+
+INLINE vreal v_fnma(vreal a, vreal b, vreal c) { return v_sub(c, v_mul(a, b)); }
+
+INLINE vreal v_load_first(const real *p, ptrdiff_t n) {
+    real all[WIDTH] = {0};
+    for (ptrdiff_t i = 0; i < n; i++)
+        all[i] = p[i];
+    return v_load(all);
+}
+
+INLINE void v_store_first(real *p, ptrdiff_t n, vreal a) {
+    real all[WIDTH];
+    v_store(all, a);
+    for (ptrdiff_t i = 0; i < n; i++)
+        p[i] = all[i];
+}
+
+INLINE vreal v_abs(vreal a) { return OP(andnot)(v_set(REAL(-0.0)), a); }
+
+INLINE vreal v_copysign(vreal magnitude, vreal sign) {
+    const vreal bit = v_set(REAL(-0.0));
+    return OP(or)(OP(andnot)(bit, magnitude), OP (and)(bit, sign));
+}
+
+INLINE vreal v_if_positive(vreal x, vreal a, vreal b) {
+    const vreal mask = OP(cmpgt)(x, v_set(0));
+    return OP(or)(OP (and)(mask, a), OP(andnot)(mask, b));
+}
+
+INLINE vreal v_power_of_two(vreal shifted) {
+    return AS_REAL(INT_OP(slli)(INT_OP(add)(AS_INT(shifted), SET_INT(EXPONENT_BIAS)), MANTISSA_BITS));
+}
+
+#if SINGLE
+INLINE vreal v_load_half(const uint16_t *p) {
+    const __m128i bits = _mm_unpacklo_epi16(_mm_loadl_epi64((const void *)p), _mm_setzero_si128());
+    const __m128i magnitude = _mm_and_si128(bits, _mm_set1_epi32(0x7fff));
+    const __m128i sign = _mm_slli_epi32(_mm_and_si128(bits, _mm_set1_epi32(0x8000)), 16);
+    /* Half's exponent bias is 15, single's 127; a half without an exponent counts units of 2^-24. */
+    const __m128i normal = _mm_slli_epi32(_mm_add_epi32(magnitude, _mm_set1_epi32((127 - 15) << 10)), 13);
+    const __m128i small = AS_INT(v_mul(_mm_cvtepi32_ps(magnitude), v_set(1.0f / (1 << 24))));
+    const __m128i is_small = _mm_cmplt_epi32(magnitude, _mm_set1_epi32(1 << 10));
+    const __m128i chosen = _mm_or_si128(_mm_and_si128(is_small, small), _mm_andnot_si128(is_small, normal));
+    return AS_REAL(_mm_or_si128(chosen, sign));
+}
+
+INLINE vreal v_load_int8(const int8_t *p) {
+    int32_t four;
+    memcpy(&four, p, sizeof four);
+    __m128i bytes = _mm_cvtsi32_si128(four);
+    bytes = _mm_unpacklo_epi8(bytes, bytes);
+    return _mm_cvtepi32_ps(_mm_srai_epi32(_mm_unpacklo_epi16(bytes, bytes), 24));
+}
+#endif
+
+#endif
