@@ -1,0 +1,95 @@
+"""Recurrent networks on the CPU: compiled, and in plain NumPy where nothing compiles.
+
+The functions take and return NumPy arrays of float32 or float64. ``show_config()`` says
+which backend runs and why; the environment variable ``GATEWISE_BACKEND`` chooses it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from gatewise._threads import get_num_threads, set_num_threads
+from gatewise.notebook import (
+    gru_backward,
+    gru_cell_backward,
+    gru_cell_forward,
+    gru_forward,
+    lstm_backward,
+    lstm_cell_backward,
+    lstm_cell_forward,
+    lstm_forward,
+    rnn_backward,
+    rnn_cell_backward,
+    rnn_cell_forward,
+    rnn_forward,
+    sigmoid,
+    softmax,
+)
+
+if TYPE_CHECKING:
+    from gatewise._config import show_config
+    from gatewise.layers import GRU, LSTM, RNN, Dropout, Embedding, Linear, Sequential
+    from gatewise.training import (
+        SGD,
+        Adam,
+        AdamW,
+        clip_grad_norm,
+        mse,
+        softmax_cross_entropy,
+    )
+    from gatewise.training.fit import fit
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Dropout",
+    "Embedding",
+    "Linear",
+    "Sequential",
+    "__version__",
+    "clip_grad_norm",
+    "fit",
+    "get_num_threads",
+    "gru_backward",
+    "gru_cell_backward",
+    "gru_cell_forward",
+    "gru_forward",
+    "lstm_backward",
+    "lstm_cell_backward",
+    "lstm_cell_forward",
+    "lstm_forward",
+    "mse",
+    "rnn_backward",
+    "rnn_cell_backward",
+    "rnn_cell_forward",
+    "rnn_forward",
+    "set_num_threads",
+    "show_config",
+    "sigmoid",
+    "softmax",
+    "softmax_cross_entropy",
+]
+
+# Imported when the first of their names is asked for, so that the import stays light.
+_LATER = ("_config", "layers", "training")
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        for home in _LATER:
+            module = import_module(f"{__name__}.{home}")
+            if name in module.__all__:
+                value = globals()[name] = getattr(module, name)
+                return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,76 @@
+"""What runs here: the backend and why, the versions, the processor, NumPy's BLAS."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+import numpy as np
+
+import gatewise
+from gatewise import _backend
+
+__all__ = ["read_config", "show_config"]
+
+
+def show_config() -> None:
+    """Print which backend runs and why, and what a report of a problem should mention.
+
+    Examples
+    --------
+    >>> gatewise.show_config()  # doctest: +ELLIPSIS
+    gatewise         ...
+    backend          ...
+    """
+    for what, value in read_config().items():
+        print(f"{what:<16} {value}")
+
+
+def read_config() -> dict[str, str]:
+    """Return what `show_config` prints, by its labels.
+
+    Examples
+    --------
+    >>> from gatewise._config import read_config
+    >>> read_config()["gatewise"] == gatewise.__version__
+    True
+    """
+    numpy_config = _numpy_config()
+    return {
+        "gatewise": gatewise.__version__,
+        "backend": f"{_backend.name}: {_backend.reason}",
+        "instruction set": _instruction_set(),
+        "Python": f"{platform.python_version()} ({platform.python_implementation()})",
+        "NumPy": np.__version__,
+        "BLAS": _blas(numpy_config),
+        "platform": platform.platform(),
+        "processor": f"{platform.machine()}, {os.cpu_count()} cores",
+        "threads": str(gatewise.get_num_threads()),
+        "CPU features": _cpu_features(numpy_config),
+    }
+
+
+def _instruction_set() -> str:
+    if _backend.name != "native":
+        return "chosen by NumPy"
+    chosen = _backend.kernels.instruction_set()
+    return f"{chosen} (of {', '.join(_backend.kernels.instruction_sets())})"
+
+
+def _numpy_config() -> dict[str, Any]:
+    """What NumPy knows of its own build; some distributors' builds say nothing."""
+    config: Any = np.show_config(mode="dicts")
+    return config if isinstance(config, dict) else {}
+
+
+def _blas(numpy_config: dict[str, Any]) -> str:
+    blas = numpy_config.get("Build Dependencies", {}).get("blas", {})
+    known = [str(blas[key]) for key in ("name", "version") if blas.get(key)]
+    return " ".join(known) or "unknown"
+
+
+def _cpu_features(numpy_config: dict[str, Any]) -> str:
+    extensions = numpy_config.get("SIMD Extensions", {})
+    features = [*extensions.get("baseline", []), *extensions.get("found", [])]
+    return " ".join(features) or "unknown"

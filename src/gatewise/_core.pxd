@@ -1,0 +1,153 @@
+"""The C core as Cython sees it: csrc/gatewise.h."""
+
+from cython cimport floating
+from libc.stdint cimport int64_t
+
+
+cdef extern from "gatewise.h" nogil:
+    ctypedef enum gw_cell:
+        GW_RNN_TANH
+        GW_RNN_RELU
+        GW_LSTM
+        GW_GRU
+        GW_GRU_RESET_BEFORE
+
+    ctypedef enum gw_status:
+        GW_OK
+        GW_NO_MEMORY
+
+    ctypedef struct gw_matrix:
+        void *data
+        Py_ssize_t rows
+        Py_ssize_t columns
+        Py_ssize_t step
+
+    ctypedef struct gw_rows:
+        void *data
+        Py_ssize_t time
+        Py_ssize_t row
+
+    ctypedef struct gw_block:
+        gw_rows rows
+        Py_ssize_t time
+        Py_ssize_t batch
+        Py_ssize_t features
+
+    ctypedef struct gw_sequence:
+        Py_ssize_t time
+        Py_ssize_t batch
+        const int64_t *batch_sizes
+        int reverse
+
+    ctypedef struct gw_state:
+        void *h
+        void *c
+
+    ctypedef enum gw_format:
+        GW_FULL
+        GW_HALF
+        GW_INT8
+
+    ctypedef struct gw_weights:
+        gw_cell cell
+        gw_format format
+        Py_ssize_t input_size
+        Py_ssize_t hidden_size
+        Py_ssize_t output_size
+        const void *w_ih
+        const void *w_hh
+        const void *bias
+        const void *bias_hn
+        const void *w_hr
+        const void *peepholes
+        const void *scale_ih
+        const void *scale_hh
+        const void *scale_hr
+
+    ctypedef struct gw_packed:
+        pass
+
+    ctypedef struct gw_kernels:
+        gw_packed *(*pack)(const gw_weights *) noexcept nogil
+        void (*release)(gw_packed *) noexcept nogil
+        gw_status (*prepare_backward)(gw_packed *) noexcept nogil
+        gw_status (*infer)(
+            const gw_packed *, const gw_sequence *, gw_rows, gw_state, gw_rows, gw_rows, int
+        ) noexcept nogil
+        gw_status (*forward)(
+            const gw_packed *, const gw_sequence *, gw_rows, gw_rows, gw_state, gw_rows,
+            gw_rows, int
+        ) noexcept nogil
+        gw_status (*backward)(
+            const gw_packed *, const gw_sequence *, gw_rows, gw_rows, gw_rows, gw_state,
+            gw_rows, gw_state, gw_rows, gw_rows, int
+        ) noexcept nogil
+        gw_status (*project_back)(
+            const gw_packed *, gw_block, gw_block, int
+        ) noexcept nogil
+        gw_status (*outer)(gw_block, gw_block, gw_matrix, int) noexcept nogil
+        void (*tanh)(const void *, void *, Py_ssize_t) noexcept nogil
+        void (*sigmoid)(const void *, void *, Py_ssize_t) noexcept nogil
+        void (*softmax)(const void *, void *, Py_ssize_t, Py_ssize_t) noexcept nogil
+
+    const char *const *gw_instruction_sets()
+    int gw_choose_instruction_set(const char *)
+    const char *gw_instruction_set()
+    const gw_kernels *gw_get_kernels(int single)
+
+
+# What the kernels take, of typed memoryviews. None gives what stands for an absent array.
+
+
+cdef inline gw_sequence sequence_of(
+    Py_ssize_t time, Py_ssize_t batch, const int64_t[::1] batch_sizes, bint reverse
+) noexcept:
+    cdef gw_sequence sequence
+    sequence.time = time
+    sequence.batch = batch
+    sequence.batch_sizes = NULL
+    sequence.reverse = reverse
+    if batch_sizes is not None:
+        sequence.time = batch_sizes.shape[0]
+        sequence.batch_sizes = &batch_sizes[0]
+    return sequence
+
+
+cdef inline gw_state state_of(
+    const floating[:, ::1] h, const floating[:, ::1] c
+) noexcept nogil:
+    cdef gw_state state
+    state.h = <void *>&h[0, 0]
+    state.c = NULL
+    if c is not None:
+        state.c = <void *>&c[0, 0]
+    return state
+
+
+cdef inline gw_rows rows_of(const floating[:, :, :] array) noexcept nogil:
+    cdef gw_rows rows
+    rows.data = NULL
+    rows.time = rows.row = 0
+    if array is not None:
+        rows.data = <void *>&array[0, 0, 0]
+        rows.time = array.strides[0] // <Py_ssize_t>sizeof(floating)
+        rows.row = array.strides[1] // <Py_ssize_t>sizeof(floating)
+    return rows
+
+
+cdef inline gw_block block_of(const floating[:, :, :] array) noexcept nogil:
+    cdef gw_block block
+    block.rows = rows_of(array)
+    block.time = array.shape[0]
+    block.batch = array.shape[1]
+    block.features = array.shape[2]
+    return block
+
+
+cdef inline gw_matrix matrix_of(const floating[:, :] array) noexcept nogil:
+    cdef gw_matrix matrix
+    matrix.data = <void *>&array[0, 0]
+    matrix.rows = array.shape[0]
+    matrix.columns = array.shape[1]
+    matrix.step = array.strides[0] // <Py_ssize_t>sizeof(floating)
+    return matrix

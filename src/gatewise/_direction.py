@@ -1,0 +1,312 @@
+"""One direction of one layer: the kernels and the products that stand outside their loop.
+
+What the notebook's functions and the layers share. Every product that does not depend on
+the step before is one large product here; the kernels do the rest, step by step. Arrays are
+rows as ``_fallback`` describes them. Nothing here checks its arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewise import _backend, _threads
+from gatewise._cells import GATES
+
+Array = NDArray[Any]
+
+# A part of a backward pass has at least so many rows, and more where they are narrow.
+_PART_ROWS = 256
+_PART_BYTES = 1 << 21
+
+
+class Weights(NamedTuple):
+    """The canonical weights of one direction of one layer, or their gradients.
+
+    The fields are the arguments of the kernels' ``pack``.
+    """
+
+    cell: str
+    w_ih: Array
+    w_hh: Array
+    bias: Array
+    bias_hn: Array | None = None
+    w_hr: Array | None = None
+    peepholes: Array | None = None
+
+    def pack(self) -> Any:
+        """The form in which the present backend's kernels take these weights."""
+        return _backend.kernels.pack(
+            self.cell,
+            self.w_ih,
+            self.w_hh,
+            self.bias,
+            bias_hn=self.bias_hn,
+            w_hr=self.w_hr,
+            peepholes=self.peepholes,
+        )
+
+
+class Tape(NamedTuple):
+    """What the backward pass needs to know of a forward one; `y` are the outputs."""
+
+    x: Array
+    gates: Array
+    extra: Array | None
+    y: Array
+    initial: tuple[Array, ...]
+    batch_sizes: NDArray[np.int64] | None
+    reverse: bool
+
+
+@np.errstate(all="ignore")
+def forward(
+    weights: Weights,
+    packed: Any,
+    x: Array,
+    state: tuple[Array, ...],
+    *,
+    batch_sizes: NDArray[np.int64] | None = None,
+    reverse: bool = False,
+    num_threads: int | None = None,
+) -> Tape:
+    """Run over rows `x`, or integer tokens ``(time, batch)``, and keep a tape.
+
+    `state` is overwritten with the final state; the tape holds a copy of the initial one.
+    """
+    threads = _threads.resolve(num_threads)
+    initial = tuple([s.copy() for s in state])
+    rows: Array | None = x
+    if x.dtype.kind in "iu":
+        # A product with a one-hot row is that row of the table.
+        rows, gates = None, (weights.w_ih.T + weights.bias)[x]
+    else:
+        gates = _empty_like_rows(x, len(weights.w_ih))
+    y, extra = gates, None
+    if not weights.cell.startswith("rnn"):
+        hidden_size = weights.w_hh.shape[0] // GATES[weights.cell]
+        y = _empty_like_rows(gates, weights.w_hh.shape[1])
+        extra = _empty_like_rows(gates, hidden_size)
+    _backend.kernels.forward(
+        packed,
+        gates,
+        state,
+        y,
+        extra,
+        x=rows,
+        batch_sizes=batch_sizes,
+        reverse=reverse,
+        num_threads=threads,
+    )
+    return Tape(x, gates, extra, y, initial, batch_sizes, reverse)
+
+
+def backward(
+    weights: Weights,
+    packed: Any,
+    tape: Tape,
+    dy: Array,
+    dstate: tuple[Array, ...],
+    *,
+    num_threads: int | None = None,
+) -> tuple[Array | None, Weights]:
+    """Return the gradients of `x` (None for tokens) and of the weights.
+
+    `dy` is the gradient of the outputs; `dstate`, that of the final state, is overwritten
+    with that of the initial one. The tape stays as it is.
+    """
+    threads = _threads.resolve(num_threads)
+    arrays = [a if a is None else np.zeros_like(a) for a in weights[1:]]
+    gradients = Weights(weights.cell, *arrays)  # type: ignore[arg-type]
+    dx = None
+    if tape.x.dtype.kind not in "iu":
+        dx = _empty_like_rows(tape.x, weights.w_ih.shape[1])
+    for part in _parts(tape):
+        steps = part.tape
+        dgates = np.empty_like(steps.gates)
+        has_dextra = weights.cell == "gru" or weights.w_hr is not None
+        dextra = np.empty_like(steps.y) if has_dextra else None
+        _backend.kernels.backward(
+            packed,
+            steps.gates,
+            steps.extra,
+            steps.y,
+            steps.initial,
+            dy[part.rows],
+            dstate,
+            dgates,
+            dextra,
+            batch_sizes=steps.batch_sizes,
+            reverse=steps.reverse,
+            num_threads=threads,
+        )
+        with np.errstate(all="ignore"):
+            _add_products(gradients, steps, dgates, dextra, threads)
+        if dx is not None:
+            _backend.kernels.project_back(
+                packed, dgates, dx[part.rows], num_threads=threads
+            )
+    return dx, gradients
+
+
+class _Part(NamedTuple):
+    """Some steps of a tape as a tape of their own, and where their rows are."""
+
+    tape: Tape
+    rows: Any
+
+
+def _parts(tape: Tape) -> Iterator[_Part]:
+    """Cut a tape, the last steps first.
+
+    The gradients of the gates are the largest arrays of a backward pass. Those of one part
+    fit a cache, and only one part's exist at a time.
+    """
+    time, batch = tape.gates.shape[:2]
+    sizes = tape.batch_sizes
+    if sizes is not None:
+        ends = np.concatenate([[0], np.cumsum(sizes)])
+        time, batch = len(sizes), int(sizes[0]) if len(sizes) else 0
+    rows = max(_PART_ROWS, _PART_BYTES // max(tape.gates.itemsize * tape.gates.shape[2], 1))
+    steps = max(rows // max(batch, 1), 1)
+    if steps >= time:
+        yield _Part(tape, np.s_[:])
+        return
+    for first in range(0, time, steps):
+        start, stop = first, min(first + steps, time)
+        if not tape.reverse:
+            start, stop = time - stop, time - start
+        where: Any = np.s_[start:stop]
+        if sizes is not None:
+            where = np.s_[:, ends[start] : ends[stop]]
+        part = Tape(
+            tape.x[where],
+            tape.gates[where],
+            None if tape.extra is None else tape.extra[where],
+            tape.y[where],
+            _state_before(tape, start, stop),
+            None if sizes is None else sizes[start:stop],
+            tape.reverse,
+        )
+        yield _Part(part, where)
+
+
+def _state_before(tape: Tape, start: int, stop: int) -> tuple[Array, ...]:
+    """The state that the steps from `start` to `stop` began with."""
+    time = len(tape.y) if tape.batch_sizes is None else len(tape.batch_sizes)
+    previous = stop if tape.reverse else start - 1
+    if not 0 <= previous < time:
+        return tape.initial
+    where: Any = previous
+    if tape.batch_sizes is not None:
+        end = int(tape.batch_sizes[: previous + 1].sum())
+        where = np.s_[0, end - tape.batch_sizes[previous] : end]
+    state = tuple([part.copy() for part in tape.initial])
+    for part, values in zip(state, (tape.y, tape.extra), strict=False):
+        assert values is not None
+        # Sequences that have not begun yet still have their initial state.
+        running = values[where]
+        part[: len(running)] = running
+    return state
+
+
+def _add_products(
+    gradients: Weights, tape: Tape, dgates: Array, dextra: Array | None, threads: int
+) -> None:
+    """Add what the steps of a tape contribute to the gradients of the weights."""
+
+    def outer(a: Array, b: Array, out: Array) -> None:
+        _backend.kernels.outer(a, b, out, num_threads=threads)
+
+    gradients.bias[...] += dgates.sum(axis=(0, 1))
+    h = _states_before(tape, tape.y, tape.initial[0])
+    if gradients.cell.startswith("gru"):
+        both = 2 * tape.y.shape[2]
+        outer(dgates[..., :both], h, gradients.w_hh[:both])
+        if gradients.bias_hn is not None:
+            assert dextra is not None
+            outer(dextra, h, gradients.w_hh[both:])
+            gradients.bias_hn[...] += dextra.sum(axis=(0, 1))
+        else:
+            assert tape.extra is not None
+            outer(dgates[..., both:], tape.extra, gradients.w_hh[both:])
+    else:
+        outer(dgates, h, gradients.w_hh)
+    if gradients.w_hr is not None:
+        assert dextra is not None
+        assert tape.extra is not None
+        hidden = tape.gates[..., 3 * tape.extra.shape[2] :] * np.tanh(tape.extra)
+        outer(dextra, hidden, gradients.w_hr)
+    if gradients.peepholes is not None:
+        assert tape.extra is not None
+        di, df, _, do = np.split(dgates, 4, axis=2)
+        before = _states_before(tape, tape.extra, tape.initial[1])
+        products = [di * before, df * before, do * tape.extra]
+        gradients.peepholes[...] += [product.sum(axis=(0, 1)) for product in products]
+    if tape.x.dtype.kind in "iu":
+        gradients.w_ih.T[...] += sum_by_token(tape.x, dgates, len(gradients.w_ih.T))
+    else:
+        outer(dgates, tape.x, gradients.w_ih)
+
+
+def sum_by_token(tokens: Array, rows: Array, vocabulary: int) -> Array:
+    """Sum rows ``(.., features)`` by their tokens ``(..)``: one-hot.T @ rows."""
+    sums = np.zeros((vocabulary, rows.shape[-1]), rows.dtype)
+    flat = tokens.reshape(-1)
+    if flat.size:
+        order = np.argsort(flat, kind="stable")
+        present, starts = np.unique(flat[order], return_index=True)
+        sums[present] = np.add.reduceat(rows.reshape(-1, rows.shape[-1])[order], starts)
+    return sums
+
+
+def _states_before(tape: Tape, states: Array, initial: Array) -> Array:
+    """The state that each step started from, given the states the steps left."""
+    before = np.empty_like(states)
+    if not states.size:
+        return before
+    if tape.batch_sizes is None:
+        if tape.reverse:
+            before[-1], before[:-1] = initial, states[1:]
+        else:
+            before[0], before[1:] = initial, states[:-1]
+        return before
+    ends = np.cumsum(tape.batch_sizes)
+    starts = ends - tape.batch_sizes
+    previous_starts = np.roll(starts, -1 if tape.reverse else 1)
+    previous_sizes = np.roll(tape.batch_sizes, -1 if tape.reverse else 1)
+    previous_sizes[-1 if tape.reverse else 0] = 0
+    for start, end, source, size in zip(
+        starts, ends, previous_starts, previous_sizes, strict=True
+    ):
+        running = min(size, end - start)
+        before[0, start : start + running] = states[0, source : source + running]
+        before[0, start + running : end] = initial[running : end - start]
+    return before
+
+
+def _is_batch_first(rows: Array) -> bool:
+    time, batch, _ = rows.strides
+    return time < batch and rows.shape[0] > 1 and rows.shape[1] > 1
+
+
+def _rows(array: Array, batch_first: bool) -> Array:
+    """``(time * batch, features)``: a view where the array lies in this order."""
+    ordered = array.swapaxes(0, 1) if batch_first else array
+    return ordered.reshape(array.shape[0] * array.shape[1], array.shape[2])
+
+
+def _unrows(flat: Array, like: Array, batch_first: bool) -> Array:
+    time, batch = like.shape[:2]
+    if batch_first:
+        return flat.reshape(batch, time, flat.shape[1]).swapaxes(0, 1)
+    return flat.reshape(time, batch, flat.shape[1])
+
+
+def _empty_like_rows(like: Array, features: int) -> Array:
+    """An array of rows with another number of features, in the same order in memory."""
+    flat = np.empty((like.shape[0] * like.shape[1], features), like.dtype)
+    return _unrows(flat, like, _is_batch_first(like))

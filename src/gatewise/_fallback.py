@@ -1,0 +1,286 @@
+"""The kernels in plain NumPy: the fallback, the reference, the page to read for the maths.
+
+Every function here has a compiled twin of the same name, signature and docstring in
+``_native``; nothing else in the package is written twice. A kernel runs one layer in one
+direction over a whole sequence. It trusts its arguments: shapes and dtypes were checked
+above.
+
+Rows
+    Sequences are ``(time, batch, features)`` with contiguous features; time and batch may
+    have any stride. A ragged batch holds only the steps that exist: its sequences are
+    sorted by falling length, its arrays are ``(1, total_steps, features)`` with the rows of
+    one time step after those of the step before, and ``batch_sizes[t]`` says how many rows
+    step ``t`` has. ``batch_sizes=None`` means a plain batch.
+State
+    A tuple of ``(batch, features)`` arrays, ``(h,)`` or for the LSTM ``(h, c)``, which is
+    read as the initial state and overwritten with the final one.
+Cells
+    ``"rnn_tanh"``, ``"rnn_relu"``, ``"lstm"``, ``"gru"`` (the reset gate applied after the
+    recurrent product) and ``"gru_reset_before"`` (before it). Gates stand in PyTorch's
+    order: LSTM i f g o, GRU r z n.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewise._cells import BACKWARD, FORWARD, GATES, Packed
+
+Array = NDArray[Any]
+
+__all__ = [
+    "Packed",
+    "backward",
+    "forward",
+    "infer",
+    "outer",
+    "pack",
+    "project_back",
+    "sigmoid",
+    "softmax",
+    "stepper",
+    "tanh",
+]
+
+
+def pack(
+    cell: str,
+    w_ih: Array,
+    w_hh: Array,
+    bias: Array,
+    *,
+    bias_hn: Array | None = None,
+    w_hr: Array | None = None,
+    peepholes: Array | None = None,
+    scales: tuple[Array | None, ...] = (None, None, None),
+) -> Packed:
+    """Bring the weights of one direction of one layer into the form the kernels run on.
+
+    With H hidden units, I inputs and G gates, `w_ih` is ``(G*H, I)``, `w_hh` ``(G*H, P)``
+    and `bias` ``(G*H,)``, the sum of the input and the hidden biases. `bias_hn` ``(H,)`` is
+    the part of the GRU's n bias inside the reset gate's product (cell "gru" only, where
+    `bias` leaves it out). `w_hr` ``(P, H)`` projects the LSTM's output; without it P is H.
+    `peepholes` ``(3, H)`` are the LSTM's connections from c to the gates i, f and o. The
+    packed form does not follow later changes of the arrays.
+
+    For inference in float32, `w_ih`, `w_hh` and `w_hr` may be narrow: float16, or int8 with
+    `scales`, a vector for each of the three, which multiply the rows of their matrix.
+    """
+    matrices = (w_ih, w_hh, w_hr)
+    w_ih, w_hh, w_hr = (
+        _widened(w, s, bias.dtype) for w, s in zip(matrices, scales, strict=True)
+    )
+    return Packed(cell, w_ih, w_hh, bias, bias_hn, w_hr, peepholes)
+
+
+def _widened(matrix: Any, scale: Array | None, dtype: np.dtype[Any]) -> Any:
+    if matrix is None or matrix.dtype == dtype:
+        return matrix
+    wide = matrix.astype(dtype)
+    return wide if scale is None else wide * scale[:, None]
+
+
+def stepper(
+    packed: Sequence[Packed],
+    states: Sequence[tuple[Array, ...]],
+    outputs: Sequence[Array],
+    *,
+    num_threads: int = 1,
+) -> Callable[[Array], None]:
+    """Return a function that runs layers upon layers one step on, in place.
+
+    It takes `x` ``(batch, I)`` or, with a batch of one, ``(I,)``. Each layer has its packed
+    weights, its state, which advances, and its `outputs` ``(batch, P)``, which it
+    overwrites and the next layer takes for its input.
+    """
+
+    def step(x: Array) -> None:
+        rows = x.reshape(1, -1, x.shape[-1])
+        for layer, state, y in zip(packed, states, outputs, strict=True):
+            infer(layer, rows, state, y[None])
+            rows = y[None]
+
+    return step
+
+
+def project_back(packed: Packed, dgates: Array, dx: Array, *, num_threads: int = 1) -> None:
+    """Write ``dgates @ w_ih`` into `dx`: the gradient of all steps' input at once."""
+    with np.errstate(all="ignore"):
+        np.matmul(dgates, packed.w_ih, out=dx)
+
+
+def outer(a: Array, b: Array, out: Array, *, num_threads: int = 1) -> None:
+    """Add ``a_row outer b_row``, summed over all rows, to `out`: a gradient of weights."""
+    with np.errstate(all="ignore"):
+        out += np.tensordot(a, b, axes=((0, 1), (0, 1)))
+
+
+def sigmoid(z: Array, out: Array) -> None:
+    """Write ``1 / (1 + exp(-z))`` into `out`; both are one-dimensional and contiguous."""
+    with np.errstate(all="ignore"):
+        # exp of a number that is not positive cannot overflow.
+        t = np.exp(-np.abs(z))
+        np.divide(np.where(z >= 0, 1, t), 1 + t, out=out)
+
+
+def tanh(z: Array, out: Array) -> None:
+    """Write ``tanh(z)`` into `out`; both are one-dimensional and contiguous."""
+    np.tanh(z, out=out)
+
+
+def softmax(z: Array, out: Array) -> None:
+    """Write the softmax of every row of contiguous `z` ``(rows, classes)`` into `out`."""
+    if z.size:
+        with np.errstate(all="ignore"):
+            np.exp(z - z.max(axis=1, keepdims=True), out=out)
+            out /= out.sum(axis=1, keepdims=True)
+
+
+def infer(
+    packed: Packed,
+    x: Array,
+    state: tuple[Array, ...],
+    y: Array,
+    *,
+    cells: Array | None = None,
+    batch_sizes: NDArray[np.int64] | None = None,
+    reverse: bool = False,
+    num_threads: int = 1,
+) -> None:
+    """Run over `x` and write the outputs to `y`, keeping nothing for a backward pass.
+
+    `x` holds I features a row, `y` P. `state` goes from the initial to the final one. For
+    an LSTM, `cells` receives the cell state of every step where it is wanted. `reverse`
+    runs from each sequence's own end to its beginning; row t still belongs to step t. Up to
+    `num_threads` threads share the work; NumPy's own products keep to the number that its
+    user has set.
+    """
+    hidden_size = packed.w_ih.shape[0] // GATES[packed.cell]
+    gates = np.empty((*x.shape[:2], len(packed.w_ih)), x.dtype)
+    extra = np.empty((*x.shape[:2], hidden_size), x.dtype) if cells is None else cells
+    forward(packed, gates, state, y, extra, x=x, batch_sizes=batch_sizes, reverse=reverse)
+
+
+def forward(
+    packed: Packed,
+    gates: Array,
+    state: tuple[Array, ...],
+    y: Array,
+    extra: Array | None,
+    *,
+    x: Array | None = None,
+    batch_sizes: NDArray[np.int64] | None = None,
+    reverse: bool = False,
+    num_threads: int = 1,
+) -> None:
+    """Run over a sequence and keep what the backward pass reads.
+
+    `gates` ``(.., G*H)`` leaves as the gates' values. Without `x` it comes in as
+    ``x @ w_ih.T + bias``. For an RNN it may be the same array as `y`. `extra` ``(.., H)``
+    receives the LSTM's cell states, or for "gru" ``w_hn @ h + bias_hn``, or for
+    "gru_reset_before" ``r * h``; an RNN needs none. `y`, `state`, `reverse` and
+    `num_threads` are those of `infer`.
+    """
+    if x is not None:
+        with np.errstate(all="ignore"):
+            np.matmul(x, packed.w_ih.T, out=gates)
+            gates += packed.bias
+    step = FORWARD[packed.cell]
+    gates_t, y_t, extra_t = (_by_step(a, batch_sizes) for a in (gates, y, extra))
+    with np.errstate(all="ignore"):
+        for t in _order(len(y_t), reverse):
+            now = _rows(state, batch_sizes, t)
+            step(packed, gates_t[t], now, y_t[t], extra_t[t])
+
+
+def backward(
+    packed: Packed,
+    gates: Array,
+    extra: Array | None,
+    y: Array,
+    initial: tuple[Array, ...],
+    dy: Array,
+    dstate: tuple[Array, ...],
+    dgates: Array,
+    dextra: Array | None,
+    *,
+    batch_sizes: NDArray[np.int64] | None = None,
+    reverse: bool = False,
+    num_threads: int = 1,
+) -> None:
+    """Carry the gradient of a loss back through what `forward` ran.
+
+    `gates`, `extra` and `y` are as `forward` left them, `initial` is the state it began
+    with. `dy` is the gradient of the outputs; `dstate` comes in as that of the final state
+    and leaves as that of the initial one. `dgates` ``(.., G*H)`` receives the gradient of
+    ``x @ w_ih.T + bias`` and may be the same array as `gates`. `dextra` receives for "gru"
+    the gradient ``(.., H)`` of ``w_hn @ h + bias_hn``, for an LSTM with `w_hr` the whole
+    gradient ``(.., P)`` of each step's output; other cells need none.
+    """
+    step = BACKWARD[packed.cell]
+    arrays = (gates, extra, y, dy, dgates, dextra)
+    gates_t, extra_t, y_t, dy_t, dgates_t, dextra_t = (
+        _by_step(a, batch_sizes) for a in arrays
+    )
+    with np.errstate(all="ignore"):
+        for t in _order(len(y_t), not reverse):
+            dnow = _rows(dstate, batch_sizes, t)
+            dnow[0][...] += dy_t[t]
+            # What the step started from: the LSTM's c, everybody else's h.
+            values = extra_t if packed.cell == "lstm" else y_t
+            before = _before(values, initial[-1], t, reverse)
+            step(
+                packed,
+                gates_t[t],
+                extra_t[t],
+                y_t[t],
+                before,
+                dnow,
+                dgates_t[t],
+                dextra_t[t],
+            )
+
+
+def _order(time: int, reverse: bool) -> Iterator[int]:
+    return iter(range(time - 1, -1, -1) if reverse else range(time))
+
+
+def _by_step(array: Array | None, batch_sizes: NDArray[np.int64] | None) -> Any:
+    """Something to index with a time step, giving that step's rows."""
+    if array is None:
+        return _Nothing()
+    if batch_sizes is None:
+        return array
+    ends = np.cumsum(batch_sizes)
+    return [array[0, end - size : end] for end, size in zip(ends, batch_sizes, strict=True)]
+
+
+def _rows(
+    state: tuple[Array, ...], batch_sizes: NDArray[np.int64] | None, t: int
+) -> tuple[Array, ...]:
+    """The part of a state that step `t` has."""
+    if batch_sizes is None:
+        return state
+    return tuple(array[: batch_sizes[t]] for array in state)
+
+
+class _Nothing:
+    def __getitem__(self, t: int) -> None:
+        return None
+
+
+def _before(values: Any, initial: Array, t: int, reverse: bool) -> Array:
+    """The state that step `t` started from, given the states that the steps left."""
+    rows = len(values[t])
+    previous = t + 1 if reverse else t - 1
+    if not 0 <= previous < len(values):
+        return initial[:rows]
+    running: Array = values[previous][:rows]
+    if len(running) == rows:
+        return running
+    # Backwards in time, sequences join at their own ends with their initial state.
+    return np.concatenate([running, initial[len(running) : rows]])

@@ -1,0 +1,455 @@
+"""The compiled kernels: typed memoryviews in, the GIL released, the C core called.
+
+Twin of ``_fallback``, which says what each function does and lends it its docstring.
+Besides those, `instruction_set` names the variant of the core in use and `instruction_sets`
+those that this CPU can run; the environment variable GATEWISE_ISA chooses one.
+"""
+
+from cython cimport floating
+from libc.stdint cimport int64_t
+
+from gatewise._core cimport (
+    GW_FULL,
+    GW_GRU,
+    GW_GRU_RESET_BEFORE,
+    GW_HALF,
+    GW_INT8,
+    GW_LSTM,
+    GW_NO_MEMORY,
+    GW_OK,
+    GW_RNN_RELU,
+    GW_RNN_TANH,
+    gw_choose_instruction_set,
+    gw_get_kernels,
+    gw_instruction_set,
+    gw_instruction_sets,
+    gw_kernels,
+    gw_packed,
+    gw_rows,
+    gw_sequence,
+    gw_state,
+    gw_status,
+    gw_weights,
+    block_of,
+    matrix_of,
+    rows_of,
+    sequence_of,
+    state_of,
+)
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS,
+    PyBUF_STRIDES,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
+
+import os
+
+from gatewise import _cells, _fallback
+
+__all__ = [
+    "Packed",
+    "backward",
+    "forward",
+    "infer",
+    "outer",
+    "pack",
+    "project_back",
+    "sigmoid",
+    "softmax",
+    "stepper",
+    "tanh",
+]
+
+cdef dict CELLS = {
+    "rnn_tanh": GW_RNN_TANH,
+    "rnn_relu": GW_RNN_RELU,
+    "lstm": GW_LSTM,
+    "gru": GW_GRU,
+    "gru_reset_before": GW_GRU_RESET_BEFORE,
+}
+
+
+cdef class Packed:
+    """One direction of one layer's weights in the form its backend runs on."""
+
+    cdef gw_packed *layer
+    cdef const gw_kernels *kernels
+    cdef bint single
+
+    def __dealloc__(self):
+        if self.layer is not NULL:
+            self.kernels.release(self.layer)
+
+    def __reduce__(self):
+        raise TypeError("packed weights are remade, not pickled")
+
+
+def instruction_set() -> str:
+    """Name the variant of the core in use."""
+    return gw_instruction_set().decode()
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """Name the variants that this CPU can run, best first."""
+    cdef const char *const *names = gw_instruction_sets()
+    cdef list result = []
+    cdef int i = 0
+    while names[i] is not NULL:
+        result.append(names[i].decode())
+        i += 1
+    return tuple(result)
+
+
+def pack(
+    cell: str,
+    w_ih: Array,
+    w_hh: Array,
+    bias: Array,
+    *,
+    bias_hn: Array | None = None,
+    w_hr: Array | None = None,
+    peepholes: Array | None = None,
+    scales: tuple[Array | None, ...] = (None, None, None),
+) -> Packed:
+    cdef Packed packed = Packed.__new__(Packed)
+    cdef gw_weights weights
+    narrow = w_hh.dtype.itemsize
+    weights.format = GW_HALF if narrow == 2 else GW_INT8 if narrow == 1 else GW_FULL
+    weights.cell = CELLS[cell]
+    weights.hidden_size = w_hh.shape[0] // _cells.GATES[cell]
+    weights.input_size, weights.output_size = w_ih.shape[1], w_hh.shape[1]
+    weights.w_ih, weights.w_hh = _address(w_ih), _address(w_hh)
+    weights.w_hr = _address(w_hr)
+    weights.scale_ih = _address(scales[0])
+    weights.scale_hh = _address(scales[1])
+    weights.scale_hr = _address(scales[2])
+    weights.bias, weights.bias_hn = _address(bias), _address(bias_hn)
+    weights.peepholes = _address(peepholes)
+    packed.single = bias.dtype.itemsize == 4
+    packed.kernels = gw_get_kernels(packed.single)
+    with nogil:
+        packed.layer = packed.kernels.pack(&weights)
+    if packed.layer is NULL:
+        raise MemoryError("no memory for packed weights")
+    return packed
+
+
+cdef const void *_address(array) except? NULL:
+    """The address of a contiguous array, which the caller keeps alive; NULL for None."""
+    cdef Py_buffer view
+    if array is None:
+        return NULL
+    PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS)
+    PyBuffer_Release(&view)
+    return view.buf
+
+
+def infer(
+    packed: Packed,
+    x: Array,
+    state: tuple[Array, ...],
+    y: Array,
+    *,
+    cells: Array | None = None,
+    batch_sizes: NDArray[np.int64] | None = None,
+    reverse: bool = False,
+    num_threads: int = 1,
+) -> None:
+    c = state[1] if len(state) == 2 else None
+    if (<Packed?>packed).single:
+        _infer[float](packed, x, state[0], c, y, cells, batch_sizes, reverse, num_threads)
+    else:
+        _infer[double](packed, x, state[0], c, y, cells, batch_sizes, reverse, num_threads)
+
+
+def forward(
+    packed: Packed,
+    gates: Array,
+    state: tuple[Array, ...],
+    y: Array,
+    extra: Array | None,
+    *,
+    x: Array | None = None,
+    batch_sizes: NDArray[np.int64] | None = None,
+    reverse: bool = False,
+    num_threads: int = 1,
+) -> None:
+    c = state[1] if len(state) == 2 else None
+    if (<Packed?>packed).single:
+        _forward[float](
+            packed, x, gates, state[0], c, y, extra, batch_sizes, reverse, num_threads
+        )
+    else:
+        _forward[double](
+            packed, x, gates, state[0], c, y, extra, batch_sizes, reverse, num_threads
+        )
+
+
+def backward(
+    packed: Packed,
+    gates: Array,
+    extra: Array | None,
+    y: Array,
+    initial: tuple[Array, ...],
+    dy: Array,
+    dstate: tuple[Array, ...],
+    dgates: Array,
+    dextra: Array | None,
+    *,
+    batch_sizes: NDArray[np.int64] | None = None,
+    reverse: bool = False,
+    num_threads: int = 1,
+) -> None:
+    c = initial[1] if len(initial) == 2 else None
+    dc = dstate[1] if len(dstate) == 2 else None
+    if (<Packed?>packed).single:
+        _backward[float](
+            packed, gates, extra, y, initial[0], c, dy, dstate[0], dc, dgates, dextra,
+            batch_sizes, reverse, num_threads,
+        )
+    else:
+        _backward[double](
+            packed, gates, extra, y, initial[0], c, dy, dstate[0], dc, dgates, dextra,
+            batch_sizes, reverse, num_threads,
+        )
+
+
+def stepper(
+    packed: Sequence[Packed],
+    states: Sequence[tuple[Array, ...]],
+    outputs: Sequence[Array],
+    *,
+    num_threads: int = 1,
+) -> Callable[[Array], None]:
+    cdef _Stepper stepper = _Stepper(num_threads)
+    for layer, state, y in zip(packed, states, outputs, strict=True):
+        stepper.append(_Step(layer, state, y))
+    return stepper
+
+
+cdef class _Step:
+    """One layer's share of a step: what it runs on, whose memory it keeps alive."""
+
+    cdef Packed packed
+    cdef object arrays
+    cdef gw_state state
+    cdef gw_rows y
+
+    def __init__(self, packed, state, y):
+        cdef Packed layer = packed
+        c = state[1] if len(state) == 2 else None
+        self.packed, self.arrays = layer, (state, y)
+        if layer.single:
+            self.state, self.y = state_of[float](state[0], c), rows_of[float](y[None])
+        else:
+            self.state, self.y = state_of[double](state[0], c), rows_of[double](y[None])
+
+
+cdef class _Stepper:
+    cdef list steps
+    cdef int threads
+
+    def __init__(self, threads):
+        self.steps, self.threads = [], threads
+
+    cdef append(self, _Step step):
+        self.steps.append(step)
+
+    def __call__(self, x):
+        cdef Py_buffer view
+        cdef gw_rows rows
+        cdef gw_rows none
+        cdef gw_sequence sequence
+        cdef gw_status status = GW_OK
+        cdef _Step step
+        none.data = NULL
+        sequence.time, sequence.batch_sizes, sequence.reverse = 1, NULL, False
+        # The layer above has checked x; a memoryview would cost as much as a small step.
+        PyObject_GetBuffer(x, &view, PyBUF_STRIDES)
+        rows.data, rows.time, rows.row = view.buf, 0, 0
+        sequence.batch = 1
+        if view.ndim == 2:
+            sequence.batch = view.shape[0]
+            rows.row = view.strides[0] // view.itemsize
+        for step in self.steps:
+            with nogil:
+                status = step.packed.kernels.infer(
+                    step.packed.layer, &sequence, rows, step.state, step.y, none,
+                    self.threads,
+                )
+            if status != GW_OK:
+                break
+            rows = step.y
+        PyBuffer_Release(&view)
+        _check(status)
+
+
+def project_back(packed: Packed, dgates: Array, dx: Array, *, num_threads: int = 1) -> None:
+    if (<Packed?>packed).single:
+        _project_back[float](packed, dgates, dx, num_threads)
+    else:
+        _project_back[double](packed, dgates, dx, num_threads)
+
+
+def outer(a: Array, b: Array, out: Array, *, num_threads: int = 1) -> None:
+    if out.dtype.itemsize == 4:
+        _outer[float](a, b, out, num_threads)
+    else:
+        _outer[double](a, b, out, num_threads)
+
+
+def sigmoid(z: Array, out: Array) -> None:
+    if z.dtype.itemsize == 4:
+        _sigmoid[float](z, out)
+    else:
+        _sigmoid[double](z, out)
+
+
+def tanh(z: Array, out: Array) -> None:
+    if z.dtype.itemsize == 4:
+        _tanh[float](z, out)
+    else:
+        _tanh[double](z, out)
+
+
+def softmax(z: Array, out: Array) -> None:
+    if z.dtype.itemsize == 4:
+        _softmax[float](z, out)
+    else:
+        _softmax[double](z, out)
+
+
+cdef _infer(
+    Packed packed,
+    const floating[:, :, :] x,
+    floating[:, ::1] h,
+    floating[:, ::1] c,
+    floating[:, :, :] y,
+    floating[:, :, :] cells,
+    const int64_t[::1] batch_sizes,
+    bint reverse,
+    int threads,
+):
+    cdef gw_sequence sequence = sequence_of(y.shape[0], h.shape[0], batch_sizes, reverse)
+    cdef gw_state state = state_of(h, c)
+    cdef gw_status status
+    with nogil:
+        status = packed.kernels.infer(
+            packed.layer, &sequence, rows_of(x), state, rows_of(y), rows_of(cells), threads
+        )
+    _check(status)
+
+
+cdef _forward(
+    Packed packed,
+    const floating[:, :, :] x,
+    floating[:, :, :] gates,
+    floating[:, ::1] h,
+    floating[:, ::1] c,
+    floating[:, :, :] y,
+    floating[:, :, :] extra,
+    const int64_t[::1] batch_sizes,
+    bint reverse,
+    int threads,
+):
+    cdef gw_sequence sequence = sequence_of(y.shape[0], h.shape[0], batch_sizes, reverse)
+    cdef gw_state state = state_of(h, c)
+    cdef gw_status status
+    with nogil:
+        status = packed.kernels.forward(
+            packed.layer, &sequence, rows_of(x), rows_of(gates), state, rows_of(y),
+            rows_of(extra), threads,
+        )
+    _check(status)
+
+
+cdef _backward(
+    Packed packed,
+    const floating[:, :, :] gates,
+    const floating[:, :, :] extra,
+    const floating[:, :, :] y,
+    const floating[:, ::1] h,
+    const floating[:, ::1] c,
+    const floating[:, :, :] dy,
+    floating[:, ::1] dh,
+    floating[:, ::1] dc,
+    floating[:, :, :] dgates,
+    floating[:, :, :] dextra,
+    const int64_t[::1] batch_sizes,
+    bint reverse,
+    int threads,
+):
+    cdef gw_sequence sequence = sequence_of(y.shape[0], dh.shape[0], batch_sizes, reverse)
+    cdef gw_state dstate = state_of(dh, dc)
+    cdef gw_state initial = state_of(h, c)
+    cdef gw_status status
+    _check(packed.kernels.prepare_backward(packed.layer))
+    with nogil:
+        status = packed.kernels.backward(
+            packed.layer, &sequence, rows_of(gates), rows_of(extra), rows_of(y), initial,
+            rows_of(dy), dstate, rows_of(dgates), rows_of(dextra), threads,
+        )
+    _check(status)
+
+
+cdef _project_back(
+    Packed packed, const floating[:, :, :] dgates, floating[:, :, :] dx, int threads
+):
+    cdef gw_status status
+    _check(packed.kernels.prepare_backward(packed.layer))
+    with nogil:
+        status = packed.kernels.project_back(
+            packed.layer, block_of(dgates), block_of(dx), threads
+        )
+    _check(status)
+
+
+cdef _outer(
+    const floating[:, :, :] a, const floating[:, :, :] b, floating[:, :] out, int threads
+):
+    cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
+    cdef gw_status status
+    with nogil:
+        status = kernels.outer(block_of(a), block_of(b), matrix_of(out), threads)
+    _check(status)
+
+
+cdef _sigmoid(const floating[::1] z, floating[::1] out):
+    cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
+    with nogil:
+        kernels.sigmoid(&z[0], &out[0], z.shape[0])
+
+
+cdef _tanh(const floating[::1] z, floating[::1] out):
+    cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
+    with nogil:
+        kernels.tanh(&z[0], &out[0], z.shape[0])
+
+
+cdef _softmax(const floating[:, ::1] z, floating[:, ::1] out):
+    cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
+    if z.shape[1] == 0:
+        return
+    with nogil:
+        kernels.softmax(&z[0, 0], &out[0, 0], z.shape[0], z.shape[1])
+
+
+cdef _check(gw_status status):
+    if status == GW_NO_MEMORY:
+        raise MemoryError("no memory for the kernel's workspace")
+
+
+def _choose_instruction_set():
+    available = instruction_sets()
+    name = os.environ.get("GATEWISE_ISA") or available[0]
+    if not gw_choose_instruction_set(name.encode()):
+        expected = " or ".join(available)
+        raise ValueError(f"GATEWISE_ISA: expected {expected} on this CPU, got {name!r}")
+
+
+_choose_instruction_set()
+
+for _name in __all__:
+    if _name != "Packed":
+        globals()[_name].__doc__ = getattr(_fallback, _name).__doc__

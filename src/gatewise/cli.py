@@ -1,0 +1,66 @@
+"""The command line, ``gatewise``, over the public interface only."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+import gatewise
+from gatewise.training import commands
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    Examples
+    --------
+    >>> from gatewise.cli import main
+    >>> main(["info"])  # doctest: +ELLIPSIS
+    gatewise         ...
+    0
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has gone. Python flushes again at its exit, which must not fail too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except (OSError, ValueError, MemoryError) as error:
+        return _fail(_in_one_line(error), 1)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gatewise", description="Train recurrent networks on the CPU, and use them."
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {gatewise.__version__}"
+    )
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands.add_commands(subparsers)
+    info = subparsers.add_parser(
+        "info", help="say which backend runs and why, and on what machine"
+    )
+    info.set_defaults(run=lambda options: gatewise.show_config())
+    return parser
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"gatewise: error: {message}", file=sys.stderr)
+    return status
+
+
+def _in_one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
