@@ -1,0 +1,181 @@
+"""A cell in the notebook's terms, and its translation to and from the kernels'.
+
+The notebook has a dictionary of parameters and a tuple of values per step; the kernels have
+canonical `Weights` and rows of gates. This is the one place where one becomes the other.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gatewise._checks import Array, as_numbers, check_shape, parameter
+from gatewise._direction import Tape, Weights
+
+Parameters = Mapping[str, ArrayLike]
+Shapes = Sequence[tuple[str, tuple[int, int]]]
+Cache = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Cell(ABC):
+    """What one kind of cell has of its own, by the notebook's names.
+
+    `states` and `gates` are in the kernels' order. `fields` names what a step's cache
+    holds, with ``a_next``, ``a_prev``, ``xt`` and ``parameters`` always among it. `head`
+    is the matrix and the bias of the prediction.
+    """
+
+    name: str
+    kernel: str
+    states: tuple[str, ...]
+    gates: tuple[str, ...]
+    fields: tuple[str, ...]
+    head: tuple[str, str]
+
+    @abstractmethod
+    def shapes(self, n_x: int, n_a: int) -> Shapes:
+        """Return the names and shapes of the parameters outside the prediction."""
+
+    @abstractmethod
+    def weights(self, arrays: Sequence[Array], dtype: np.dtype[Any]) -> Weights:
+        """Return canonical weights, new arrays all, from those that `shapes` lists."""
+
+    @abstractmethod
+    def gradients(self, gradients: Weights) -> dict[str, Array]:
+        """Return the gradients of canonical weights under the notebook's names."""
+
+    @abstractmethod
+    def cached_gates(self, gates: Array) -> list[Array]:
+        """Return what a cache holds of one step's ``gates (m, gates * n_a)``."""
+
+    @abstractmethod
+    def tape(self, values: Mapping[str, Array]) -> Tape:
+        """Return the tape of steps of which `values` has every cached field, as rows."""
+
+    def read(self, parameters: Parameters, n_x: int, n_a: int) -> list[Array]:
+        """Return the arrays that `shapes` lists, checked."""
+        arrays = []
+        for name, shape in self.shapes(n_x, n_a):
+            array = parameter(parameters, name)
+            check_shape(name, array, shape)
+            arrays.append(array)
+        return arrays
+
+    def read_head(self, parameters: Parameters, n_a: int) -> tuple[Array, Array]:
+        """Return the matrix and the bias of the prediction, checked."""
+        matrix_name, bias_name = self.head
+        matrix = parameter(parameters, matrix_name)
+        check_shape(matrix_name, matrix, ("n_y", n_a), free=1)
+        bias = parameter(parameters, bias_name)
+        check_shape(bias_name, bias, (matrix.shape[0], 1))
+        return matrix, bias
+
+    def cache(
+        self,
+        gates: Array,
+        before: Sequence[ArrayLike],
+        after: Sequence[Array],
+        xt: ArrayLike,
+        parameters: Parameters,
+    ) -> Cache:
+        """Return one step's cache, of ``gates (m, gates * n_a)`` and all else as it is."""
+        values: dict[str, Any] = {"xt": xt, "parameters": parameters}
+        for state, old, new in zip(self.states, before, after, strict=True):
+            values[f"{state}_prev"] = old
+            values[f"{state}_next"] = new
+        values.update(zip(self.gates, self.cached_gates(gates), strict=True))
+        return tuple([values[field] for field in self.fields])
+
+    def read_cache(self, where: str, cache: Any) -> dict[str, Any]:
+        """Return what the cache of one step holds, by field, its arrays checked."""
+        if not isinstance(cache, (tuple, list)) or len(cache) != len(self.fields):
+            came = f"a {type(cache).__name__}"
+            if isinstance(cache, (tuple, list)):
+                came += f" of {len(cache)}"
+            raise ValueError(
+                f"{where} should be a tuple of {len(self.fields)}, "
+                f"({', '.join(self.fields)}), got {came}"
+            )
+        values = dict(zip(self.fields, cache, strict=True))
+        for field in self.fields:
+            if field != "parameters":
+                values[field] = as_numbers(f"{field} in {where}", values[field])
+        a_next = values["a_next"]
+        check_shape(f"a_next in {where}", a_next, ("n_a", "m"), free=2)
+        for field in self.fields:
+            if field == "xt":
+                check_shape(
+                    f"xt in {where}", values["xt"], ("n_x", a_next.shape[1]), free=1
+                )
+            elif field != "parameters":
+                check_shape(f"{field} in {where}", values[field], a_next.shape)
+        return values
+
+
+@dataclass(frozen=True)
+class GatedCell(Cell):
+    """A cell whose gates each have a matrix that multiplies the stack of a above x.
+
+    A gate's parameters are called after the first letter of its value; `listed` has these
+    letters in the order in which the notebook lists the gradients. The GRU's u is 1 minus
+    the kernels' z, and so u's parameters are those of z with the opposite sign.
+    """
+
+    listed: str
+
+    def shapes(self, n_x: int, n_a: int) -> Shapes:
+        """As in `Cell`: all matrices, then all biases, in the kernels' order of gates."""
+        letters = [gate[0] for gate in self.gates]
+        matrices = [(f"W{letter}", (n_a, n_a + n_x)) for letter in letters]
+        return matrices + [(f"b{letter}", (n_a, 1)) for letter in letters]
+
+    def weights(self, arrays: Sequence[Array], dtype: np.dtype[Any]) -> Weights:
+        """As in `Cell`."""
+        count, n_a = len(self.gates), arrays[0].shape[0]
+        stacked = np.concatenate(arrays[:count], dtype=dtype)
+        bias = np.concatenate(arrays[count:], dtype=dtype)
+        self._swap_u_and_z(stacked, bias)
+        w_ih, w_hh = stacked[:, n_a:].copy(), stacked[:, :n_a].copy()
+        return Weights(self.kernel, w_ih, w_hh, bias[:, 0])
+
+    def gradients(self, gradients: Weights) -> dict[str, Array]:
+        """As in `Cell`."""
+        n_a = gradients.w_hh.shape[1]
+        stacked = np.concatenate([gradients.w_hh, gradients.w_ih], axis=1)
+        bias = gradients.bias[:, None]
+        self._swap_u_and_z(stacked, bias)
+        letters = [gate[0] for gate in self.gates]
+        named = {}
+        for letter in self.listed:
+            start = n_a * letters.index(letter)
+            named[f"dW{letter}"] = stacked[start : start + n_a]
+            named[f"db{letter}"] = bias[start : start + n_a]
+        return named
+
+    def cached_gates(self, gates: Array) -> list[Array]:
+        """As in `Cell`."""
+        n_a = gates.shape[1] // len(self.gates)
+        columns = gates.T
+        values = [columns[k : k + n_a] for k in range(0, len(columns), n_a)]
+        return [1 - v if g == "u" else v for g, v in zip(self.gates, values, strict=True)]
+
+    def tape(self, values: Mapping[str, Array]) -> Tape:
+        """As in `Cell`."""
+        gates = [1 - values[gate] if gate == "u" else values[gate] for gate in self.gates]
+        extra = values["c_next"] if "c" in self.states else values["r"] * values["a_prev"]
+        initial = tuple(values[f"{state}_prev"][0] for state in self.states)
+        joined = np.concatenate(gates, axis=2)
+        return Tape(values["xt"], joined, extra, values["a_next"], initial, None, False)
+
+    def _swap_u_and_z(self, *arrays: Array) -> None:
+        if "u" in self.gates:
+            n_a = arrays[0].shape[0] // len(self.gates)
+            start = n_a * self.gates.index("u")
+            for array in arrays:
+                array[start : start + n_a] *= -1

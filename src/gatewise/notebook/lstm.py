@@ -1,0 +1,196 @@
+"""The long short-term memory."""
+
+from __future__ import annotations
+
+from numpy.typing import ArrayLike
+
+from gatewise._checks import Array
+from gatewise.notebook import _run
+from gatewise.notebook._cell import Cache, GatedCell, Parameters
+from gatewise.notebook._run import Caches
+
+__all__ = ["lstm_backward", "lstm_cell_backward", "lstm_cell_forward", "lstm_forward"]
+
+_CELL = GatedCell(
+    name="lstm",
+    kernel="lstm",
+    states=("a", "c"),
+    gates=("it", "ft", "cct", "ot"),
+    fields=(
+        "a_next",
+        "c_next",
+        "a_prev",
+        "c_prev",
+        "ft",
+        "it",
+        "cct",
+        "ot",
+        "xt",
+        "parameters",
+    ),
+    head=("Wy", "by"),
+    listed="fico",
+)
+
+
+def lstm_cell_forward(
+    xt: ArrayLike, a_prev: ArrayLike, c_prev: ArrayLike, parameters: Parameters
+) -> tuple[Array, Array, Array, Cache]:
+    """Advance an LSTM by one step.
+
+    With ``[a; x]`` the stack of `a_prev` above `xt`: the forget gate
+    ``ft = sigmoid(Wf [a; x] + bf)``, the update gate ``it = sigmoid(Wi [a; x] + bi)``, the
+    candidate ``cct = tanh(Wc [a; x] + bc)`` and the output gate
+    ``ot = sigmoid(Wo [a; x] + bo)`` give ``c_next = ft * c_prev + it * cct``,
+    ``a_next = ot * tanh(c_next)`` and ``yt_pred = softmax(Wy a_next + by)``.
+
+    Parameters
+    ----------
+    xt : array_like, (n_x, m)
+        The input of this step.
+    a_prev, c_prev : array_like, (n_a, m)
+        The hidden state and the cell state before it.
+    parameters : mapping
+        ``Wf``, ``Wi``, ``Wc``, ``Wo`` ``(n_a, n_a + n_x)``, ``bf``, ``bi``, ``bc``, ``bo``
+        ``(n_a, 1)``, ``Wy (n_y, n_a)``, ``by (n_y, 1)``. Other keys are ignored.
+
+    Returns
+    -------
+    a_next, c_next : ndarray, (n_a, m)
+        The hidden state and the cell state after the step.
+    yt_pred : ndarray, (n_y, m)
+        The prediction.
+    cache : tuple
+        ``(a_next, c_next, a_prev, c_prev, ft, it, cct, ot, xt, parameters)``, for
+        `lstm_cell_backward`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gatewise import lstm_cell_forward
+    >>> parameters = {f"W{gate}": np.zeros((1, 3)) for gate in "fico"}
+    >>> parameters |= {f"b{gate}": np.zeros((1, 1)) for gate in "fico"}
+    >>> parameters |= {"Wy": np.zeros((2, 1)), "by": np.zeros((2, 1))}
+    >>> a_next, c_next, yt_pred, cache = lstm_cell_forward(
+    ...     np.ones((2, 1)), np.zeros((1, 1)), np.full((1, 1), 4.0), parameters
+    ... )
+    >>> c_next, a_next.round(4)
+    (array([[2.]]), array([[0.482]]))
+    """
+    before = {"a_prev": a_prev, "c_prev": c_prev}
+    (a_next, c_next), yt_pred, cache = _run.cell_forward(_CELL, xt, before, parameters)
+    return a_next, c_next, yt_pred, cache
+
+
+def lstm_forward(
+    x: ArrayLike, a0: ArrayLike, parameters: Parameters
+) -> tuple[Array, Array, Array, Caches]:
+    """Run an LSTM over a whole sequence; its cell state starts at zero.
+
+    Parameters
+    ----------
+    x : array_like, (n_x, m, T_x)
+        The inputs; T_x and m may be 0.
+    a0 : array_like, (n_a, m)
+        The hidden state before the first step.
+    parameters : mapping
+        As for `lstm_cell_forward`.
+
+    Returns
+    -------
+    a : ndarray, (n_a, m, T_x)
+        The hidden state after every step.
+    y : ndarray, (n_y, m, T_x)
+        The predictions.
+    c : ndarray, (n_a, m, T_x)
+        The cell state after every step.
+    caches : tuple
+        ``(steps, x)``, for `lstm_backward`. ``steps[t]`` is the cache that
+        `lstm_cell_forward` would have returned for step t.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gatewise import lstm_forward
+    >>> parameters = {f"W{gate}": np.zeros((1, 3)) for gate in "fico"}
+    >>> parameters |= {f"b{gate}": np.ones((1, 1)) for gate in "fico"}
+    >>> parameters |= {"Wy": np.zeros((2, 1)), "by": np.zeros((2, 1))}
+    >>> a, y, c, (steps, x) = lstm_forward(np.ones((2, 1, 3)), np.zeros((1, 1)), parameters)
+    >>> c.round(4)
+    array([[[0.5568, 0.9638, 1.2614]]])
+    >>> y.shape, len(steps)
+    ((2, 1, 3), 3)
+    """
+    (a, c), y, caches = _run.forward(_CELL, x, a0, parameters)
+    return a, y, c, caches
+
+
+def lstm_cell_backward(
+    da_next: ArrayLike, dc_next: ArrayLike, cache: Cache
+) -> dict[str, Array]:
+    """Return the gradients of ``sum(da_next * a_next + dc_next * c_next)`` for one step.
+
+    Parameters
+    ----------
+    da_next, dc_next : array_like, (n_a, m)
+        The gradients of a loss with respect to `a_next` and `c_next`; that of `c_next` does
+        not include what reaches it through `a_next`.
+    cache : tuple
+        What `lstm_cell_forward` returned, or one of the steps of `lstm_forward`.
+
+    Returns
+    -------
+    dict
+        ``dxt``, ``da_prev``, ``dc_prev``, ``dWf``, ``dbf``, ``dWi``, ``dbi``, ``dWc``,
+        ``dbc``, ``dWo``, ``dbo``, each of the shape of what it belongs to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gatewise import lstm_cell_backward, lstm_cell_forward
+    >>> parameters = {f"W{gate}": np.zeros((1, 3)) for gate in "fico"}
+    >>> parameters |= {f"b{gate}": np.zeros((1, 1)) for gate in "fico"}
+    >>> parameters |= {"Wy": np.zeros((2, 1)), "by": np.zeros((2, 1))}
+    >>> *_, cache = lstm_cell_forward(
+    ...     np.ones((2, 1)), np.zeros((1, 1)), np.zeros((1, 1)), parameters
+    ... )
+    >>> gradients = lstm_cell_backward(np.ones((1, 1)), np.ones((1, 1)), cache)
+    >>> gradients["dc_prev"], gradients["dbc"]
+    (array([[0.75]]), array([[0.75]]))
+    """
+    given = {"da_next": da_next, "dc_next": dc_next}
+    dx, (da_prev, dc_prev), gradients = _run.cell_backward(_CELL, given, cache)
+    return {"dxt": dx[:, :, 0], "da_prev": da_prev, "dc_prev": dc_prev, **gradients}
+
+
+def lstm_backward(da: ArrayLike, caches: Caches) -> dict[str, Array]:
+    """Return the gradients of ``sum(da * a)`` for a whole sequence, through both a and c.
+
+    Parameters
+    ----------
+    da : array_like, (n_a, m, T_x)
+        The gradient of a loss with respect to `a`, without what comes back to a step from
+        those after it.
+    caches : tuple
+        What `lstm_forward` returned, which holds the run as it was, whatever became of `x`
+        and the parameters since; or ``(steps, x)`` with a list of caches of single steps.
+
+    Returns
+    -------
+    dict
+        ``dx``, ``da0``, ``dWf``, ``dbf``, ``dWi``, ``dbi``, ``dWc``, ``dbc``, ``dWo``,
+        ``dbo``, each of the shape of what it belongs to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gatewise import lstm_backward, lstm_forward
+    >>> parameters = {f"W{gate}": np.zeros((1, 3)) for gate in "fico"}
+    >>> parameters |= {f"b{gate}": np.zeros((1, 1)) for gate in "fico"}
+    >>> parameters |= {"Wy": np.zeros((2, 1)), "by": np.zeros((2, 1))}
+    >>> *_, caches = lstm_forward(np.ones((2, 1, 3)), np.zeros((1, 1)), parameters)
+    >>> lstm_backward(np.ones((1, 1, 3)), caches)["dbc"]
+    array([[1.0625]])
+    """
+    dx, (da0, _), gradients = _run.backward(_CELL, da, caches)
+    return {"dx": dx, "da0": da0, **gradients}
