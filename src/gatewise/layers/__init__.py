@@ -1,0 +1,34 @@
+"""Layers over ``(batch, time, features)``: RNN, LSTM and GRU, and what stands around them.
+
+Every layer computes with a call, ``layer(x)``. For training, ``layer.forward(x)`` also
+returns a tape, and ``layer.backward(tape, dy)`` the gradients of the input and of the
+parameters.
+"""
+
+from __future__ import annotations
+
+from gatewise.layers.gru import GRU
+from gatewise.layers.lstm import LSTM
+from gatewise.layers.module import Feedforward, Module, Stateful
+from gatewise.layers.recurrent import Recurrent
+from gatewise.layers.rnn import RNN
+from gatewise.layers.sequential import Sequential
+from gatewise.layers.simple import Dropout, Embedding, Linear
+from gatewise.layers.stream import Stream
+from gatewise.layers.tape import RecurrentTape
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Dropout",
+    "Embedding",
+    "Feedforward",
+    "Linear",
+    "Module",
+    "Recurrent",
+    "RecurrentTape",
+    "Sequential",
+    "Stateful",
+    "Stream",
+]

@@ -1,0 +1,118 @@
+"""The gated recurrent unit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from gatewise._direction import Weights
+from gatewise.layers.module import Gradients
+from gatewise.layers.recurrent import Recurrent
+
+
+class GRU(Recurrent):
+    """Layers of gated recurrent units over sequences.
+
+    With the gates r and z, a unit's state becomes ``(1 - z) * n + z * h``, where n is
+    ``tanh(W_in x + b_in + r * (W_hn h + b_hn))``. The rows of each parameter stand in the
+    order r z n.
+
+    Parameters
+    ----------
+    input_size
+        Features of a step of the input, or the number of tokens.
+    hidden_size
+        Units of each layer.
+    num_layers
+        Layers, each reading the outputs of the one before.
+    reset_after
+        False for the original form, ``n = tanh(W_in x + b_in + W_hn (r * h) + b_hn)``.
+    bias
+        Whether there are biases.
+    dropout
+        In training, the probability that an output of a layer is hidden from the next one.
+    bidirectional
+        Whether a second direction reads each sequence from its own end.
+    recurrent_dropout
+        In training, the probability that a unit of h is left out of all recurrent products
+        (variational dropout). The units are drawn once a call, for its whole batch.
+    zoneout
+        In training, the probability that a unit keeps its state for a step; at inference
+        each unit keeps that share of it. With zoneout a layer runs step by step, much
+        slower.
+    variational
+        Whether `dropout` hides the same outputs at all steps of a sequence.
+    dtype
+        ``"float32"`` or ``"float64"``; inputs are converted to it.
+    seed
+        Of the first parameters, and then of what dropout and zoneout draw.
+
+    Examples
+    --------
+    >>> import numpy as np, gatewise
+    >>> layer = gatewise.GRU(3, 4, num_layers=2, bidirectional=True, seed=0)
+    >>> y, h = layer(np.ones((2, 5, 3), np.float32))
+    >>> y.shape, h.shape
+    ((2, 5, 8), (4, 2, 4))
+    """
+
+    _gates = 3
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        reset_after: bool = True,
+        bias: bool = True,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        recurrent_dropout: float = 0.0,
+        zoneout: float = 0.0,
+        variational: bool = False,
+        dtype: DTypeLike = "float32",
+        seed: int | np.random.Generator | None = None,
+    ) -> None:
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias=bias,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            recurrent_dropout=recurrent_dropout,
+            zoneout=zoneout,
+            variational=variational,
+            dtype=dtype,
+            seed=seed,
+        )
+        self.reset_after = bool(reset_after)
+        self._initialise()
+
+    @property
+    def _cell(self) -> str:
+        return "gru" if self.reset_after else "gru_reset_before"
+
+    def _weights(self, suffix: str) -> Weights:
+        weights = super()._weights(suffix)
+        if not self.reset_after:
+            return weights
+        # The reset gate acts on the hidden bias of n, which so stays apart.
+        bias_hn = np.zeros(self.hidden_size, self._dtype)
+        if self.bias:
+            n = slice(2 * self.hidden_size, None)
+            bias_hn[...] = self._arrays["bias_hh" + suffix][n]
+            weights.bias[n] = self._arrays["bias_ih" + suffix][n]
+        return weights._replace(bias_hn=bias_hn)
+
+    def _named(self, gradients: Weights) -> Gradients:
+        named = super()._named(gradients)
+        if self.bias and gradients.bias_hn is not None:
+            named["bias_hh"][2 * self.hidden_size :] = gradients.bias_hn
+        return named
+
+    def _own_options(self) -> dict[str, tuple[Any, Any]]:
+        return {"reset_after": (self.reset_after, True)}

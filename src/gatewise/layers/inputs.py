@@ -1,0 +1,114 @@
+"""Turning what a caller passes into arrays of a layer's dtype, or saying why not.
+
+Messages name the argument, what was expected and what came. Both backends share them,
+because everything is checked before either is called.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from gatewise import _checks
+
+Array = NDArray[Any]
+
+
+def floating_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    """The dtype of a layer: float32 or float64."""
+    try:
+        wanted = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"dtype should be float32 or float64, got {dtype!r}") from None
+    if wanted not in (np.float32, np.float64):
+        raise ValueError(f"dtype should be float32 or float64, got {wanted}")
+    return wanted.newbyteorder("=")
+
+
+def size(name: str, value: int, *, minimum: int = 1) -> int:
+    """A size or count: an integer of at least `minimum`."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        kind = type(value).__name__
+        raise TypeError(
+            f"{name} should be an integer, got {value!r} of type {kind}"
+        ) from None
+    if number < minimum:
+        raise ValueError(f"{name} should be at least {minimum}, got {number}")
+    return number
+
+
+def probability(name: str, value: float) -> float:
+    """A probability below 1, so that something is always kept."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} should be a number, got {value!r}") from None
+    if not 0 <= number < 1:
+        raise ValueError(f"{name} should be at least 0 and below 1, got {value!r}")
+    return number
+
+
+def real(name: str, value: ArrayLike, dtype: np.dtype[Any]) -> Array:
+    """`value` as real numbers of `dtype`, copied only where the kernels could not read it.
+
+    Booleans, integers and floating numbers of another width or byte order are converted.
+    """
+    array = _checks.as_numbers(name, value)
+    if array.dtype != dtype:
+        # A float64 beyond float32's range becomes infinite, as in any cast.
+        with np.errstate(over="ignore"):
+            return array.astype(dtype, order="C")
+    readable = array.flags.aligned and (
+        array.ndim == 0 or array.strides[-1] == dtype.itemsize
+    )
+    return array if readable else array.copy()
+
+
+def as_array(name: str, value: ArrayLike) -> Array:
+    """`value` as an array of whatever dtype it has."""
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} should be an array: {error}") from error
+
+
+def is_tokens(array: Array) -> bool:
+    """Whether the array holds integers, which stand for one-hot rows."""
+    return array.dtype.kind in "iu"
+
+
+def check_tokens(name: str, tokens: Array, count: int) -> Array:
+    """`tokens` in a dtype to index with, each of them below `count`."""
+    if tokens.size:
+        low, high = tokens.min(), tokens.max()
+        if low < 0 or high >= count:
+            wrong = low if low < 0 else high
+            raise ValueError(
+                f"{name} should hold tokens from 0 to {count - 1}, got {wrong}"
+            )
+    return tokens.astype(np.intp, copy=False)
+
+
+def sequence_lengths(lengths: ArrayLike, batch: int, time: int) -> NDArray[np.int64]:
+    """One length for each sequence of a batch, each from 0 to `time`."""
+    array = as_array("lengths", lengths)
+    if array.size == 0:
+        # An empty list has no integers to take its dtype from.
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"lengths should hold integers, got dtype {array.dtype}")
+    if array.shape != (batch,):
+        raise ValueError(
+            f"lengths should have shape ({batch},), one a sequence, got {array.shape}"
+        )
+    wrong = array[(array < 0) | (array > time)]
+    if wrong.size:
+        raise ValueError(
+            f"lengths should be from 0 to {time}, the time steps of x, got {wrong[0]}"
+        )
+    return array.astype(np.int64)

@@ -1,0 +1,240 @@
+"""Long short-term memory."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from gatewise._direction import Weights
+from gatewise.layers import inputs
+from gatewise.layers.module import Gradients
+from gatewise.layers.recurrent import Recurrent
+from gatewise.layers.sequences import Batch
+
+Array = NDArray[Any]
+Pair = tuple[Array, Array]
+
+
+class LSTM(Recurrent):
+    """Layers of long short-term memory over sequences.
+
+    With the gates i, f and o, and g for the candidate, the cell state becomes
+    ``c' = f * c + i * g`` and the output ``h' = o * tanh(c')``. The rows of each parameter
+    stand in the order i f g o.
+
+    Parameters
+    ----------
+    input_size
+        Features of a step of the input, or the number of tokens.
+    hidden_size
+        Units of each layer.
+    num_layers
+        Layers, each reading the outputs of the one before.
+    proj_size
+        If not 0, a matrix ``weight_hr`` projects each output to this many features.
+    peepholes
+        Whether i and f also see c, and o sees c', each unit its own, weighted by
+        ``weight_peephole`` (3, hidden_size), whose rows are those of i, f and o.
+    forget_bias
+        Where to start the sum of the forget gate's two biases; drawn like the others if
+        None.
+    bias
+        Whether there are biases.
+    dropout
+        In training, the probability that an output of a layer is hidden from the next one.
+    bidirectional
+        Whether a second direction reads each sequence from its own end.
+    recurrent_dropout
+        In training, the probability that a unit of h is left out of all recurrent products
+        (variational dropout). The units are drawn once a call, for its whole batch.
+    zoneout, cell_zoneout
+        In training, the probability that a unit of h, or of c, keeps its value for a step;
+        at inference each keeps that share of it. With zoneout a layer runs step by step,
+        much slower.
+    variational
+        Whether `dropout` hides the same outputs at all steps of a sequence.
+    dtype
+        ``"float32"`` or ``"float64"``; inputs are converted to it.
+    seed
+        Of the first parameters, and then of what dropout and zoneout draw.
+
+    Examples
+    --------
+    >>> import numpy as np, gatewise
+    >>> layer = gatewise.LSTM(3, 4, seed=0)
+    >>> x = np.ones((2, 5, 3), np.float32)
+    >>> y, (h, c) = layer(x)
+    >>> y.shape, h.shape, c.shape
+    ((2, 5, 4), (1, 2, 4), (1, 2, 4))
+    >>> y, state, cells = layer(x, return_cells=True)
+    >>> bool((cells[0][:, -1] == c[0]).all())
+    True
+    """
+
+    _gates = 4
+    _state_parts = ("h", "c")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        proj_size: int = 0,
+        peepholes: bool = False,
+        forget_bias: float | None = None,
+        bias: bool = True,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        recurrent_dropout: float = 0.0,
+        zoneout: float = 0.0,
+        cell_zoneout: float = 0.0,
+        variational: bool = False,
+        dtype: DTypeLike = "float32",
+        seed: int | np.random.Generator | None = None,
+    ) -> None:
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias=bias,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            recurrent_dropout=recurrent_dropout,
+            zoneout=zoneout,
+            variational=variational,
+            dtype=dtype,
+            seed=seed,
+        )
+        self.proj_size = inputs.size("proj_size", proj_size, minimum=0)
+        if self.proj_size >= self.hidden_size:
+            raise ValueError(
+                f"proj_size should be below hidden_size {self.hidden_size}, got {proj_size}"
+            )
+        self.peepholes = bool(peepholes)
+        self.cell_zoneout = inputs.probability("cell_zoneout", cell_zoneout)
+        self._initialise()
+        if forget_bias is not None:
+            self._start_forget_gates(forget_bias)
+
+    @property
+    def output_size(self) -> int:
+        """How many features one direction gives."""
+        return self.proj_size or self.hidden_size
+
+    def _start_forget_gates(self, forget_bias: float) -> None:
+        if not self.bias:
+            raise ValueError(
+                f"forget_bias should be None without biases, got {forget_bias!r}"
+            )
+        values = self.state_dict()
+        forget = slice(self.hidden_size, 2 * self.hidden_size)
+        for name, value in values.items():
+            if name.startswith("bias"):
+                value[forget] = forget_bias if name.startswith("bias_ih") else 0
+        self.set_parameters(values)
+
+    @property
+    def _cell(self) -> str:
+        return "lstm"
+
+    @property
+    def _zoneout_rates(self) -> tuple[float, ...]:
+        return (self.zoneout, self.cell_zoneout)
+
+    def _shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
+        shapes = super()._shapes(layer)
+        if self.proj_size:
+            shapes["weight_hr"] = (self.proj_size, self.hidden_size)
+        if self.peepholes:
+            shapes["weight_peephole"] = (3, self.hidden_size)
+        return shapes
+
+    def _weights(self, suffix: str) -> Weights:
+        return (
+            super()
+            ._weights(suffix)
+            ._replace(
+                w_hr=self._arrays.get("weight_hr" + suffix),
+                peepholes=self._arrays.get("weight_peephole" + suffix),
+            )
+        )
+
+    def _named(self, gradients: Weights) -> Gradients:
+        named = super()._named(gradients)
+        if gradients.w_hr is not None:
+            named["weight_hr"] = gradients.w_hr
+        if gradients.peepholes is not None:
+            named["weight_peephole"] = gradients.peepholes
+        return named
+
+    @overload
+    def __call__(
+        self,
+        x: ArrayLike,
+        state: Any = ...,
+        *,
+        lengths: ArrayLike | None = ...,
+        return_cells: Literal[False] = ...,
+    ) -> tuple[Array, Pair]: ...
+
+    @overload
+    def __call__(
+        self,
+        x: ArrayLike,
+        state: Any = ...,
+        *,
+        lengths: ArrayLike | None = ...,
+        return_cells: Literal[True],
+    ) -> tuple[Array, Pair, Array]: ...
+
+    def __call__(
+        self,
+        x: ArrayLike,
+        state: Any = None,
+        *,
+        lengths: ArrayLike | None = None,
+        return_cells: bool = False,
+    ) -> Any:
+        """Return the outputs for the sequences `x`, the final state and, on request, all c.
+
+        Parameters
+        ----------
+        x
+            ``(batch, time, input_size)``, or one sequence ``(time, input_size)``. An
+            integer array ``(batch, time)`` or ``(time,)`` holds tokens from 0 to
+            ``input_size - 1``, which stand for one-hot rows. A transposed view of
+            time-first data is not copied.
+        state
+            The initial state ``(h, c)``, of the shapes of the final one; zeros if None.
+        lengths
+            How many steps of each sequence exist; integers from 0 to time, in any order.
+            What stands in `x` past a length is never read. All steps exist if None.
+        return_cells
+            Whether to return the cell state of every step as well.
+
+        Returns
+        -------
+        y
+            ``(batch, time, D * P)``, the last layer's outputs, with zeros past each length.
+            D is 2 for two directions, else 1; P is the size of one direction's output.
+        state
+            The state ``(h, c)`` at each sequence's length: ``(num_layers * D, batch, P)``
+            and ``(num_layers * D, batch, hidden_size)``. Without a batch axis in `x` there
+            is none here either.
+        cells
+            If asked for, c after every step: ``(num_layers * D, batch, time,
+            hidden_size)``, in the order of the state, with zeros past each length.
+        """
+        batch = Batch(x, self.input_size, self._dtype, lengths)
+        y, state, cells = self._infer(batch, state, cells=return_cells)
+        return (y, state, batch.restore_cells(cells)) if return_cells else (y, state)
+
+    def _own_options(self) -> dict[str, tuple[Any, Any]]:
+        return {
+            "proj_size": (self.proj_size, 0),
+            "peepholes": (self.peepholes, False),
+            "cell_zoneout": (self.cell_zoneout, 0.0),
+        }

@@ -1,0 +1,98 @@
+"""The vanilla recurrent layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from gatewise.layers.recurrent import Recurrent
+
+
+class RNN(Recurrent):
+    """Layers of ``h' = tanh(W_ih x + b_ih + W_hh h + b_hh)`` over sequences.
+
+    Parameters
+    ----------
+    input_size
+        Features of a step of the input, or the number of tokens.
+    hidden_size
+        Units of each layer.
+    num_layers
+        Layers, each reading the outputs of the one before.
+    nonlinearity
+        ``"tanh"`` or ``"relu"``.
+    bias
+        Whether there are biases.
+    dropout
+        In training, the probability that an output of a layer is hidden from the next one.
+    bidirectional
+        Whether a second direction reads each sequence from its own end.
+    recurrent_dropout
+        In training, the probability that a unit of h is left out of all recurrent products
+        (variational dropout). The units are drawn once a call, for its whole batch.
+    zoneout
+        In training, the probability that a unit keeps its state for a step; at inference
+        each unit keeps that share of it. With zoneout a layer runs step by step, much
+        slower.
+    variational
+        Whether `dropout` hides the same outputs at all steps of a sequence.
+    dtype
+        ``"float32"`` or ``"float64"``; inputs are converted to it.
+    seed
+        Of the first parameters, and then of what dropout and zoneout draw.
+
+    Examples
+    --------
+    >>> import numpy as np, gatewise
+    >>> layer = gatewise.RNN(3, 4, seed=0)
+    >>> y, h = layer(np.ones((2, 5, 3), np.float32), lengths=[5, 2])
+    >>> y.shape, h.shape
+    ((2, 5, 4), (1, 2, 4))
+    >>> layer
+    RNN(3, 4) with 36 parameters
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        recurrent_dropout: float = 0.0,
+        zoneout: float = 0.0,
+        variational: bool = False,
+        dtype: DTypeLike = "float32",
+        seed: int | np.random.Generator | None = None,
+    ) -> None:
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias=bias,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            recurrent_dropout=recurrent_dropout,
+            zoneout=zoneout,
+            variational=variational,
+            dtype=dtype,
+            seed=seed,
+        )
+        if nonlinearity not in ("tanh", "relu"):
+            raise ValueError(
+                f"nonlinearity should be 'tanh' or 'relu', got {nonlinearity!r}"
+            )
+        self.nonlinearity = nonlinearity
+        self._initialise()
+
+    @property
+    def _cell(self) -> str:
+        return f"rnn_{self.nonlinearity}"
+
+    def _own_options(self) -> dict[str, tuple[Any, Any]]:
+        return {"nonlinearity": (self.nonlinearity, "tanh")}

@@ -1,0 +1,62 @@
+"""What a recurrent layer remembers of a forward pass for the backward one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewise.layers import direction
+from gatewise.layers.module import Module, ModuleTape
+from gatewise.layers.sequences import Batch
+
+Array = NDArray[Any]
+
+
+class RecurrentTape(ModuleTape):
+    """What a recurrent layer's `forward` keeps for its `backward`.
+
+    For every step that exists, and for each layer and direction, it holds the outputs and
+    the values of the gates: for an LSTM 5 H + P numbers (P outputs of H units), for a GRU
+    5 H, for an RNN H. Two directions, and dropout between layers, cost the D * P numbers of
+    a layer's output once more; what dropout and zoneout draw, one byte for each number.
+    Recurrent dropout adds a copy of each ``weight_hh``. The input `x` is referred to, not
+    copied, unless it had to be converted or gathered; it may not change before `backward`.
+    """
+
+    def __init__(
+        self,
+        layer: Module,
+        batch: Batch,
+        runs: list[list[direction.Run]],
+        keeps: list[NDArray[np.bool_] | None],
+    ) -> None:
+        super().__init__(layer)
+        self.batch = batch
+        self.runs = runs
+        self.keeps = keeps
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the arrays that the tape keeps alive, without the caller's `x`."""
+        owners = {}
+        for array in self._held():
+            owner = array
+            while isinstance(owner.base, np.ndarray):
+                owner = owner.base
+            owners[id(owner)] = owner.nbytes
+        return sum(owners.values())
+
+    def _held(self) -> Iterator[Array]:
+        for runs in self.runs:
+            for run in runs:
+                for array in run.arrays():
+                    if self.batch.owns_rows or not np.may_share_memory(
+                        array, self.batch.rows
+                    ):
+                        yield array
+        for keep in self.keeps:
+            if keep is not None:
+                yield keep
