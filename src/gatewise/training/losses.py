@@ -1,0 +1,167 @@
+"""Losses: each returns its mean over what counts, and the gradient of that mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[Any]
+
+__all__ = ["mse", "softmax_cross_entropy"]
+
+
+def softmax_cross_entropy(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    ignore_index: int = -100,
+) -> tuple[float, Array]:
+    """Return the mean cross-entropy of integer targets in nats, and its gradient.
+
+    Parameters
+    ----------
+    logits : array_like of float32 or float64, shape (..., classes)
+        Scores before the softmax.
+    targets : array_like of int, shape (...)
+        The right class of each position, from 0 to ``classes - 1``.
+    mask : array_like of bool, shape (...), optional
+        False where a position does not count, for instance past a sequence's end.
+    ignore_index : int, default -100
+        Positions with this target do not count either.
+
+    Returns
+    -------
+    loss : float
+        The mean over the positions that count; 0 where none does.
+    gradient : ndarray
+        The gradient of the loss with respect to `logits`, of its shape and dtype.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gatewise
+    >>> loss, gradient = gatewise.softmax_cross_entropy(np.zeros((2, 4)), [1, 3])
+    >>> bool(np.isclose(loss, np.log(4)))
+    True
+    >>> gradient[0]
+    array([ 0.125, -0.375,  0.125,  0.125])
+    """
+    logits = _as_float("logits", logits)
+    if logits.ndim == 0 or logits.shape[-1] == 0:
+        raise ValueError(
+            f"logits must have shape (..., classes) with at least one class, "
+            f"got {logits.shape}"
+        )
+    targets = _as_classes(targets, logits.shape)
+    counts = targets != ignore_index
+    if mask is not None:
+        counts = counts & _as_mask(mask, targets.shape)
+    counts = counts.reshape(-1)
+    classes = np.where(counts, targets.reshape(-1), 0)
+    _check_range(classes, logits.shape[-1])
+
+    rows = np.arange(classes.size)
+    flat = logits.reshape(classes.size, logits.shape[-1])
+    with np.errstate(all="ignore"):
+        gradient = flat - flat.max(axis=1, keepdims=True)
+        chosen = gradient[rows, classes]
+        np.exp(gradient, out=gradient)
+        total = gradient.sum(axis=1, keepdims=True)
+        losses = np.log(total[:, 0]) - chosen
+        gradient /= total
+    gradient[rows, classes] -= 1
+    # Assigned, not multiplied by 0: what does not count may hold NaN.
+    gradient[~counts] = 0
+    count = int(counts.sum())
+    gradient /= max(count, 1)
+    loss = float(losses[counts].sum(dtype=np.float64)) / max(count, 1)
+    return loss, gradient.reshape(logits.shape)
+
+
+def mse(
+    predictions: ArrayLike, targets: ArrayLike, *, mask: ArrayLike | None = None
+) -> tuple[float, Array]:
+    """Return the mean squared error, and its gradient.
+
+    Parameters
+    ----------
+    predictions : array_like of float32 or float64
+        Of any shape.
+    targets : array_like
+        Of the shape of `predictions`.
+    mask : array_like of bool, optional
+        False where a value does not count. Its shape is that of `predictions`, or of the
+        first axes of it: ``(batch, time)`` for instance.
+
+    Returns
+    -------
+    loss : float
+        The mean over the values that count; 0 where none does.
+    gradient : ndarray
+        The gradient of the loss with respect to `predictions`, of its shape and dtype.
+
+    Examples
+    --------
+    >>> import gatewise
+    >>> loss, gradient = gatewise.mse([1.0, 2.0], [1.0, 4.0])
+    >>> loss, gradient
+    (2.0, array([ 0., -2.]))
+    """
+    predictions = _as_float("predictions", predictions)
+    targets = np.asarray(targets)
+    if targets.shape != predictions.shape:
+        raise ValueError(
+            f"targets must have the shape of predictions, {predictions.shape}, "
+            f"got {targets.shape}"
+        )
+    if targets.dtype.kind not in "fiub":
+        raise TypeError(f"targets must be real numbers, got {targets.dtype}")
+    with np.errstate(all="ignore"):
+        gradient = predictions - targets.astype(predictions.dtype, copy=False)
+    count = gradient.size
+    if mask is not None:
+        shape = predictions.shape[: np.ndim(mask)]
+        counts = _as_mask(mask, shape)
+        gradient[~counts] = 0
+        count = int(counts.sum()) * (gradient.size // max(counts.size, 1))
+    flat = gradient.reshape(-1).astype(np.float64, copy=False)
+    loss = float(flat @ flat) / max(count, 1)
+    gradient *= 2 / max(count, 1)
+    return loss, gradient
+
+
+def _as_float(name: str, array: ArrayLike) -> Array:
+    array = np.asarray(array)
+    if array.dtype not in (np.float32, np.float64):
+        raise TypeError(f"{name} must be float32 or float64, got {array.dtype}")
+    return array
+
+
+def _as_classes(targets: ArrayLike, logits_shape: tuple[int, ...]) -> Array:
+    targets = np.asarray(targets)
+    if targets.shape != logits_shape[:-1]:
+        raise ValueError(
+            f"targets must have shape {logits_shape[:-1]} for logits {logits_shape}, "
+            f"got {targets.shape}"
+        )
+    if targets.dtype.kind not in "iu" and targets.size:
+        raise TypeError(f"targets must be integers, got {targets.dtype}")
+    return targets.astype(np.intp, copy=False)
+
+
+def _as_mask(mask: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    mask = np.asarray(mask)
+    if mask.dtype != np.bool_:
+        raise TypeError(f"mask must be bool, got {mask.dtype}")
+    if mask.shape != shape:
+        raise ValueError(f"mask must have shape {shape}, got {mask.shape}")
+    return mask
+
+
+def _check_range(classes: Array, count: int) -> None:
+    if classes.size and not (classes.min() >= 0 and classes.max() < count):
+        wrong = int(classes[(classes < 0) | (classes >= count)][0])
+        raise ValueError(f"targets must lie in 0..{count - 1}, got {wrong}")

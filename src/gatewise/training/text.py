@@ -1,0 +1,232 @@
+"""Text for a character model: reading it, its characters as tokens, and batches of them."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Tokens = NDArray[np.intp]
+
+__all__ = [
+    "TextError",
+    "TokenBatches",
+    "Vocabulary",
+    "order_zero_bits",
+    "read_texts",
+    "reference_text",
+    "split_held_out",
+]
+
+
+class TextError(ValueError):
+    """A text that cannot be trained on, or a character outside the vocabulary."""
+
+
+def read_texts(paths: Iterable[str | os.PathLike[str]]) -> str:
+    """Read UTF-8 files as one text, with every line end as a newline.
+
+    Parameters
+    ----------
+    paths : iterable of paths
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read.
+    TextError
+        If a file is empty, or is no UTF-8 text.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from gatewise.training.text import read_texts
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     path = os.path.join(directory, "poem.txt")
+    ...     with open(path, "w", encoding="utf-8") as file:
+    ...         _ = file.write("a rose is a rose")
+    ...     read_texts([path])
+    'a rose is a rose'
+    """
+    return "\n".join(_read_text(Path(path)) for path in paths)
+
+
+def _read_text(path: Path) -> str:
+    content = path.read_bytes()
+    if b"\0" in content:
+        raise TextError(
+            f"{path}: a binary file, not a text (byte {content.index(0)} is zero)"
+        )
+    try:
+        # Some editors put a mark at the beginning that is no part of the text.
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TextError(
+            f"{path}: not a UTF-8 text (byte {error.start}: {error.reason})"
+        ) from None
+    if not text.strip():
+        raise TextError(f"{path}: an empty file; there is nothing to learn from")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def reference_text() -> str:
+    """Return the English reference text on the language that every CPython carries.
+
+    Examples
+    --------
+    >>> from gatewise.training.text import reference_text
+    >>> "statement" in reference_text()
+    True
+    """
+    try:
+        from pydoc_data.topics import topics
+    except ImportError:
+        raise TextError(
+            "this Python carries no reference text (pydoc_data); name a file to train on"
+        ) from None
+    return "\n".join(topics[name] for name in sorted(topics))
+
+
+class Vocabulary:
+    """The distinct characters of a text, each with its token: its place in their order.
+
+    Parameters
+    ----------
+    characters : iterable of str
+        In any order; repetitions are dropped.
+
+    Examples
+    --------
+    >>> from gatewise.training.text import Vocabulary
+    >>> vocabulary = Vocabulary("banana")
+    >>> vocabulary.characters
+    'abn'
+    >>> vocabulary.encode("nab")
+    array([2, 0, 1])
+    >>> vocabulary.decode([1, 0, 2])
+    'ban'
+    """
+
+    def __init__(self, characters: Iterable[str]) -> None:
+        self.characters = "".join(sorted(set(characters)))
+        self._codes = _code_points(self.characters)
+
+    def __len__(self) -> int:
+        return len(self.characters)
+
+    def encode(self, text: str) -> Tokens:
+        """Return the token of every character; a `TextError` names those without one."""
+        codes = _code_points(text)
+        tokens = np.searchsorted(self._codes, codes)
+        if codes.size:
+            known = self._codes[np.minimum(tokens, len(self) - 1)] == codes
+            if not known.all():
+                unknown = "".join(sorted({text[i] for i in np.flatnonzero(~known)}))
+                raise TextError(
+                    f"characters outside the {len(self)} of the vocabulary: {unknown!r}"
+                )
+        return tokens.astype(np.intp, copy=False)
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """Return the text of `tokens`."""
+        return "".join(self.characters[token] for token in tokens)
+
+
+def _code_points(text: str) -> NDArray[np.uint32]:
+    # Half characters, which a command line may hold, are unknown ones and no error here.
+    encoded = text.encode("utf-32-le", "surrogatepass")
+    return np.frombuffer(encoded, "<u4").astype(np.uint32)
+
+
+def split_held_out(tokens: Tokens, share: float = 0.05) -> tuple[Tokens, Tokens]:
+    """Split off the end of `tokens` to measure on: `share` of it, but 2 to 65536 tokens.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gatewise.training.text import split_held_out
+    >>> [part.size for part in split_held_out(np.arange(1000))]
+    [950, 50]
+    """
+    held_out = max(min(math.ceil(tokens.size * share), 65536), 2)
+    return tokens[: tokens.size - held_out], tokens[tokens.size - held_out :]
+
+
+def order_zero_bits(tokens: Tokens) -> float:
+    """Return the entropy of the single tokens in bits.
+
+    No model that ignores what came before a character can say it in fewer bits on average.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gatewise.training.text import order_zero_bits
+    >>> order_zero_bits(np.array([0, 1, 2, 3]))
+    2.0
+    """
+    counts = np.bincount(tokens)
+    shares = counts[counts > 0] / tokens.size
+    return float(-(shares * np.log2(shares)).sum())
+
+
+class TokenBatches:
+    """A text cut into parallel streams, in batches that continue one another.
+
+    Row `i` of a batch goes on where row `i` of the batch before stopped, so that a state
+    can be carried over. Batch number `step` depends on nothing but the arguments, so that a
+    resumed run sees what an uninterrupted one would have seen.
+
+    Parameters
+    ----------
+    tokens : ndarray of int
+    batch_size : int
+        How many streams.
+    length : int
+        How many tokens of each stream a batch holds.
+    seed : int, default 0
+        Decides where each pass over the text begins.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gatewise.training.text import TokenBatches
+    >>> batches = TokenBatches(np.arange(9), batch_size=2, length=2)
+    >>> inputs, targets, begins = batches[0]
+    >>> inputs
+    array([[0, 1],
+           [4, 5]])
+    >>> targets
+    array([[1, 2],
+           [5, 6]])
+    >>> batches[1][0]
+    array([[2, 3],
+           [6, 7]])
+    """
+
+    def __init__(self, tokens: Tokens, batch_size: int, length: int, seed: int = 0) -> None:
+        self.length = length
+        self.batches_a_pass = (tokens.size - 1) // (batch_size * length)
+        if self.batches_a_pass < 1:
+            raise TextError(
+                f"{tokens.size} characters to train on, but one batch needs "
+                f"{batch_size * length + 1} (batch size {batch_size}, length {length})"
+            )
+        self._tokens = tokens
+        self._batch_size = batch_size
+        self._seed = seed
+
+    def __getitem__(self, step: int) -> tuple[Tokens, Tokens, bool]:
+        """Return inputs and targets ``(batch, length)``, and whether a pass begins here."""
+        number, index = divmod(step, self.batches_a_pass)
+        stream = self.batches_a_pass * self.length
+        spare = self._tokens.size - 1 - self._batch_size * stream
+        offset = int(np.random.default_rng([self._seed, number]).integers(spare + 1))
+        starts = offset + index * self.length + stream * np.arange(self._batch_size)
+        places = starts[:, None] + np.arange(self.length)
+        return self._tokens[places], self._tokens[places + 1], index == 0
