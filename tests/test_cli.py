@@ -1,0 +1,95 @@
+"""The command line's own part: its errors, its statuses, and ``gatewise info``."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gatewise
+from gatewise import cli
+
+
+@pytest.fixture
+def raising(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Make ``gatewise fail`` a command that raises what it is given."""
+    errors: list[BaseException] = []
+
+    def add_commands(subparsers: Any) -> None:
+        def fail(options: argparse.Namespace) -> None:
+            raise errors[0]
+
+        subparsers.add_parser("fail").set_defaults(run=fail)
+
+    monkeypatch.setattr(cli.commands, "add_commands", add_commands)
+    return errors.append
+
+
+def missing_file() -> OSError:
+    try:
+        Path("no such file").read_bytes()
+    except OSError as error:
+        return error
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (missing_file(), 1, "no such file: No such file or directory"),
+        (OSError("the disk\nis full"), 1, "the disk is full"),
+        (ValueError("the model is damaged"), 1, "the model is damaged"),
+        (MemoryError(), 1, "MemoryError"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_an_expected_failure_is_one_line(
+    error: BaseException,
+    status: int,
+    message: str,
+    raising: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    raising(error)
+    assert cli.main(["fail"]) == status
+    captured = capsys.readouterr()
+    assert captured.err == f"gatewise: error: {message}\n"
+    assert captured.out == ""
+
+
+def test_a_mistake_of_ours_keeps_its_traceback(raising: Any) -> None:
+    raising(ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["fail"])
+
+
+@pytest.mark.parametrize("arguments", [[], ["sing"], ["info", "more"]])
+def test_wrong_usage_says_how_to_use_it(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == 2
+    assert "usage: gatewise" in capsys.readouterr().err
+
+
+def test_info_is_the_configuration(
+    backend: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["info"]) == 0
+    printed = capsys.readouterr().out
+    gatewise.show_config()
+    assert printed == capsys.readouterr().out
+    assert f"{backend}: " in printed
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "gatewise", "--version"], capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert done.stdout == f"gatewise {gatewise.__version__}\n"

@@ -1,0 +1,377 @@
+"""``gatewise train`` and ``gatewise sample``, run as a user runs them."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gatewise import _backend
+from gatewise.training import save_checkpoint
+from gatewise.training.language_model import load_language_model
+from gatewise.training.language_training import LanguageTraining
+
+TEXT = "the cat sat on the mat, and the dog sat on the cat; " * 60
+# BLAS threads that wait for each other on busy cores can take ten times as long.
+ENVIRONMENT = os.environ | {"GATEWISE_BACKEND": "numpy", "OPENBLAS_NUM_THREADS": "1"}
+SMALL = ["--hidden-size", "16", "--length", "20", "--batch-size", "4"]
+QUICK = [*SMALL, "--learning-rate", "0.02", "--steps", "120"]
+
+
+def gatewise(
+    directory: Path, *arguments: str, backend: str = "numpy"
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gatewise", *arguments],
+        cwd=directory,
+        env=ENVIRONMENT | {"GATEWISE_BACKEND": backend},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+
+
+def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "gatewise", *arguments],
+        cwd=directory,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a text, and a model trained on it."""
+    directory = tmp_path_factory.mktemp("trained")
+    (directory / "text.txt").write_text(TEXT)
+    result = gatewise(directory, "train", "text.txt", *QUICK, "--output", "cat.npz")
+    assert result.returncode == 0, result.stderr
+    return directory
+
+
+def assert_one_error(result: subprocess.CompletedProcess[str], pattern: str) -> None:
+    """Assert that it failed with one clear line, which matches `pattern`, and no more."""
+    assert result.returncode != 0
+    assert re.fullmatch(rf"gatewise: error: .*{pattern}.*\n", result.stderr), result.stderr
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
+def test_training_beats_order_zero_and_samples(
+    tmp_path: Path, cell: str, backend: str
+) -> None:
+    (tmp_path / "text.txt").write_text(TEXT)
+    options = [*QUICK, "--cell", cell, "--layers", "2"]
+    result = gatewise(tmp_path, "train", "text.txt", *options, backend=backend)
+    assert result.returncode == 0, result.stderr
+    found = re.search(
+        r"held out: ([\d.]+) bits .* order-0 statistics need ([\d.]+)", result.stdout
+    )
+    assert found is not None
+    assert float(found[1]) < 0.5 * float(found[2])
+    assert f"backend: {backend}" in result.stdout
+    model = load_language_model(tmp_path / "model.npz")
+    assert (model.cell, model.num_layers, model.hidden_size) == (cell, 2, 16)
+    words = gatewise(tmp_path, "sample", "model.npz", "--seed", "1", "--length", "200")
+    assert set(words.stdout.split()) & {"the", "cat", "sat", "mat,"}
+
+
+def test_the_bar_shows_bits_and_time_left(trained: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tqdm")
+    result = gatewise(
+        trained, "train", "text.txt", *QUICK, "--output", str(tmp_path / "model.npz")
+    )
+    assert re.search(r"100%.*left.*bits per character", result.stderr)
+
+
+def test_without_tqdm_there_are_plain_lines(trained: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['tqdm'] = None\n"
+        "from gatewise.cli import main; sys.exit(main())"
+    )
+    command = ["train", "text.txt", *QUICK, "--output", str(tmp_path / "model.npz")]
+    result = subprocess.run(
+        [sys.executable, "-c", code, *command],
+        cwd=trained,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.fullmatch(r"100%, 0 s left, [\d.]+ bits per character\n", result.stderr)
+
+
+def test_without_a_text_it_trains_on_the_reference_text(tmp_path: Path) -> None:
+    result = gatewise(tmp_path, "train", *SMALL, "--steps", "3")
+    assert result.returncode == 0, result.stderr
+    assert "no TEXT given" in result.stdout
+    assert "pydoc_data.topics" in result.stdout
+
+
+def test_seconds_limit_the_time(trained: Path, tmp_path: Path) -> None:
+    began = time.monotonic()
+    result = gatewise(
+        trained,
+        "train",
+        "text.txt",
+        *SMALL,
+        "--seconds",
+        "1",
+        "--output",
+        str(tmp_path / "m"),
+    )
+    assert result.returncode == 0
+    assert 1 <= time.monotonic() - began < 20
+    assert re.search(r"after \d+ steps in 1 s", result.stdout)
+
+
+def test_samples_are_the_seeds(trained: Path) -> None:
+    def sample(*options: str) -> str:
+        result = gatewise(trained, "sample", "cat.npz", "--length", "60", *options)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    first = sample("--seed", "5", "--prompt", "the ")
+    assert first.startswith("the ")
+    assert len(first) == 4 + 60 + 1
+    assert sample("--seed", "5", "--prompt", "the ") == first
+    assert sample("--seed", "6", "--prompt", "the ") != first
+    coldest = sample("--temperature", "0", "--seed", "1")
+    assert coldest == sample("--temperature", "0", "--seed", "2")
+    assert sample("--length", "0", "--prompt", "a cat") == "a cat\n"
+
+
+def test_a_sample_goes_into_a_closed_pipe_quietly(trained: Path) -> None:
+    process = start(trained, "sample", "cat.npz", "--length", "100000")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.read(10)
+    process.stdout.close()
+    with process.stderr:
+        assert process.stderr.read() == ""
+    process.wait(timeout=20)
+
+
+def test_resumed_training_ends_where_uninterrupted_training_does(trained: Path) -> None:
+    text = (trained / "text.txt").read_text()
+    expected = LanguageTraining.resume(trained / "cat.npz", text)
+    # The learning rate depends on the end, so both runs aim at the same one.
+    middle = LanguageTraining(
+        type(expected.model).from_description(expected.model.describe()),
+        text,
+        expected.settings,
+    )
+    with _backend.use("numpy"):
+        middle.run(steps=120, stopped=lambda: middle.step == 50)
+    middle.save(trained / "middle.npz")
+    result = gatewise(
+        trained, "train", "text.txt", "--resume", "--output", "middle.npz", "--steps", "120"
+    )
+    assert result.returncode == 0, result.stderr
+    found = LanguageTraining.resume(trained / "middle.npz", text)
+    assert found.step == expected.step == 120
+    weights, wanted = found.model.network.parameters(), expected.model.network.parameters()
+    for name, array in wanted.items():
+        assert (weights[name] == array).all(), name
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_stops(
+    trained: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    output = tmp_path / "model.npz"
+    process = start(trained, "train", "text.txt", *SMALL, "--output", str(output))
+    assert process.stdout is not None
+    while "order-0" not in process.stdout.readline():
+        pass
+    time.sleep(0.5)
+    process.send_signal(number)
+    out, error = process.communicate(timeout=20)
+    assert process.returncode == 128 + number
+    assert "saved in" in out
+    assert "--resume" in error.splitlines()[-1]
+    assert "Traceback" not in error
+    step = LanguageTraining.resume(output, TEXT).step
+    assert step > 0
+    result = gatewise(
+        trained,
+        "train",
+        "text.txt",
+        "--resume",
+        "--output",
+        str(output),
+        "--steps",
+        str(step + 9),
+    )
+    assert f"after {step + 9} steps" in result.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+def test_a_kill_loses_the_last_interval_at_most(trained: Path, tmp_path: Path) -> None:
+    output = tmp_path / "model.npz"
+    interval = ["--checkpoint-interval", "0.01"]
+    steps = 0
+    for attempt in range(3):
+        options = ["--resume"] if attempt else SMALL
+        process = start(
+            trained, "train", "text.txt", *options, *interval, "--output", str(output)
+        )
+        while not output.exists() or (
+            attempt and LanguageTraining.resume(output, TEXT).step == steps
+        ):
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(0.05 * attempt)
+        process.kill()
+        process.communicate()
+        # The file is whole, and further than it was.
+        found = LanguageTraining.resume(output, TEXT).step
+        assert found > steps
+        steps = found
+
+
+@pytest.mark.parametrize(
+    ("content", "pattern"),
+    [
+        (b"", "odd.txt: an empty file"),
+        (b"\0\1\2\3" * 100, "odd.txt: a binary file"),
+        (b"\xff\xfe" * 100, "odd.txt: not a UTF-8 text"),
+        (b"too short", "7 characters to train on, but one batch needs 81 "),
+    ],
+)
+def test_a_text_that_will_not_do(tmp_path: Path, content: bytes, pattern: str) -> None:
+    (tmp_path / "odd.txt").write_bytes(content)
+    result = gatewise(tmp_path, "train", "odd.txt", *SMALL)
+    assert_one_error(result, pattern)
+    assert not (tmp_path / "model.npz").exists()
+
+
+def test_texts_that_are_not_there(tmp_path: Path) -> None:
+    assert_one_error(
+        gatewise(tmp_path, "train", "missing.txt"), "missing.txt: No such file"
+    )
+    (tmp_path / "texts").mkdir()
+    result = gatewise(tmp_path, "train", "texts")
+    assert_one_error(result, "texts: (Is a directory|Permission denied)")
+
+
+def test_outputs_that_cannot_be_written_are_noticed_before_training(trained: Path) -> None:
+    for output, pattern in [
+        ("missing/model.npz", "No such file or directory"),
+        (".", "is a directory"),
+        ("text.txt/model.npz", "(Not a directory|No such file)"),
+    ]:
+        result = gatewise(trained, "train", "text.txt", "--output", output)
+        assert_one_error(result, pattern)
+        assert result.stdout == ""
+
+
+@pytest.mark.skipif(
+    os.name == "nt" or (hasattr(os, "geteuid") and os.geteuid() == 0),
+    reason="the superuser may write anywhere, and Windows has other rules",
+)
+def test_a_protected_directory_is_noticed_before_training(
+    trained: Path, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o500)
+    result = gatewise(trained, "train", "text.txt", "--output", str(tmp_path / "model.npz"))
+    tmp_path.chmod(0o700)
+    assert_one_error(result, "Permission denied")
+
+
+def test_an_existing_model_is_not_replaced_unasked(trained: Path, tmp_path: Path) -> None:
+    output = tmp_path / "model.npz"
+    output.write_bytes((trained / "cat.npz").read_bytes())
+    before = output.read_bytes()
+    command = ["train", "text.txt", *SMALL, "--steps", "1", "--output", str(output)]
+    assert_one_error(gatewise(trained, *command), "exists; --resume .* --overwrite")
+    assert output.read_bytes() == before
+    assert gatewise(trained, *command, "--overwrite").returncode == 0
+    assert LanguageTraining.resume(output, TEXT).step == 1
+
+
+@pytest.mark.parametrize("command", ["sample", "train"])
+def test_model_files_that_will_not_do(trained: Path, tmp_path: Path, command: str) -> None:
+    model = tmp_path / "model.npz"
+    whole = (trained / "cat.npz").read_bytes()
+
+    def run() -> subprocess.CompletedProcess[str]:
+        if command == "sample":
+            return gatewise(trained, "sample", str(model))
+        return gatewise(trained, "train", "text.txt", "--resume", "--output", str(model))
+
+    assert_one_error(run(), "model.npz: No such file")
+    weights = load_language_model(trained / "cat.npz").network.parameters()
+    place = whole.index(weights["0.weight_hh_l0"].tobytes())
+    damaged = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+    for content in (b"", b"hello", whole[:-50], whole[: len(whole) // 3], damaged):
+        model.write_bytes(content)
+        assert_one_error(run(), "model.npz: not a gatewise file, or a damaged one")
+        assert model.read_bytes() == content
+    save_checkpoint(model, "fit checkpoint", {}, {})
+    assert_one_error(run(), "holds 'fit checkpoint', not 'language model'")
+    save_checkpoint(model, "language model", {}, {"model": {}})
+    assert_one_error(run(), "not a whole language model")
+    model.unlink()
+    model.mkdir()
+    assert_one_error(run(), "model.npz: (is a directory|Is a directory|Permission denied)")
+
+
+def test_resuming_something_else_is_refused(trained: Path) -> None:
+    command = ["train", "--resume", "--output", "cat.npz"]
+    before = (trained / "cat.npz").read_bytes()
+    result = gatewise(trained, *command, "text.txt", "--hidden-size", "17")
+    assert_one_error(result, "has --hidden-size 16, which --resume cannot change")
+    result = gatewise(trained, *command, "text.txt", "--cell", "rnn")
+    assert_one_error(result, "has --cell gru, which")
+    assert_one_error(gatewise(trained, *command), "was trained on another text")
+    result = gatewise(trained, *command, "text.txt", "--steps", "120")
+    assert_one_error(result, "has been trained for .* 120 steps; larger")
+    assert (trained / "cat.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "pattern"),
+    [
+        (
+            ["train", "--hidden-size", "0"],
+            "--hidden-size must be a whole number of at least 1",
+        ),
+        (["train", "--layers", "two"], "--layers must be .*, got 'two'"),
+        (["train", "--length", "-3"], "--length must be"),
+        (["train", "--batch-size", "1.5"], "--batch-size must be"),
+        (["train", "--learning-rate", "nan"], "--learning-rate must be a number above 0"),
+        (["train", "--seconds", "inf"], "--seconds must be"),
+        (["train", "--steps", "0"], "--steps must be"),
+        (["train", "--checkpoint-interval", "0"], "--checkpoint-interval must be"),
+        (["train", "--seed", "-1"], "--seed must be a whole number of at least 0"),
+        (["train", "--cell", "elman"], "cell must be one of gru, lstm, rnn, got 'elman'"),
+        (["sample", "cat.npz", "--temperature", "-1"], "--temperature must be"),
+        (["sample", "cat.npz", "--length", "many"], "--length must be"),
+        (["sample", "cat.npz", "--seed", "x"], "--seed must be"),
+        (["sample", "cat.npz", "--prompt", "the Über-cat"], "vocabulary: '-brÜ'"),
+    ],
+)
+def test_bad_options_are_named(trained: Path, arguments: list[str], pattern: str) -> None:
+    result = gatewise(trained, *arguments)
+    assert_one_error(result, pattern)
+
+
+def test_training_that_diverges_says_so(trained: Path, tmp_path: Path) -> None:
+    output = str(tmp_path / "model.npz")
+    options = [*SMALL, "--steps", "50", "--learning-rate", "1e38", "--output", output]
+    result = gatewise(trained, "train", "text.txt", *options)
+    assert result.returncode == 1
+    last = result.stderr.splitlines()[-1]
+    assert re.match(r"gatewise: error: the loss is (nan|inf) .*lower learning rate", last)
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,29 @@
+"""Every example in every docstring runs, on both backends."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+
+import numpy as np
+import pytest
+
+import gatewise
+
+MODULES = ["gatewise"] + [
+    module.name
+    for module in pkgutil.walk_packages(gatewise.__path__, "gatewise.")
+    if module.name not in ("gatewise.__main__", "gatewise._native")
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name: str, backend: str) -> None:
+    module = importlib.import_module(name)
+    failed, _ = doctest.testmod(
+        module,
+        extraglobs={"gatewise": gatewise, "np": np},
+        optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE,
+    )
+    assert failed == 0

@@ -1,0 +1,71 @@
+"""The examples run, and show what they say they show."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+pytestmark = pytest.mark.skipif(
+    not EXAMPLES.is_dir(), reason="the examples are not installed"
+)
+
+
+def output(name: str, *arguments: str) -> str:
+    result = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *arguments],
+        # BLAS threads that wait for each other on busy cores can take ten times as long.
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_digits_are_told_apart() -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    found = re.search(
+        r"([\d.]+)% of (\d+) unseen digits right", output("classify_digits.py")
+    )
+    assert found is not None
+    # One of ten by chance.
+    assert float(found[1]) > 94
+    assert int(found[2]) == 397
+
+
+def test_sunspots_are_forecast_better_than_by_persistence(tmp_path: Path) -> None:
+    pytest.importorskip("statsmodels", reason="statsmodels is not installed")
+    picture = tmp_path / "sunspots.png"
+    has_matplotlib = True
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        has_matplotlib = False
+    text = output("forecast_sunspots.py", *([str(picture)] if has_matplotlib else []))
+    errors = dict(re.findall(r"^  (.+?) +([\d.]+) sunspots$", text, re.MULTILINE))
+    assert float(errors["the GRU"]) < 0.7 * float(errors["as this year"])
+    assert float(errors["the GRU"]) < 0.7 * float(errors["this change goes on"])
+    if has_matplotlib:
+        assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_streaming_gives_what_the_whole_signal_gives() -> None:
+    rows = re.findall(
+        r"^ +(\d+) +([\d.]+) +[\d.]+ +[\d.]+ +(\d+) +([\d.e+-]+)$",
+        output("streaming.py"),
+        re.MULTILINE,
+    )
+    assert [int(row[0]) for row in rows] == [32, 64, 128, 256]
+    for _, median, _, difference in rows:
+        # The deadline is 10 ms; half of all steps end long before, on any machine.
+        assert float(median) < 5000
+        assert float(difference) < 1e-6

@@ -1,0 +1,306 @@
+"""The compiled kernels against those in NumPy: the same arrays out of the same arrays.
+
+Each case runs on arrays with strides of their own, and both backends get equal copies.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from gatewise import _backend, _fallback
+
+Array = np.ndarray[Any, Any]
+
+GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
+CELLS = (*GATES, "lstm projected", "lstm peepholes", "lstm both")
+TOLERANCE = {"float32": 4e-6, "float64": 1e-12}
+
+
+@pytest.fixture(scope="module")
+def native() -> Iterator[Any]:
+    """The compiled kernels."""
+    try:
+        with _backend.use("native") as kernels:
+            yield kernels
+    except ImportError as error:
+        if os.environ.get("GATEWISE_REQUIRE_NATIVE") == "1":
+            pytest.fail(f"GATEWISE_REQUIRE_NATIVE=1, but {error}")
+        pytest.skip(str(error))
+
+
+class Shape(NamedTuple):
+    """The sizes of a case; `lengths` makes it a ragged one."""
+
+    time: int
+    batch: int
+    inputs: int
+    hidden: int
+    lengths: tuple[int, ...] | None = None
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        return (self.time, self.batch) if self.lengths is None else (1, sum(self.lengths))
+
+    @property
+    def batch_sizes(self) -> Array | None:
+        if self.lengths is None:
+            return None
+        sizes = [sum(n > t for n in self.lengths) for t in range(max(self.lengths))]
+        return np.array(sizes, np.int64)
+
+
+class Case:
+    """Weights, inputs and everything that a forward and a backward pass need."""
+
+    def __init__(self, cell: str, shape: Shape, dtype: str, order: str = "time") -> None:
+        self.random = np.random.default_rng([len(cell), *shape[:4]])
+        self.dtype, self.order, self.shape = dtype, order, shape
+        self.cell, _, variant = cell.partition(" ")
+        hidden = shape.hidden
+        self.gates = GATES[self.cell] * hidden
+        projected = variant in ("projected", "both")
+        self.outputs = max(1, hidden // 2) if projected else hidden
+        scale = hidden**-0.5
+        draw = self.draw
+        self.weights = (
+            scale * draw(self.gates, shape.inputs),
+            scale * draw(self.gates, self.outputs),
+            scale * draw(self.gates),
+        )
+        self.options = {
+            "bias_hn": scale * draw(hidden) if self.cell == "gru" else None,
+            "w_hr": scale * draw(self.outputs, hidden) if projected else None,
+            "peepholes": draw(3, hidden) if variant in ("peepholes", "both") else None,
+        }
+        self.x = self.rows(shape.inputs)
+        self.state = [draw(shape.batch, self.outputs)]
+        if self.cell == "lstm":
+            self.state.append(draw(shape.batch, hidden))
+
+    def draw(self, *shape: int) -> Array:
+        return self.random.standard_normal(shape).astype(self.dtype)
+
+    def rows(self, features: int) -> Array:
+        """Random rows, whose steps and examples lie in memory as `order` says."""
+        time, batch = self.shape.rows
+        if self.order == "time":
+            return self.draw(time, batch, features)
+        if self.order == "batch":
+            return self.draw(batch, time, features).swapaxes(0, 1)
+        # Every other row, and of it the middle.
+        return self.draw(2 * time, 3 * batch, features + 4)[::2, ::3, 2 : features + 2]
+
+    def pack(self, kernels: Any) -> Any:
+        return kernels.pack(self.cell, *self.weights, **self.options)
+
+    def infer(self, kernels: Any, reverse: bool) -> dict[str, Any]:
+        y, cells = self.blank(self.outputs), None
+        if self.cell == "lstm":
+            cells = self.blank(self.shape.hidden)
+        state = tuple(array.copy() for array in self.state)
+        options = {"batch_sizes": self.shape.batch_sizes, "reverse": reverse}
+        kernels.infer(self.pack(kernels), self.x.copy(), state, y, cells=cells, **options)
+        return {"y": y, "cells": cells, **dict(zip(("h", "c"), state, strict=False))}
+
+    def forward(self, kernels: Any, reverse: bool) -> dict[str, Any]:
+        gates = self.like(self.x @ self.weights[0].T + self.weights[2])
+        rnn = self.cell.startswith("rnn")
+        y = gates if rnn else self.blank(self.outputs)
+        extra = None if rnn else self.blank(self.shape.hidden)
+        state = tuple(array.copy() for array in self.state)
+        options = {"batch_sizes": self.shape.batch_sizes, "reverse": reverse}
+        kernels.forward(self.pack(kernels), gates, state, y, extra, **options)
+        names = dict(zip(("h", "c"), state, strict=False))
+        return {"gates": gates, "y": y, "extra": extra, **names}
+
+    def backward(
+        self, kernels: Any, reverse: bool, tape: dict[str, Any], in_place: bool
+    ) -> dict[str, Any]:
+        gates, y, extra = (
+            None if tape[name] is None else self.like(tape[name])
+            for name in ("gates", "y", "extra")
+        )
+        if self.cell.startswith("rnn"):
+            y = gates if not in_place else y
+        dgates = gates if in_place else self.blank(self.gates)
+        dextra = None
+        if self.options["w_hr"] is not None:
+            dextra = self.blank(self.outputs)
+        elif self.cell == "gru":
+            dextra = self.blank(self.shape.hidden)
+        self.random = np.random.default_rng(1)
+        dy = self.rows(self.outputs)
+        dstate = tuple(self.draw(*array.shape) for array in self.state)
+        initial = tuple(array.copy() for array in self.state)
+        options = {"batch_sizes": self.shape.batch_sizes, "reverse": reverse}
+        packed = self.pack(kernels)
+        kernels.backward(
+            packed, gates, extra, y, initial, dy, dstate, dgates, dextra, **options
+        )
+        names = dict(zip(("dh", "dc"), dstate, strict=False))
+        return {"dgates": dgates, "dextra": dextra, **names}
+
+    def blank(self, features: int) -> Array:
+        """Rows to be written, full of what should not be left."""
+        rows = self.rows(features)
+        rows[...] = np.nan
+        return rows
+
+    def like(self, values: Array) -> Array:
+        rows = self.rows(values.shape[2])
+        rows[...] = values
+        return rows
+
+
+def assert_alike(got: dict[str, Any], wanted: dict[str, Any], dtype: str) -> None:
+    assert list(got) == list(wanted)
+    # Where sums cancel, an array can be small beside what it was made of.
+    scale = max(
+        float(np.abs(a).max(initial=1e-30)) for a in wanted.values() if a is not None
+    )
+    for name, array in got.items():
+        other = wanted[name]
+        if other is None:
+            assert array is None
+            continue
+        assert (array.shape, array.dtype) == (other.shape, other.dtype), name
+        assert array.dtype == dtype
+        np.testing.assert_allclose(
+            array, other, rtol=0, atol=TOLERANCE[dtype] * scale, err_msg=name
+        )
+
+
+def compare(case: Case, native: Any, reverse: bool) -> None:
+    """Run all kernels of both backends on `case`."""
+    assert_alike(case.infer(native, reverse), case.infer(_fallback, reverse), case.dtype)
+    tape = case.forward(_fallback, reverse)
+    assert_alike(case.forward(native, reverse), tape, case.dtype)
+    for in_place in (False, True):
+        got, wanted = (
+            case.backward(kernels, reverse, tape, in_place)
+            for kernels in (native, _fallback)
+        )
+        assert_alike(got, wanted, case.dtype)
+
+
+every_case = [
+    pytest.mark.parametrize("cell", CELLS),
+    pytest.mark.parametrize("dtype", ["float32", "float64"]),
+    pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"]),
+]
+
+
+def everywhere(test: Callable[..., None]) -> Callable[..., None]:
+    for mark in every_case:
+        test = mark(test)
+    return test
+
+
+@everywhere
+@pytest.mark.parametrize("hidden", [1, 3, 5, 8, 17, 33, 64, 100])
+def test_hidden_sizes(
+    native: Any, cell: str, dtype: str, reverse: bool, hidden: int
+) -> None:
+    for batch in (1, 2, 7):
+        compare(Case(cell, Shape(3, batch, 4, hidden), dtype), native, reverse)
+
+
+@everywhere
+@pytest.mark.parametrize("order", ["time", "batch", "gaps"])
+def test_sizes_and_strides(
+    native: Any, cell: str, dtype: str, reverse: bool, order: str
+) -> None:
+    for time in (0, 1, 2, 7):
+        for batch in (0, 1, 2, 7):
+            for inputs, hidden in ((0, 5), (1, 1), (9, 12)):
+                shape = Shape(time, batch, inputs, hidden)
+                compare(Case(cell, shape, dtype, order), native, reverse)
+
+
+@everywhere
+@pytest.mark.parametrize(
+    "lengths", [(1,), (4, 4, 4), (7, 5, 5, 2, 1), (9, 1, 1), (3, 3, 2, 2, 2, 2, 1, 1, 1)]
+)
+def test_ragged_batches(
+    native: Any, cell: str, dtype: str, reverse: bool, lengths: tuple[int, ...]
+) -> None:
+    for hidden in (5, 16, 33):
+        shape = Shape(max(lengths), len(lengths), 3, hidden, lengths)
+        compare(Case(cell, shape, dtype), native, reverse)
+
+
+@everywhere
+def test_a_larger_batch(native: Any, cell: str, dtype: str, reverse: bool) -> None:
+    compare(Case(cell, Shape(4, 33, 20, 130), dtype), native, reverse)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -1e30])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_not_finite(native: Any, cell: str, value: float, dtype: str) -> None:
+    case = Case(cell, Shape(4, 3, 4, 9), dtype)
+    case.x[1, 1, :] = value
+    with np.errstate(all="ignore"):
+        got, wanted = (case.infer(kernels, False) for kernels in (native, _fallback))
+    for name, array in got.items():
+        if array is not None:
+            np.testing.assert_array_equal(
+                np.isfinite(array), np.isfinite(wanted[name]), err_msg=name
+            )
+            finite = np.isfinite(array)
+            largest = np.abs(array[finite]).max(initial=1.0)
+            np.testing.assert_allclose(
+                array[finite],
+                wanted[name][finite],
+                rtol=10 * TOLERANCE[dtype],
+                atol=TOLERANCE[dtype] * min(largest, 1.0),
+            )
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_activations(native: Any, name: str, dtype: str) -> None:
+    random = np.random.default_rng(0)
+    shapes = [(n,) for n in (0, 1, 7, 8, 33)]
+    if name == "softmax":
+        shapes = [(rows, classes) for rows in (0, 1, 5) for classes in (1, 2, 3, 8, 17, 40)]
+    for shape in shapes:
+        for scale in (1, 100, 1e30):
+            z = (scale * random.standard_normal(shape)).astype(dtype)
+            got, wanted = np.full_like(z, np.nan), np.full_like(z, np.nan)
+            getattr(native, name)(z, got)
+            getattr(_fallback, name)(z, wanted)
+            np.testing.assert_allclose(got, wanted, rtol=TOLERANCE[dtype], atol=1e-37)
+
+
+def test_packed_weights_do_not_follow_their_arrays(native: Any) -> None:
+    case = Case("lstm", Shape(3, 2, 4, 9), "float64")
+    packed = case.pack(native)
+    wanted = case.infer(native, False)
+    for array in case.weights:
+        array[...] = np.nan
+    y = np.empty_like(wanted["y"])
+    state = tuple(array.copy() for array in case.state)
+    native.infer(packed, case.x, state, y)
+    np.testing.assert_array_equal(y, wanted["y"])
+
+
+def test_both_have_the_same_face(native: Any) -> None:
+    for name in _fallback.__all__:
+        ours, theirs = getattr(_fallback, name), getattr(native, name)
+        assert inspect.getdoc(ours) == inspect.getdoc(theirs), name
+        if name != "Packed":
+            parameters = [
+                [
+                    (p.name, p.kind, p.default)
+                    for p in inspect.signature(f).parameters.values()
+                ]
+                for f in (ours, theirs)
+            ]
+            assert parameters[0] == parameters[1], name

@@ -1,0 +1,344 @@
+"""The fit loop: it learns, stops early, and goes on after a kill as if there was none."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gatewise
+from gatewise.training import CheckpointError, Epoch, fit, minibatches, save_checkpoint
+
+rng = np.random.default_rng(5)
+X = rng.standard_normal((40, 6, 3)).astype(np.float32)
+SUMS = np.cumsum(X[..., :1], axis=1)
+
+
+def make_model(dropout: float = 0.0) -> gatewise.Sequential:
+    return gatewise.Sequential(
+        gatewise.GRU(3, 8, num_layers=2, dropout=dropout, seed=1),
+        gatewise.Dropout(dropout, seed=2),
+        gatewise.Linear(8, 1, seed=3),
+    )
+
+
+def run(model: Any, **options: Any) -> list[Epoch]:
+    batches = minibatches(X, SUMS, batch_size=8)
+    defaults = {"epochs": 6, "progress": False, "optimizer": gatewise.Adam(0.02)}
+    return fit(model, batches, gatewise.mse, **(defaults | options))
+
+
+def test_it_learns(backend: str) -> None:
+    epochs = run(make_model(), epochs=30, max_norm=1.0)
+    assert [epoch.number for epoch in epochs] == list(range(1, 31))
+    assert epochs[-1].loss < 0.1 * epochs[0].loss
+
+
+def test_one_step_is_the_gradient_step_of_the_parts(backend: str) -> None:
+    model, expected = make_model(), make_model()
+    fit(model, [(X, SUMS)], gatewise.mse, gatewise.SGD(0.1), epochs=1, progress=False)
+    y, _, tape = expected.forward(X)
+    _, dy = gatewise.mse(y, SUMS)
+    gradients = expected.backward(tape, dy)[2]
+    for name, before in expected.parameters().items():
+        after = before - np.float32(0.1) * gradients[name]
+        np.testing.assert_array_equal(model.parameters()[name], after)
+
+
+def test_a_feedforward_model_and_one_without_a_head() -> None:
+    linear = gatewise.Linear(3, 1, seed=0)
+    epochs = fit(
+        linear,
+        [(X, X[..., :1])],
+        gatewise.mse,
+        gatewise.Adam(0.1),
+        epochs=60,
+        progress=False,
+    )
+    assert epochs[-1].loss < 0.01
+    layer = gatewise.RNN(3, 1, seed=0)
+    epochs = run(layer)
+    assert epochs[-1].loss < epochs[0].loss
+
+
+def test_what_stands_past_a_length_does_not_matter(backend: str) -> None:
+    lengths = rng.integers(0, 7, size=len(X))
+    past = np.arange(6) >= lengths[:, None]
+    results = []
+    for filler in (0.0, 1e6):
+        x, sums = X.copy(), SUMS.copy()
+        x[past], sums[past] = filler, filler
+        model = make_model()
+        epochs = fit(
+            model,
+            minibatches(x, sums, lengths),
+            gatewise.mse,
+            gatewise.Adam(),
+            epochs=2,
+            validation=[(x, sums, lengths)],
+            progress=False,
+        )
+        results.append((epochs, model.state_dict()))
+    assert results[0][0] == results[1][0]
+    for name, array in results[0][1].items():
+        np.testing.assert_array_equal(results[1][1][name], array)
+
+
+def test_classes_with_targets_to_ignore() -> None:
+    # Only the last step of each sequence counts: is the sum above zero?
+    targets = np.full(X.shape[:2], -100)
+    targets[:, -1] = SUMS[:, -1, 0] > 0
+    model = gatewise.Sequential(
+        gatewise.LSTM(3, 12, seed=0), gatewise.Linear(12, 2, seed=1)
+    )
+    epochs = fit(
+        model,
+        minibatches(X, targets, batch_size=10),
+        gatewise.softmax_cross_entropy,
+        gatewise.Adam(0.03),
+        epochs=40,
+        progress=False,
+    )
+    assert epochs[-1].loss < 0.1
+    answers = model(X)[0][:, -1].argmax(axis=1)
+    assert (answers == targets[:, -1]).mean() > 0.95
+
+
+def test_early_stopping_keeps_the_best() -> None:
+    # The validation loss cannot get better: its targets are those of training, negated.
+    model = make_model()
+    validation = [(X, -SUMS)]
+    losses: list[float | None] = []
+    epochs = run(
+        model,
+        epochs=50,
+        validation=validation,
+        patience=3,
+        after_epoch=lambda epoch: losses.append(epoch.validation_loss),
+    )
+    assert losses == [epoch.validation_loss for epoch in epochs]
+    best = int(np.argmin(losses))
+    assert len(epochs) == best + 1 + 3
+    measured = gatewise.mse(model(X)[0], -SUMS)[0]
+    assert measured == pytest.approx(losses[best], rel=1e-6)
+
+
+def test_the_order_of_batches_is_the_seeds() -> None:
+    class Recorder(list[Any]):
+        def __getitem__(self, index: Any) -> Any:
+            seen.append(index)
+            return super().__getitem__(index)
+
+    orders = {}
+    for seed in (0, 0, 1, None):
+        seen: list[int] = []
+        batches = Recorder(minibatches(X, SUMS, batch_size=8))
+        fit(
+            make_model(),
+            batches,
+            gatewise.mse,
+            gatewise.SGD(),
+            epochs=2,
+            seed=seed,
+            progress=False,
+        )
+        assert sorted(seen[:5]) == sorted(seen[5:]) == list(range(5))
+        assert orders.setdefault(seed, seen) == seen
+    assert orders[None] == [*range(5), *range(5)]
+    assert orders[0] != orders[1]
+    assert orders[0][:5] != orders[0][5:]
+
+
+class Killed(BaseException):
+    pass
+
+
+def dying(batches: list[Any], after: int) -> Any:
+    """Batches of which one more than `after` cannot be had, as if the power went."""
+
+    class Dying(list[Any]):
+        left = after
+
+        def __getitem__(self, index: Any) -> Any:
+            if self.left == 0:
+                raise Killed
+            self.left -= 1
+            return super().__getitem__(index)
+
+    return Dying(batches)
+
+
+@pytest.mark.parametrize("after", [1, 7, 10, 14, 29])
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
+    tmp_path: Path, after: int, backend: str
+) -> None:
+    batches = minibatches(X[:32], SUMS[:32], batch_size=6)
+    options: dict[str, Any] = {
+        "epochs": 5,
+        "validation": [(X[32:], SUMS[32:])],
+        "patience": 5,
+        "max_norm": 1.0,
+        "progress": False,
+    }
+    whole = make_model(dropout=0.2)
+    expected = fit(whole, batches, gatewise.mse, gatewise.Adam(0.02), **options)
+
+    options |= {"checkpoint": tmp_path / "fit.npz", "checkpoint_interval": 0.0}
+    with pytest.raises(Killed):
+        fit(
+            make_model(dropout=0.2),
+            dying(batches, after),
+            gatewise.mse,
+            gatewise.Adam(0.02),
+            **options,
+        )
+    # Other initial parameters, so that they must come from the file.
+    resumed = make_model(dropout=0.2)
+    resumed.set_parameters(
+        {name: array * 0 for name, array in resumed.parameters().items()}
+    )
+    again = dying(batches, 30 - after)
+    epochs = fit(resumed, again, gatewise.mse, gatewise.Adam(0.02), resume=True, **options)
+    assert epochs == expected
+    assert again.left == 0
+    for name, array in whole.parameters().items():
+        np.testing.assert_array_equal(resumed.parameters()[name], array)
+
+
+SCRIPT = """
+import sys
+import numpy as np, gatewise
+from gatewise.training import fit, minibatches
+x = np.random.default_rng(0).standard_normal((64, 10, 2)).astype(np.float32)
+model = gatewise.Sequential(gatewise.GRU(2, 16, seed=0), gatewise.Linear(16, 2, seed=1))
+def report(epoch):
+    print(epoch.number, flush=True)
+epochs = fit(
+    model, minibatches(x, x[:, ::-1], batch_size=4), gatewise.mse, gatewise.Adam(),
+    epochs=int(sys.argv[2]), checkpoint=sys.argv[1], checkpoint_interval=0.0, resume=True,
+    progress=False, after_epoch=report,
+)
+sums = [float(array.sum()) for array in model.parameters().values()]
+print("end", [epoch.loss for epoch in epochs], sums)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+def test_a_killed_process_goes_on(tmp_path: Path) -> None:
+    def start(name: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-W", "ignore", "-c", SCRIPT, str(tmp_path / name), "12"]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    expected = start("whole.npz").communicate()[0].splitlines()
+    assert expected[-1].startswith("end")
+    killed = start("killed.npz")
+    assert killed.stdout is not None
+    with killed.stdout:
+        for _ in range(4):
+            killed.stdout.readline()
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+    resumed = start("killed.npz").communicate()[0].splitlines()
+    assert resumed[-1] == expected[-1]
+    # It did not begin again: fewer epochs were left to report.
+    assert len(resumed) < len(expected)
+
+
+def test_a_finished_run_can_be_lengthened(tmp_path: Path) -> None:
+    path = tmp_path / "fit.npz"
+    expected = run(make_model(), epochs=6)
+    run(make_model(), epochs=2, checkpoint=path)
+    assert run(make_model(), epochs=2, checkpoint=path, resume=True) == expected[:2]
+    assert run(make_model(), epochs=6, checkpoint=path, resume=True) == expected
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "fit.npz"
+    run(make_model(), epochs=1, checkpoint=path)
+    model = make_model()
+    before = model.state_dict()
+    with pytest.raises(CheckpointError, match="optimizer must be Adam, got SGD"):
+        run(model, checkpoint=path, resume=True, optimizer=gatewise.SGD())
+    with pytest.raises(CheckpointError, match="seed must be 0, got 1"):
+        run(model, checkpoint=path, resume=True, seed=1)
+    with pytest.raises(CheckpointError, match="does not fit this"):
+        run(gatewise.Linear(3, 1), checkpoint=path, resume=True)
+    save_checkpoint(path, "other", {}, {})
+    with pytest.raises(CheckpointError, match="holds 'other', not 'fit checkpoint'"):
+        run(model, checkpoint=path, resume=True)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(CheckpointError, match="not a gatewise file"):
+        run(model, checkpoint=path, resume=True)
+    for name, array in before.items():
+        np.testing.assert_array_equal(model.parameters()[name], array)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": -1}, "epochs must be at least 0, got -1"),
+        ({"patience": 3}, "patience .* needs validation, got 3 without"),
+        ({"patience": 0, "validation": [(X, SUMS)]}, "patience must be at least 1"),
+        ({"resume": True}, "resume needs a checkpoint"),
+        ({"batches": []}, "batches must hold at least one"),
+        ({"batches": [(X,)]}, "a batch must be"),
+        ({"batches": [(X * np.nan, SUMS)]}, "the loss is nan at batch 0 of epoch 1"),
+    ],
+)
+def test_bad_input_is_named(options: dict[str, Any], message: str) -> None:
+    arguments = {"batches": [(X, SUMS)], "epochs": 1, "progress": False} | options
+    batches = arguments.pop("batches")
+    with pytest.raises(ValueError, match=message):
+        fit(make_model(), batches, gatewise.mse, gatewise.Adam(), **arguments)
+
+
+def test_lengths_for_a_model_without_time_are_refused() -> None:
+    with pytest.raises(ValueError, match="a Linear takes no lengths"):
+        fit(
+            gatewise.Linear(3, 1),
+            [(X, SUMS, np.full(40, 6))],
+            gatewise.mse,
+            gatewise.Adam(),
+            epochs=1,
+            progress=False,
+        )
+
+
+def test_an_unwritable_checkpoint_is_noticed_before_training(tmp_path: Path) -> None:
+    model = make_model()
+    before = model.state_dict()
+    with pytest.raises(FileNotFoundError):
+        run(model, checkpoint=tmp_path / "missing" / "fit.npz")
+    for name, array in before.items():
+        np.testing.assert_array_equal(model.parameters()[name], array)
+
+
+def test_minibatches_cover_everything_once() -> None:
+    batches = minibatches(X, SUMS, batch_size=16)
+    assert [len(x) for x, _ in batches] == [16, 16, 8]
+    np.testing.assert_array_equal(np.concatenate([x for x, _ in batches]), X)
+    with pytest.raises(ValueError, match=r"one length, got \[40, 39\]"):
+        minibatches(X, SUMS[1:])
+    with pytest.raises(ValueError, match="batch_size"):
+        minibatches(X, batch_size=0)
+
+
+def test_progress_is_shown_with_and_without_tqdm(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tqdm")
+    run(make_model(), progress=True)
+    assert "100%" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    run(make_model(), progress=True)
+    error = capsys.readouterr().err
+    assert error.startswith("100%, 0 s left, epoch 6, loss ")
+    assert error.count("\n") == 1
+    run(make_model(), progress=False)
+    assert capsys.readouterr().err == ""
