@@ -1,0 +1,272 @@
+"""gatewise against PyTorch, ONNX Runtime, OpenVINO and JAX: the same work, side by side.
+
+How to repeat
+-------------
+From a checkout, with the compiled backend built and nothing else running:
+
+    pip install '.[bench]'
+    python benchmarks/peers.py --output results            # everything, some 20 minutes
+    python benchmarks/peers.py --quick                     # a sample, below two minutes
+    python benchmarks/peers.py --only lstm --kind inference --threads 1 --match 'B1 T1 '
+
+The table goes to stdout; ``--output DIR`` adds ``peers.json`` and ``peers.png``. A peer
+that is not installed is left out with a note. ``GATEWISE_ISA`` forces lesser kernels, for
+gatewise alone.
+
+What is compared
+----------------
+Every contestant runs in a process of its own with the same number of threads, pinned to the
+same cores, with the same weights and inputs, and as one who knows it would use it (the
+modules ``comparison/with_*.py`` say how). Weights are prepared beforehand, and data lie in
+the layout and the type of array that the contestant likes best: batch first for gatewise,
+time first for the peers. Before a case is timed, all results are compared with those of the
+first peer: outputs, and in training the gradients of the input and of all weights. Whoever
+deviates by more than 1e-4 of the largest value (or of 1) is reported as wrong, not timed.
+
+Then all run in turns, round by round, so that whatever else the machine does hits them
+alike; whoever has no turn is stopped, threads and all, and a turn begins with some
+milliseconds that are not counted. The figures are medians over the rounds. A case is called
+disturbed when other processes used the cores in the meantime (Linux only), and is then
+measured once more at the end; it is called noisy when the rounds differ much. A ratio of 2
+means that gatewise takes half the time of the fastest peer. Cases of one step (T1) carry
+the state from call to call. In training the gradient of the outputs is given, and gradients
+of the input and of the weights are asked for. Ragged batches are compared with
+PackedSequence, including packing and padding, and float64 with torch alone.
+
+The bound is what the machine allows, measured in the same rounds
+(``comparison/bounds.py``): the rate of a large product of matrices with the widest
+instructions there are, and at batch 1 the rate at which weights can be read over and over.
+"Of bound" is that time as a share of gatewise's.
+
+Peak memory is that of training in a fresh process with one thread, above what the package
+itself takes after a small warm-up (Linux only).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import signal
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from comparison.contestant import missing_packages
+from comparison.grid import CELLS, KINDS, PEERS, Case, grid, memory_cases, quick_grid
+from comparison.machine import cpu_name, usable_cores
+from comparison.match import Match, Outcome
+from comparison.picture import draw
+from comparison.report import Memory, as_json, heading, row, summary
+from comparison.worker import Worker, WorkerError
+
+
+def main() -> None:
+    options = _parse()
+    # A worker that is stopped would outlive a command that just ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    start = perf_counter()
+    peers = []
+    for peer in options.peers:
+        missing = missing_packages(peer)
+        if missing:
+            print(f"{peer} is left out: {' and '.join(missing)} not installed")
+        else:
+            peers.append(peer)
+    about: dict[str, Any] = {
+        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "processor": cpu_name(),
+        "platform": platform.platform(),
+        "Python": platform.python_version(),
+        "load before": _load(),
+    }
+    outcomes: list[Outcome] = []
+    memory: list[Memory] = []
+    try:
+        _compare(options, ["gatewise", *peers], about, outcomes)
+        if "memory" in options.kind:
+            memory += _weigh(options, ["gatewise", *peers])
+    except KeyboardInterrupt:
+        print("interrupted: what follows is of the part that was done", file=sys.stderr)
+    about["load after"] = _load()
+    about["minutes"] = round((perf_counter() - start) / 60, 1)
+    print("\n".join(summary(outcomes, memory)))
+    load = f"load {about['load before']} to {about['load after']}"
+    print(f"\n{about['minutes']} minutes, {load}")
+    if options.output:
+        _write(options.output, about, outcomes, memory)
+
+
+def _compare(
+    options: argparse.Namespace,
+    contestants: Sequence[str],
+    about: dict[str, Any],
+    outcomes: list[Outcome],
+) -> None:
+    """Run the selected cases and add what was measured to `about` and `outcomes`."""
+    cases = _selected(options, quick_grid() if options.quick else grid())
+    if not cases:
+        return
+    with _Progress(len(cases) * len(options.threads)) as progress:
+        for threads in options.threads:
+            with Match(contestants, threads) as match:
+                about["versions"] = match.versions
+                rates = about.setdefault("sgemm of NumPy", {})
+                rates[str(threads)], kernels = _numpy_rate(threads)
+                _introduce(match, about, kernels, progress.say)
+                progress.say(heading(threads, contestants))
+                for case in cases:
+                    outcomes.append(match.measure(case, options.seconds))
+                    progress.say(row(outcomes[-1], contestants))
+                    progress.advance()
+                for place, outcome in enumerate(outcomes):
+                    if outcome.threads == threads and outcome.disturbed:
+                        outcomes[place] = match.measure(outcome.case, options.seconds)
+                        progress.say(row(outcomes[place], contestants))
+
+
+def _introduce(
+    match: Match, about: dict[str, Any], kernels: str, say: Callable[[str], None]
+) -> None:
+    threads = match.threads
+    say("")
+    say(f"{about['processor']}, {threads} of {len(usable_cores())} cores")
+    say("; ".join(version for name, version in match.versions.items() if name != "bounds"))
+    for name, reason in match.failures.items():
+        say(f"{name} is left out: {reason}")
+    widest = match.product_rate()
+    about.setdefault("sgemm", {})[str(threads)] = widest
+    plain = about["sgemm of NumPy"][str(threads)]
+    say(
+        f"sgemm {widest / 1e9:.0f} GFLOP/s; as {kernels} chooses, {plain / 1e9:.0f} GFLOP/s"
+    )
+
+
+def _numpy_rate(threads: int) -> tuple[float, str]:
+    with Worker("numpy", threads) as worker:
+        worker.greet()
+        return worker.ask("product_rate", "float32"), worker.version
+
+
+def _weigh(options: argparse.Namespace, contestants: Sequence[str]) -> Iterable[Memory]:
+    """Measure the peak memory of training, each in a process of its own."""
+    if not sys.platform.startswith("linux"):
+        print("peak memory is left out: only Linux tells it", file=sys.stderr)
+        return
+    for case in _selected(options, memory_cases(options.quick)):
+        entry = Memory(case, {}, {})
+        for name in contestants:
+            if name != "gatewise" and name not in case.peers:
+                continue
+            try:
+                with Worker(name, 1) as worker:
+                    worker.greet()
+                    found = worker.ask("peak_memory", _small(case), case)
+            except WorkerError as error:
+                print(f"peak memory of {name} at {case}: {error}", file=sys.stderr)
+                continue
+            entry.ready[name], entry.peak[name] = found["ready"], found["peak"]
+        yield entry
+
+
+def _small(case: Case) -> Case:
+    return Case("memory", case.cell, 2, 3, 8, 8, dtype=case.dtype, training=True)
+
+
+def _selected(options: argparse.Namespace, cases: Sequence[Case]) -> list[Case]:
+    return [
+        case
+        for case in cases
+        if case.cell in options.only
+        and case.kind in options.kind
+        and any(part in str(case) + " " for part in options.match)
+    ]
+
+
+def _write(
+    folder: Path, about: dict[str, Any], outcomes: list[Outcome], memory: list[Memory]
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "peers.json", "w", encoding="utf-8") as file:
+        json.dump(as_json(about, outcomes, memory), file, indent=1)
+    versions = [v for name, v in about.get("versions", {}).items() if name != "bounds"]
+    title = f"{about['processor']}, {about['date'][:10]}; {'; '.join(versions)}"
+    try:
+        draw(outcomes, title, folder / "peers.png")
+    except ImportError as error:
+        print(f"no picture: {error}", file=sys.stderr)
+    print(f"written to {folder}")
+
+
+class _Progress:
+    """A tqdm bar where tqdm is installed and stderr is a terminal, else plain lines."""
+
+    def __init__(self, total: int) -> None:
+        self._bar: Any = None
+        if sys.stderr.isatty():
+            try:
+                from tqdm import tqdm
+            except ImportError:
+                return
+            self._bar = tqdm(total=total, unit="case", leave=False, dynamic_ncols=True)
+
+    def say(self, line: str) -> None:
+        if self._bar is None:
+            print(line, flush=True)
+        else:
+            self._bar.write(line, file=sys.stdout)
+
+    def advance(self) -> None:
+        if self._bar is not None:
+            self._bar.update()
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _load() -> str:
+    """How busy the machine was in the last minute, where it tells."""
+    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+
+
+def _parse() -> argparse.Namespace:
+    kinds = (*KINDS, "memory")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--quick", action="store_true", help="a sample of the cases, below two minutes")
+    add("--only", nargs="+", choices=CELLS, default=CELLS, help="cells")
+    add("--kind", nargs="+", choices=kinds, default=kinds, help="kinds of work")
+    add("--threads", nargs="+", type=int, default=[1, 2], help="numbers of threads")
+    add("--peers", nargs="*", choices=PEERS, default=PEERS, help="whom to compare with")
+    add(
+        "--match",
+        nargs="+",
+        default=[""],
+        help="only cases whose names contain one of these",
+    )
+    add("--seconds", type=float, help="time for each case and number of threads")
+    add(
+        "--output", type=Path, metavar="DIR", help="where to write peers.json and peers.png"
+    )
+    options = parser.parse_args()
+    if options.seconds is None:
+        options.seconds = 0.3 if options.quick else 1.5
+    cores = len(usable_cores())
+    for threads in options.threads:
+        if not 1 <= threads <= cores:
+            parser.error(
+                f"--threads should be from 1 to {cores} on this machine, got {threads}"
+            )
+    return options
+
+
+if __name__ == "__main__":
+    main()
