@@ -64,6 +64,7 @@ def softmax_cross_entropy(
     _check_range(classes, logits.shape[-1])
 
     rows = np.arange(classes.size)
+    share = 1 / max(int(counts.sum()), 1)
     flat = logits.reshape(classes.size, logits.shape[-1])
     with np.errstate(all="ignore"):
         gradient = flat - flat.max(axis=1, keepdims=True)
@@ -71,13 +72,11 @@ def softmax_cross_entropy(
         np.exp(gradient, out=gradient)
         total = gradient.sum(axis=1, keepdims=True)
         losses = np.log(total[:, 0]) - chosen
-        gradient /= total
-    gradient[rows, classes] -= 1
+        gradient *= share / total
+    gradient[rows, classes] -= share
     # Assigned, not multiplied by 0: what does not count may hold NaN.
     gradient[~counts] = 0
-    count = int(counts.sum())
-    gradient /= max(count, 1)
-    loss = float(losses[counts].sum(dtype=np.float64)) / max(count, 1)
+    loss = float(losses[counts].sum(dtype=np.float64)) * share
     return loss, gradient.reshape(logits.shape)
 
 
@@ -127,8 +126,9 @@ def mse(
         counts = _as_mask(mask, shape)
         gradient[~counts] = 0
         count = int(counts.sum()) * (gradient.size // max(counts.size, 1))
-    flat = gradient.reshape(-1).astype(np.float64, copy=False)
-    loss = float(flat @ flat) / max(count, 1)
+    flat = gradient.reshape(-1)
+    squares = float(np.einsum("i,i->", flat, flat, dtype=np.float64))
+    loss = squares / max(count, 1)
     gradient *= 2 / max(count, 1)
     return loss, gradient
 

@@ -78,6 +78,9 @@ def _read_text(path: Path) -> str:
 def reference_text() -> str:
     """Return the English reference text on the language that every CPython carries.
 
+    Its paragraphs of prose alone, without tables, rules and code; and each of them once,
+    so that what is held out was not read elsewhere.
+
     Examples
     --------
     >>> from gatewise.training.text import reference_text
@@ -90,7 +93,12 @@ def reference_text() -> str:
         raise TextError(
             "this Python carries no reference text (pydoc_data); name a file to train on"
         ) from None
-    return "\n".join(topics[name] for name in sorted(topics))
+    paragraphs = "\n\n".join(topics[name] for name in sorted(topics)).split("\n\n")
+    return "\n\n".join(filter(_is_prose, dict.fromkeys(paragraphs)))
+
+
+def _is_prose(paragraph: str) -> bool:
+    return sum(map(str.isalpha, paragraph)) > 0.6 * len(paragraph)
 
 
 class Vocabulary:
@@ -228,5 +236,5 @@ class TokenBatches:
         spare = self._tokens.size - 1 - self._batch_size * stream
         offset = int(np.random.default_rng([self._seed, number]).integers(spare + 1))
         starts = offset + index * self.length + stream * np.arange(self._batch_size)
-        places = starts[:, None] + np.arange(self.length)
-        return self._tokens[places], self._tokens[places + 1], index == 0
+        tokens = self._tokens[starts[:, None] + np.arange(self.length + 1)]
+        return tokens[:, :-1], tokens[:, 1:], index == 0
