@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +44,7 @@ def missing_file() -> OSError:
     [
         (missing_file(), 1, "no such file: No such file or directory"),
         (OSError("the disk\nis full"), 1, "the disk is full"),
+        (OSError(errno.ENOSPC, "No space left"), 1, "No space left"),
         (ValueError("the model is damaged"), 1, "the model is damaged"),
         (MemoryError(), 1, "MemoryError"),
         (KeyboardInterrupt(), 130, "interrupted"),
@@ -65,6 +68,44 @@ def test_a_mistake_of_ours_keeps_its_traceback(raising: Any) -> None:
     raising(ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         cli.main(["fail"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+@pytest.mark.parametrize(
+    ("command", "status", "left"),
+    [
+        ("info >&-", 0, ""),
+        ("info 2>&-", 0, "gatewise "),
+        ("train missing >&-", 1, "gatewise: error: missing: No such file"),
+        ("train missing 2>&-", 1, ""),
+    ],
+)
+def test_closed_streams_change_nothing_else(command: str, status: int, left: str) -> None:
+    done = subprocess.run(
+        f'"{sys.executable}" -m gatewise {command}',
+        shell=True,
+        # So that whatever is written at all is found, and nothing else.
+        env=os.environ | {"GATEWISE_BACKEND": "numpy"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == status
+    assert (done.stdout + done.stderr).startswith(left)
+    assert bool(done.stdout + done.stderr) == bool(left)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_an_error() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "gatewise", "info"],
+            env=os.environ | {"GATEWISE_BACKEND": "numpy"},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "gatewise: error: No space left on device\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["sing"], ["info", "more"]])

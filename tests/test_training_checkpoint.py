@@ -77,8 +77,10 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
     foreign = [b"hello", b"", pickle.dumps({"a": 1}), b"PK\x03\x04" + bytes(50)]
     for content in foreign:
         path.write_bytes(content)
-        with pytest.raises(CheckpointError, match="not a gatewise file"):
+        with pytest.raises(CheckpointError, match="not a gatewise file") as caught:
             load_checkpoint(path, "example")
+        # NumPy's own advice, which would run what the file says.
+        assert "pickle" not in str(caught.value)
     np.savez(path, weight=np.ones(2))
     with pytest.raises(CheckpointError, match="not a gatewise file"):
         load_checkpoint(path, "example")
@@ -126,7 +128,7 @@ def test_a_failed_write_leaves_the_old_file(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match=r"No space.*'.*/model\.npz'"):
         save_checkpoint(path, "example", {"weight": np.ones(3)}, {})
     assert path.read_bytes() == old
     assert os.listdir(path.parent) == ["model.npz"]
@@ -160,7 +162,7 @@ def test_check_writable(path: Path, tmp_path: Path) -> None:
     assert path.read_bytes() == old
     with pytest.raises(OSError, match="is a directory"):
         check_writable(tmp_path)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"missing.model\.npz'"):
         check_writable(tmp_path / "missing" / "model.npz")
     with pytest.raises(NotADirectoryError):
         check_writable(path / "model.npz")

@@ -23,11 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gatewise         ...
     0
     """
+    _open_streams()
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
         options.run(options)
-        sys.stdout.flush()
+        print(end="", flush=True)
     except BrokenPipeError:
         # The reader has gone. Python flushes again at its exit, which must not fail too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -55,12 +56,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _open_streams() -> None:
+    """Give what is written somewhere to go, where the caller closed stdout or stderr."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+
+
 def _fail(message: str, status: int) -> int:
     print(f"gatewise: error: {message}", file=sys.stderr)
     return status
 
 
 def _in_one_line(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        named = error.filename is not None
+        return (
+            f"{os.fsdecode(error.filename)}: {error.strerror}" if named else error.strerror
+        )
     return " ".join(str(error).split()) or type(error).__name__

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +75,14 @@ def save_checkpoint(
     }
     text = json.dumps(described, ensure_ascii=False)
     contents: dict[str, Any] = {_MARKER: np.frombuffer(text.encode(), np.uint8), **arrays}
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    temporary = _beside(target)
     try:
-        with open(temporary, "wb") as file:
-            np.savez(file, **contents)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
+        with _errors_naming(path):
+            with open(temporary, "wb") as file:
+                np.savez(file, **contents)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -110,6 +113,10 @@ def load_checkpoint(
         If the file is no checkpoint of this kind, or a damaged one.
     """
     with open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            # NumPy would try to read it as a pickle, and say how to do that unsafely.
+            raise CheckpointError(f"{path}: not a gatewise file, or a damaged one")
+        file.seek(0)
         try:
             with np.load(file, allow_pickle=False) as archive:
                 described, arrays = _read(archive)
@@ -136,8 +143,8 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     if target.exists() and not target.is_file():
         kind = "a directory" if target.is_dir() else "not a regular file"
         raise OSError(f"{path}: is {kind}")
-    probe = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    with open(probe, "wb"):
+    probe = _beside(target)
+    with _errors_naming(path), open(probe, "wb"):
         pass
     probe.unlink()
 
@@ -169,6 +176,22 @@ def take_group(group: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
         for name, array in arrays.items()
         if name.startswith(prefix)
     }
+
+
+def _beside(target: Path) -> Path:
+    """A name for what is not whole yet; in the same directory, so that a rename is all."""
+    return target.with_name(f".{target.name}.{os.getpid()}.partial")
+
+
+@contextmanager
+def _errors_naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Let errors name the file that was asked for, not the temporary one or none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            error.filename, error.filename2 = os.fspath(path), None
+        raise
 
 
 def _read(archive: Any) -> tuple[dict[str, Any], dict[str, Array]]:

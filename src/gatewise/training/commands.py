@@ -154,9 +154,7 @@ def _train(options: argparse.Namespace) -> None:
         f"{training.seconds:.0f} s, saved in {output}"
     )
     if noted:
-        print(
-            f"stopped; gatewise train --resume --output {output} goes on", file=sys.stderr
-        )
+        print("stopped; the same command with --resume goes on", file=sys.stderr)
         # The status that shells give to a program that a signal ended.
         raise SystemExit(128 + noted[0])
     print("\nA sample:\n")
@@ -307,7 +305,9 @@ def _number(
     return parse
 
 
-_count = _number(int, lambda value: value >= 1, "a whole number of at least 1")
+_count = _number(
+    int, lambda value: 1 <= value <= 10**9, "a whole number from 1 to 1000000000"
+)
 _whole = _number(int, lambda value: value >= 0, "a whole number of at least 0")
 _positive = _number(float, lambda value: 0 < value < math.inf, "a number above 0")
 _not_negative = _number(
