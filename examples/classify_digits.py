@@ -2,6 +2,7 @@
 
 A picture is a sequence of its inked columns, so a narrow 1 is shorter than a wide 0. A GRU
 reads a batch of unequal lengths, and its output at each sequence's own end says the digit.
+It is measured against the digit whose mean picture is nearest, and shows what it misreads.
 
 Needs scikit-learn, which carries the pictures: pip install "gatewise[examples]"
 """
@@ -13,6 +14,9 @@ from sklearn.datasets import load_digits
 
 import gatewise
 from gatewise.training import minibatches
+
+# For ink from 0 to 16, two steps a character.
+INKS = " .:-=+*#@"
 
 
 def columns(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -33,11 +37,26 @@ def at_the_end(digits: np.ndarray, lengths: np.ndarray, time: int) -> np.ndarray
     return targets
 
 
+def nearest_mean(known: np.ndarray, digits: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+    """Return for each picture the digit whose mean over the known pictures is nearest."""
+    means = np.stack([known[digits == digit].mean(axis=0) for digit in range(10)])
+    nearest: np.ndarray = ((pictures[:, None] - means) ** 2).sum(axis=(2, 3)).argmin(axis=1)
+    return nearest
+
+
+def show(pictures: np.ndarray, captions: list[str]) -> None:
+    """Print pictures side by side in characters, darker for more ink."""
+    for row in range(pictures.shape[1]):
+        lines = ("".join(INKS[int(ink) // 2] * 2 for ink in p[row]) for p in pictures)
+        print("  ".join(lines).rstrip())
+    print("  ".join(f"{caption:^{2 * pictures.shape[2]}}" for caption in captions).rstrip())
+
+
 def main() -> None:
     data = load_digits()
     order = np.random.default_rng(0).permutation(len(data.target))
-    x, lengths = columns(data.images[order])
-    digits = data.target[order]
+    pictures, digits = data.images[order], data.target[order]
+    x, lengths = columns(pictures)
     targets = at_the_end(digits, lengths, x.shape[1])
     train, validation, test = slice(0, 1200), slice(1200, 1400), slice(1400, None)
     print(f"{len(x)} pictures as sequences of {lengths.min()} to {lengths.max()} columns")
@@ -57,8 +76,15 @@ def main() -> None:
     )
     scores, _ = model(x[test], lengths=lengths[test])
     answers = scores[np.arange(len(scores)), lengths[test] - 1].argmax(axis=1)
-    right = (answers == digits[test]).mean()
-    print(f"{len(epochs)} epochs; {right:.1%} of {len(answers)} unseen digits right")
+    simple = nearest_mean(pictures[train], digits[train], pictures[test])
+    print(f"after {len(epochs)} epochs, of {len(answers)} unseen digits right:")
+    for name, found in {"the GRU": answers, "nearest mean picture": simple}.items():
+        print(f"  {name:22} {(found == digits[test]).mean():.1%}")
+
+    wrong = np.flatnonzero(answers != digits[test])[:4]
+    print("\nmisread by the GRU, for instance:\n")
+    captions = [f"{digits[test][i]} read as {answers[i]}" for i in wrong]
+    show(pictures[test][wrong], captions)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 The series is the yearly number of sunspots since 1700. A GRU reads it and says at every
 year how much the next one will differ. It is measured on years that it never saw, against
-the forecast that next year is as this one, and against this year's change going on.
+the forecast that next year is as this one, against this year's change going on, and against
+the best weighted sum of the last nine years, which is the classic model of this series.
 
 Needs statsmodels, which carries the series: pip install "gatewise[examples]"
 With a file name as argument, it draws the forecasts there (needs matplotlib).
@@ -26,6 +27,15 @@ def windows(inputs: np.ndarray, targets: np.ndarray) -> list[tuple[np.ndarray, n
     starts = np.arange(0, len(inputs) - WINDOW + 1, 3)
     places = starts[:, None] + np.arange(WINDOW)
     return gatewise.training.minibatches(inputs[places], targets[places], batch_size=8)
+
+
+def weighted_sums(counts: np.ndarray, before: int, years: int = 9) -> np.ndarray:
+    """Return forecasts of `counts` from `before` on, by weights fitted to those before."""
+    rows = np.lib.stride_tricks.sliding_window_view(counts[:-1], years)
+    rows = np.column_stack([rows, np.ones(len(rows))])
+    weights = np.linalg.lstsq(rows[: before - years], counts[years:before], rcond=None)[0]
+    forecasts: np.ndarray = rows[before - years :] @ weights
+    return forecasts
 
 
 def root_mean_square(errors: np.ndarray) -> float:
@@ -69,8 +79,10 @@ def main() -> None:
         max_norm=1.0,
     )
     steps = model(inputs)[0]
+    sums = weighted_sums(counts, validation + 1)[test - validation :]
     errors = {
         "the GRU": 100 * (steps - targets)[test:],
+        "weighted sum": sums - counts[test + 1 :],
         "as this year": 100 * targets[test:],
         "this change goes on": 100 * (targets[test:] - targets[test - 1 : -1]),
     }
