@@ -9,6 +9,9 @@ __all__ = ["get_num_threads", "resolve", "set_num_threads"]
 
 _VARIABLE = "GATEWISE_NUM_THREADS"
 
+# GW_MOST_THREADS of the C core.
+_MOST = 64
+
 
 def _checked(name: str, value: object) -> int:
     try:
@@ -17,7 +20,7 @@ def _checked(name: str, value: object) -> int:
         raise TypeError(f"{name} must be an integer; got {type(value).__name__}") from None
     if count < 1:
         raise ValueError(f"{name} must be at least 1; got {count}")
-    return count
+    return min(count, _MOST)
 
 
 def _initial() -> int:
@@ -30,8 +33,8 @@ def _initial() -> int:
                 f"{_VARIABLE} must be a whole number of at least 1; got {text!r}"
             ) from None
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return min(len(os.sched_getaffinity(0)), _MOST)
+    return min(os.cpu_count() or 1, _MOST)
 
 
 _count = _initial()
@@ -64,7 +67,7 @@ def set_num_threads(num_threads: int) -> None:
     Parameters
     ----------
     num_threads : int
-        At least 1; the calling thread counts.
+        At least 1; the calling thread counts. More than 64 count as 64.
 
     Raises
     ------

@@ -52,10 +52,12 @@ def infer(
     batch_sizes: BatchSizes = None,
     reverse: bool = False,
     zoneout: tuple[float, ...] = (),
+    num_threads: int | None = None,
 ) -> None:
     """Run over the rows or tokens `x` and write `y`, `state` and, where wanted, `cells`."""
+    threads = _threads.resolve(num_threads)
     if any(zoneout):
-        _infer_zoneout(prepared, x, state, y, cells, batch_sizes, reverse, zoneout)
+        _infer_zoneout(prepared, x, state, y, cells, batch_sizes, reverse, zoneout, threads)
     elif x.ndim == 2:
         gates = prepared.table[x]
         extra = cells
@@ -69,7 +71,7 @@ def infer(
             extra,
             batch_sizes=batch_sizes,
             reverse=reverse,
-            num_threads=_threads.resolve(None),
+            num_threads=threads,
         )
     else:
         _backend.kernels.infer(
@@ -80,7 +82,7 @@ def infer(
             cells=cells,
             batch_sizes=batch_sizes,
             reverse=reverse,
-            num_threads=_threads.resolve(None),
+            num_threads=threads,
         )
 
 
@@ -93,11 +95,12 @@ def _infer_zoneout(
     batch_sizes: BatchSizes,
     reverse: bool,
     zoneout: tuple[float, ...],
+    threads: int,
 ) -> None:
     for step, count in _steps(x, batch_sizes, reverse):
         now = tuple(part[:count] for part in state)
         before = tuple(part.copy() for part in now)
-        infer(prepared, x[step], now, y[step])
+        infer(prepared, x[step], now, y[step], num_threads=threads)
         # The expectation of what training draws.
         for part, old, rate in zip(now, before, zoneout, strict=True):
             part += rate * (old - part)
@@ -151,6 +154,7 @@ def forward(
     reverse: bool = False,
     recurrent_dropout: float = 0.0,
     zoneout: tuple[float, ...] = (),
+    num_threads: int | None = None,
 ) -> Run:
     """Run over the rows or tokens `x` and keep what `backward` needs."""
     weights, packed, dropped = prepared.weights, prepared.packed, None
@@ -162,14 +166,20 @@ def forward(
         packed = weights.pack()
     if not any(zoneout):
         tape = _direction.forward(
-            weights, packed, x, state, batch_sizes=batch_sizes, reverse=reverse
+            weights,
+            packed,
+            x,
+            state,
+            batch_sizes=batch_sizes,
+            reverse=reverse,
+            num_threads=num_threads,
         )
         return Run(weights, packed, dropped, None, tape, tape.y)
     y = np.empty((*x.shape[:2], weights.w_hh.shape[1]), weights.w_hh.dtype)
     steps = []
     for where, count in _steps(x, batch_sizes, reverse):
         now = tuple(part[:count] for part in state)
-        tape = _direction.forward(weights, packed, x[where], now)
+        tape = _direction.forward(weights, packed, x[where], now, num_threads=num_threads)
         kept = tuple(
             generator.random(part.shape) < rate
             for part, rate in zip(now, zoneout, strict=True)
@@ -181,21 +191,27 @@ def forward(
     return Run(weights, packed, dropped, steps, None, y)
 
 
-def backward(run: Run, dy: Array, dstate: State) -> tuple[Array | None, Weights]:
+def backward(
+    run: Run, dy: Array, dstate: State, *, num_threads: int | None = None
+) -> tuple[Array | None, Weights]:
     """Return the gradients of the rows (None for tokens) and of the weights.
 
     `dstate` goes from the gradient of the final state to that of the initial one.
     """
     if run.tape is not None:
-        dx, gradients = _direction.backward(run.weights, run.packed, run.tape, dy, dstate)
+        dx, gradients = _direction.backward(
+            run.weights, run.packed, run.tape, dy, dstate, num_threads=num_threads
+        )
     else:
-        dx, gradients = _backward_zoneout(run, dy, dstate)
+        dx, gradients = _backward_zoneout(run, dy, dstate, num_threads)
     if run.dropped is not None:
         gradients = gradients._replace(w_hh=gradients.w_hh * run.dropped)
     return dx, gradients
 
 
-def _backward_zoneout(run: Run, dy: Array, dstate: State) -> tuple[Array | None, Weights]:
+def _backward_zoneout(
+    run: Run, dy: Array, dstate: State, num_threads: int | None
+) -> tuple[Array | None, Weights]:
     sums = [
         None if value is None else np.zeros_like(value) for value in _arrays(run.weights)
     ]
@@ -210,7 +226,12 @@ def _backward_zoneout(run: Run, dy: Array, dstate: State) -> tuple[Array | None,
         for part, around in zip(now, bypass, strict=True):
             part -= around
         step_dx, gradients = _direction.backward(
-            run.weights, run.packed, tape, np.zeros_like(dy[where]), now
+            run.weights,
+            run.packed,
+            tape,
+            np.zeros_like(dy[where]),
+            now,
+            num_threads=num_threads,
         )
         for part, around in zip(now, bypass, strict=True):
             part += around

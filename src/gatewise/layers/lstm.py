@@ -7,6 +7,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from gatewise import _threads
 from gatewise._direction import Weights
 from gatewise.layers import inputs
 from gatewise.layers.module import Gradients
@@ -177,6 +178,7 @@ class LSTM(Recurrent):
         state: Any = ...,
         *,
         lengths: ArrayLike | None = ...,
+        num_threads: int | None = ...,
         return_cells: Literal[False] = ...,
     ) -> tuple[Array, Pair]: ...
 
@@ -187,6 +189,7 @@ class LSTM(Recurrent):
         state: Any = ...,
         *,
         lengths: ArrayLike | None = ...,
+        num_threads: int | None = ...,
         return_cells: Literal[True],
     ) -> tuple[Array, Pair, Array]: ...
 
@@ -196,6 +199,7 @@ class LSTM(Recurrent):
         state: Any = None,
         *,
         lengths: ArrayLike | None = None,
+        num_threads: int | None = None,
         return_cells: bool = False,
     ) -> Any:
         """Return the outputs for the sequences `x`, the final state and, on request, all c.
@@ -212,6 +216,8 @@ class LSTM(Recurrent):
         lengths
             How many steps of each sequence exist; integers from 0 to time, in any order.
             What stands in `x` past a length is never read. All steps exist if None.
+        num_threads
+            How many threads this call may use; as `gatewise.set_num_threads` says if None.
         return_cells
             Whether to return the cell state of every step as well.
 
@@ -228,8 +234,9 @@ class LSTM(Recurrent):
             If asked for, c after every step: ``(num_layers * D, batch, time,
             hidden_size)``, in the order of the state, with zeros past each length.
         """
+        threads = _threads.resolve(num_threads)
         batch = Batch(x, self.input_size, self._dtype, lengths)
-        y, state, cells = self._infer(batch, state, cells=return_cells)
+        y, state, cells = self._infer(batch, state, threads, cells=return_cells)
         return (y, state, batch.restore_cells(cells)) if return_cells else (y, state)
 
     def _own_options(self) -> dict[str, tuple[Any, Any]]:

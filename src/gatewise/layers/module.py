@@ -231,18 +231,33 @@ class Stateful(Module):
 
     @abstractmethod
     def __call__(
-        self, x: ArrayLike, state: Any = None, *, lengths: ArrayLike | None = None
+        self,
+        x: ArrayLike,
+        state: Any = None,
+        *,
+        lengths: ArrayLike | None = None,
+        num_threads: int | None = None,
     ) -> Any:
         """Return the outputs for the sequences `x` and the final state, as at inference."""
 
     @abstractmethod
     def forward(
-        self, x: ArrayLike, state: Any = None, *, lengths: ArrayLike | None = None
+        self,
+        x: ArrayLike,
+        state: Any = None,
+        *,
+        lengths: ArrayLike | None = None,
+        num_threads: int | None = None,
     ) -> tuple[Array, Any, Any]:
         """Return outputs and final state, as in training, and a tape for `backward`."""
 
     @abstractmethod
     def backward(
-        self, tape: Any, dy: ArrayLike | None, dstate: Any = None
+        self,
+        tape: Any,
+        dy: ArrayLike | None,
+        dstate: Any = None,
+        *,
+        num_threads: int | None = None,
     ) -> tuple[Array | None, Any, Gradients]:
         """Return the gradients of `x`, of the initial state and of the parameters."""

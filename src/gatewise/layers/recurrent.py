@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from gatewise import _backend
+from gatewise import _backend, _threads
 from gatewise._direction import Weights
 from gatewise.layers import direction, inputs
 from gatewise.layers.module import Gradients, Stateful, check_tape
@@ -141,7 +141,12 @@ class Recurrent(Stateful):
         return self.__dict__ | {"_prepared": _NOTHING}
 
     def __call__(
-        self, x: ArrayLike, state: Any = None, *, lengths: ArrayLike | None = None
+        self,
+        x: ArrayLike,
+        state: Any = None,
+        *,
+        lengths: ArrayLike | None = None,
+        num_threads: int | None = None,
     ) -> Any:
         """Return the outputs for the sequences `x` and the final state.
 
@@ -157,6 +162,8 @@ class Recurrent(Stateful):
         lengths
             How many steps of each sequence exist; integers from 0 to time, in any order.
             What stands in `x` past a length is never read. All steps exist if None.
+        num_threads
+            How many threads this call may use; as `gatewise.set_num_threads` says if None.
 
         Returns
         -------
@@ -167,11 +174,13 @@ class Recurrent(Stateful):
             The state at each sequence's length, ``(num_layers * D, batch, H)``; for an LSTM
             a pair of h and c. Without a batch axis in `x` there is none here either.
         """
-        y, state, _ = self._infer(Batch(x, self.input_size, self._dtype, lengths), state)
+        threads = _threads.resolve(num_threads)
+        batch = Batch(x, self.input_size, self._dtype, lengths)
+        y, state, _ = self._infer(batch, state, threads)
         return y, state
 
     def _infer(
-        self, batch: Batch, state: Any, *, cells: bool = False
+        self, batch: Batch, state: Any, threads: int, *, cells: bool = False
     ) -> tuple[Array, State, list[Array]]:
         parts = self._take_state("state", batch, state)
         rows, size = batch.rows, self.output_size
@@ -189,6 +198,7 @@ class Recurrent(Stateful):
                     batch_sizes=batch.batch_sizes,
                     reverse=d == 1,
                     zoneout=self._zoneout_rates,
+                    num_threads=threads,
                 )
                 if of_direction is not None:
                     all_cells.append(of_direction)
@@ -196,13 +206,19 @@ class Recurrent(Stateful):
         return batch.restore(rows), self._restore_state(batch, parts), all_cells
 
     def forward(
-        self, x: ArrayLike, state: Any = None, *, lengths: ArrayLike | None = None
+        self,
+        x: ArrayLike,
+        state: Any = None,
+        *,
+        lengths: ArrayLike | None = None,
+        num_threads: int | None = None,
     ) -> tuple[Array, Any, RecurrentTape]:
         """Return outputs, final state and a tape, with the dropout and zoneout of training.
 
         The arguments are those of a call. `y` may be a read-only array that the tape refers
         to. `RecurrentTape` says how much memory a tape takes.
         """
+        threads = _threads.resolve(num_threads)
         batch = Batch(x, self.input_size, self._dtype, lengths)
         parts = self._take_state("state", batch, state)
         rows, size = batch.rows, self.output_size
@@ -220,6 +236,7 @@ class Recurrent(Stateful):
                         reverse=d == 1,
                         recurrent_dropout=self.recurrent_dropout,
                         zoneout=self._zoneout_rates,
+                        num_threads=threads,
                     )
                     for d, prepared in enumerate(directions)
                 ]
@@ -239,7 +256,12 @@ class Recurrent(Stateful):
         return y, self._restore_state(batch, parts), RecurrentTape(self, batch, runs, keeps)
 
     def backward(
-        self, tape: RecurrentTape, dy: ArrayLike | None, dstate: Any = None
+        self,
+        tape: RecurrentTape,
+        dy: ArrayLike | None,
+        dstate: Any = None,
+        *,
+        num_threads: int | None = None,
     ) -> tuple[Array | None, Any, Gradients]:
         """Return the gradients of the input, of the initial state and of the parameters.
 
@@ -253,6 +275,8 @@ class Recurrent(Stateful):
         dstate
             The gradient of the final state, of its shapes; None if the loss does not use
             it.
+        num_threads
+            How many threads this call may use; as `gatewise.set_num_threads` says if None.
 
         Returns
         -------
@@ -264,6 +288,7 @@ class Recurrent(Stateful):
             The gradients of the parameters, by the names of `parameters`.
         """
         check_tape(tape, RecurrentTape, self)
+        threads = _threads.resolve(num_threads)
         batch, size = tape.batch, self.output_size
         drows: Array | None = batch.gradient_rows(dy, size * self._directions)
         dparts = self._take_state("dstate", batch, dstate)
@@ -281,6 +306,7 @@ class Recurrent(Stateful):
                     run,
                     drows[..., d * size : (d + 1) * size],
                     tuple(part[layer * self._directions + d] for part in dparts),
+                    num_threads=threads,
                 )
                 dx = of_direction if dx is None else dx + of_direction
                 named = self._named(gradients)
@@ -326,9 +352,18 @@ class Recurrent(Stateful):
         restored = [batch.restore_state(part) for part in parts]
         return restored[0] if len(restored) == 1 else (restored[0], restored[1])
 
-    def stream(self, batch: int = 1) -> Stream:
-        """Return a stream that runs this layer step by step; see `Stream`."""
-        return Stream(self, batch)
+    def stream(self, batch: int = 1, num_threads: int | None = None) -> Stream:
+        """Return a stream that runs this layer step by step; see `Stream`.
+
+        Parameters
+        ----------
+        batch
+            How many sequences advance together.
+        num_threads
+            How many threads each call of the stream may use; as `gatewise.set_num_threads`
+            says at the time if None.
+        """
+        return Stream(self, batch, num_threads)
 
     def _sizes(self) -> str:
         options = {

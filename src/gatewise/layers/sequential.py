@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gatewise import _threads
 from gatewise.layers.module import (
     Feedforward,
     Gradients,
@@ -82,7 +83,12 @@ class Sequential(Stateful):
         self._version += 1
 
     def __call__(
-        self, x: ArrayLike, state: Any = None, *, lengths: ArrayLike | None = None
+        self,
+        x: ArrayLike,
+        state: Any = None,
+        *,
+        lengths: ArrayLike | None = None,
+        num_threads: int | None = None,
     ) -> tuple[Array, States]:
         """Return the last layer's output for `x`, and every layer's final state.
 
@@ -94,28 +100,40 @@ class Sequential(Stateful):
             Every layer's initial state; zeros if None.
         lengths
             How many steps of each sequence exist, for the layers that have a state.
+        num_threads
+            How many threads those layers may use; as `gatewise.set_num_threads` says if
+            None.
         """
+        threads = _threads.resolve(num_threads)
         states = []
         value: Any = x
         for layer, initial in zip(self.layers, self._initial("state", state), strict=True):
             final = None
             if isinstance(layer, Stateful):
-                value, final = layer(value, initial, lengths=lengths)
+                value, final = layer(value, initial, lengths=lengths, num_threads=threads)
             else:
                 value = layer(value)
             states.append(final)
         return value, tuple(states)
 
     def forward(
-        self, x: ArrayLike, state: Any = None, *, lengths: ArrayLike | None = None
+        self,
+        x: ArrayLike,
+        state: Any = None,
+        *,
+        lengths: ArrayLike | None = None,
+        num_threads: int | None = None,
     ) -> tuple[Array, States, SequentialTape]:
         """Return outputs and final states, as in training, and a tape for `backward`."""
+        threads = _threads.resolve(num_threads)
         states, tapes = [], []
         value: Any = x
         for layer, initial in zip(self.layers, self._initial("state", state), strict=True):
             final = None
             if isinstance(layer, Stateful):
-                value, final, tape = layer.forward(value, initial, lengths=lengths)
+                value, final, tape = layer.forward(
+                    value, initial, lengths=lengths, num_threads=threads
+                )
             else:
                 value, tape = layer.forward(value)
             states.append(final)
@@ -123,10 +141,16 @@ class Sequential(Stateful):
         return value, tuple(states), SequentialTape(self, tapes)
 
     def backward(
-        self, tape: SequentialTape, dy: ArrayLike | None, dstate: Any = None
+        self,
+        tape: SequentialTape,
+        dy: ArrayLike | None,
+        dstate: Any = None,
+        *,
+        num_threads: int | None = None,
     ) -> tuple[Array | None, States, Gradients]:
         """Return the gradients of `x`, of the initial states and of the parameters."""
         check_tape(tape, SequentialTape, self)
+        threads = _threads.resolve(num_threads)
         dfinals = self._initial("dstate", dstate)
         dinitials: list[Any] = []
         gradients: Gradients = {}
@@ -135,7 +159,9 @@ class Sequential(Stateful):
             layer, own = self.layers[position], tape.tapes[position]
             dinitial = None
             if isinstance(layer, Stateful):
-                dvalue, dinitial, found = layer.backward(own, dvalue, dfinals[position])
+                dvalue, dinitial, found = layer.backward(
+                    own, dvalue, dfinals[position], num_threads=threads
+                )
             else:
                 if dvalue is None:
                     raise ValueError(

@@ -21,10 +21,10 @@ Array = NDArray[Any]
 class Stream:
     """A layer and a state that each call advances in place.
 
-    Made by ``layer.stream(batch=1)``. ``stream(x)`` takes one step ``(batch, input_size)``
-    and returns its output ``(batch, output_size)``. For a batch of one, ``(input_size,)``
-    gives ``(output_size,)``. It takes a chunk ``(batch, time, input_size)`` too. Integers
-    without the last axis are tokens, as for the layer.
+    Made by ``layer.stream(batch=1, num_threads=None)``. ``stream(x)`` takes one step
+    ``(batch, input_size)`` and returns its output ``(batch, output_size)``. For a batch of
+    one, ``(input_size,)`` gives ``(output_size,)``. It takes a chunk ``(batch, time,
+    input_size)`` too. Integers without the last axis are tokens, as for the layer.
 
     The output of a step is an array that the stream owns: **the next step overwrites it**,
     so copy what is to be kept. The output of a chunk is the caller's.
@@ -42,13 +42,17 @@ class Stream:
     True
     """
 
-    def __init__(self, layer: Recurrent, batch: int = 1) -> None:
+    def __init__(
+        self, layer: Recurrent, batch: int = 1, num_threads: int | None = None
+    ) -> None:
         if layer.bidirectional:
             raise ValueError(
                 "a bidirectional layer cannot stream, as one direction starts at the end"
             )
         self._layer = layer
         self._batch = inputs.size("batch", batch)
+        # Checked here; None is for what the process's number will be at a call.
+        self._num_threads = None if num_threads is None else _threads.resolve(num_threads)
         self._bind(self._zeros())
 
     @property
@@ -97,7 +101,7 @@ class Stream:
 
     def copy(self) -> Stream:
         """Return an independent stream of the same layer, in the same state."""
-        other = Stream(self._layer, self._batch)
+        other = Stream(self._layer, self._batch, self._num_threads)
         for part, own in zip(other._parts, self._parts, strict=True):
             part[...] = own
         return other
@@ -117,7 +121,8 @@ class Stream:
     def _advance(self, x: Array) -> None:
         """Take a step ``(batch, input_size)``, or ``(input_size,)`` with a batch of one."""
         layer = self._layer
-        key = layer._version, _backend.kernels, _threads.get_num_threads()
+        threads = self._num_threads or _threads.get_num_threads()
+        key = layer._version, _backend.kernels, threads
         if self._made_for != key:
             prepared = layer._prepare()
             if any(layer._zoneout_rates):
@@ -125,7 +130,7 @@ class Stream:
             else:
                 packed = [directions[0].packed for directions in prepared]
                 self._step = _backend.kernels.stepper(
-                    packed, self._states, self._outputs, num_threads=key[2]
+                    packed, self._states, self._outputs, num_threads=threads
                 )
             self._made_for = key
         assert self._step is not None
@@ -167,16 +172,24 @@ class Stream:
     def _run(self, rows: Array, outputs: list[Array]) -> Array:
         layer = self._layer
         for prepared, state, y in zip(layer._prepare(), self._states, outputs, strict=True):
-            direction.infer(prepared[0], rows, state, y, zoneout=layer._zoneout_rates)
+            direction.infer(
+                prepared[0],
+                rows,
+                state,
+                y,
+                zoneout=layer._zoneout_rates,
+                num_threads=self._num_threads,
+            )
             rows = y
         return rows
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"layer": self._layer, "batch": self._batch, "parts": self._parts}
+        names = ("_layer", "_batch", "_num_threads", "_parts")
+        return {name: self.__dict__[name] for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._layer, self._batch = state["layer"], state["batch"]
-        self._bind(state["parts"])
+        self.__dict__.update(state)
+        self._bind(self._parts)
 
     def __copy__(self) -> Stream:
         return self.copy()
