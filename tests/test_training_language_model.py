@@ -73,7 +73,9 @@ def test_gradients_by_finite_differences(cell: str, backend: str) -> None:
             losses.append(model.loss_and_gradients(inputs, targets, state)[0])
         model.network.set_parameters(start)
         expected = (losses[0] - losses[1]) / 2e-2
-        assert float((gradient * direction).sum()) == pytest.approx(expected, abs=2e-3), (
+        # The least of them is 1e-3, the error of the differences 6e-5.
+        assert abs(expected) > 1e-3, name
+        assert float((gradient * direction).sum()) == pytest.approx(expected, abs=2e-4), (
             name
         )
 
