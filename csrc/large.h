@@ -166,11 +166,11 @@ static void outer_part(void *context, gw_member member) {
         find_rows(a, first, chunk, rows, filled);
         pack_columns(outer, first, chunk, member);
         gw_barrier_wait(member);
-        for (ptrdiff_t column = 0; column < b->features; column += PANEL_WIDTH) {
-            const ptrdiff_t left = ceiling(b->features - column, WIDTH);
-            const int vectors = left < MOST_VECTORS ? (int)left : MOST_VECTORS;
-            for (ptrdiff_t tile = first_tile; tile < end_tile; tile++) {
-                const ptrdiff_t wanted = tile * OUTER_ROWS, row = wanted < last ? wanted : last;
+        for (ptrdiff_t tile = first_tile; tile < end_tile; tile++) {
+            const ptrdiff_t wanted = tile * OUTER_ROWS, row = wanted < last ? wanted : last;
+            for (ptrdiff_t column = 0; column < b->features; column += PANEL_WIDTH) {
+                const ptrdiff_t left = ceiling(b->features - column, WIDTH);
+                const int vectors = left < MOST_VECTORS ? (int)left : MOST_VECTORS;
                 outer_functions[vectors - 1](rows, row, chunk, outer->packed_b + column * OUTER_CHUNK, sums);
                 put_tile(&outer->out, row, wanted - row, column, vectors, sums);
             }

@@ -96,6 +96,11 @@ cdef extern from "gatewise.h" nogil:
     const gw_kernels *gw_get_kernels(int single)
 
 
+cdef extern from "store.h" nogil:
+    void *gw_take(size_t *size)
+    void gw_give_back(void *memory, size_t size)
+
+
 # What the kernels take, of typed memoryviews. None gives what stands for an absent array.
 
 

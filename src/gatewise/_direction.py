@@ -79,17 +79,22 @@ def forward(
     """
     threads = _threads.resolve(num_threads)
     initial = tuple([s.copy() for s in state])
+    dtype, width = state[0].dtype, len(weights.w_ih)
     rows: Array | None = x
-    if x.dtype.kind in "iu":
-        # A product with a one-hot row is that row of the table.
-        rows, gates = None, (weights.w_ih.T + weights.bias)[x]
+    if weights.cell.startswith("rnn"):
+        y = gates = empty_like_rows(x, width, dtype)
+        extra = None
     else:
-        gates = _empty_like_rows(x, len(weights.w_ih))
-    y, extra = gates, None
-    if not weights.cell.startswith("rnn"):
-        hidden_size = weights.w_hh.shape[0] // GATES[weights.cell]
-        y = _empty_like_rows(gates, weights.w_hh.shape[1])
-        extra = _empty_like_rows(gates, hidden_size)
+        y = empty_like_rows(x, weights.w_hh.shape[1], dtype)
+        # What only the kernels see has the rows of a step side by side.
+        gates = _backend.kernels.empty((*x.shape[:2], width), dtype)
+        units = width // GATES[weights.cell]
+        extra = _backend.kernels.empty((*x.shape[:2], units), dtype)
+    if x.dtype.kind in "iu":
+        # A product with a one-hot row is that row of the table. Checked above, no token
+        # needs to be clipped; other modes make a copy.
+        np.take(weights.w_ih.T + weights.bias, x, axis=0, out=gates, mode="clip")
+        rows = None
     _backend.kernels.forward(
         packed,
         gates,
@@ -123,12 +128,12 @@ def backward(
     gradients = Weights(weights.cell, *arrays)  # type: ignore[arg-type]
     dx = None
     if tape.x.dtype.kind not in "iu":
-        dx = _empty_like_rows(tape.x, weights.w_ih.shape[1])
+        dx = empty_like_rows(tape.x, weights.w_ih.shape[1], dy.dtype)
     for part in _parts(tape):
         steps = part.tape
-        dgates = np.empty_like(steps.gates)
+        dgates = _empty_padded(steps.gates)
         has_dextra = weights.cell == "gru" or weights.w_hr is not None
-        dextra = np.empty_like(steps.y) if has_dextra else None
+        dextra = _empty_padded(steps.y) if has_dextra else None
         _backend.kernels.backward(
             packed,
             steps.gates,
@@ -144,7 +149,7 @@ def backward(
             num_threads=threads,
         )
         with np.errstate(all="ignore"):
-            _add_products(gradients, steps, dgates, dextra, threads)
+            _add_products(gradients, part, dgates, dextra, threads)
         if dx is not None:
             _backend.kernels.project_back(
                 packed, dgates, dx[part.rows], num_threads=threads
@@ -152,11 +157,25 @@ def backward(
     return dx, gradients
 
 
-class _Part(NamedTuple):
-    """Some steps of a tape as a tape of their own, and where their rows are."""
+def _empty_padded(like: Array) -> Array:
+    """An array to be filled, whose rows do not all begin in the same places of a cache."""
+    time, batch, features = like.shape
+    padding = 64 // like.itemsize
+    padded: Array = _backend.kernels.empty((time, batch, features + padding), like.dtype)
+    return padded[..., :features]
 
-    tape: Tape
+
+class _Part(NamedTuple):
+    """The steps from `start` to `stop` of a whole tape, as a tape of their own.
+
+    Their rows stand where `rows` says.
+    """
+
+    whole: Tape
+    start: int
+    stop: int
     rows: Any
+    tape: Tape
 
 
 def _parts(tape: Tape) -> Iterator[_Part]:
@@ -173,7 +192,7 @@ def _parts(tape: Tape) -> Iterator[_Part]:
     rows = max(_PART_ROWS, _PART_BYTES // max(tape.gates.itemsize * tape.gates.shape[2], 1))
     steps = max(rows // max(batch, 1), 1)
     if steps >= time:
-        yield _Part(tape, np.s_[:])
+        yield _Part(tape, 0, time, np.s_[:], tape)
         return
     for first in range(0, time, steps):
         start, stop = first, min(first + steps, time)
@@ -191,7 +210,7 @@ def _parts(tape: Tape) -> Iterator[_Part]:
             None if sizes is None else sizes[start:stop],
             tape.reverse,
         )
-        yield _Part(part, where)
+        yield _Part(tape, start, stop, where, part)
 
 
 def _state_before(tape: Tape, start: int, stop: int) -> tuple[Array, ...]:
@@ -205,24 +224,24 @@ def _state_before(tape: Tape, start: int, stop: int) -> tuple[Array, ...]:
         end = int(tape.batch_sizes[: previous + 1].sum())
         where = np.s_[0, end - tape.batch_sizes[previous] : end]
     state = tuple([part.copy() for part in tape.initial])
-    for part, values in zip(state, (tape.y, tape.extra), strict=False):
-        assert values is not None
+    for index, part in enumerate(state):
         # Sequences that have not begun yet still have their initial state.
-        running = values[where]
+        running = _states(tape, index)[where]
         part[: len(running)] = running
     return state
 
 
 def _add_products(
-    gradients: Weights, tape: Tape, dgates: Array, dextra: Array | None, threads: int
+    gradients: Weights, part: _Part, dgates: Array, dextra: Array | None, threads: int
 ) -> None:
-    """Add what the steps of a tape contribute to the gradients of the weights."""
+    """Add what the steps of a part contribute to the gradients of the weights."""
+    tape = part.tape
 
     def outer(a: Array, b: Array, out: Array) -> None:
         _backend.kernels.outer(a, b, out, num_threads=threads)
 
     gradients.bias[...] += dgates.sum(axis=(0, 1))
-    h = _states_before(tape, tape.y, tape.initial[0])
+    h = _states_before(part, 0)
     if gradients.cell.startswith("gru"):
         both = 2 * tape.y.shape[2]
         outer(dgates[..., :both], h, gradients.w_hh[:both])
@@ -243,7 +262,7 @@ def _add_products(
     if gradients.peepholes is not None:
         assert tape.extra is not None
         di, df, _, do = np.split(dgates, 4, axis=2)
-        before = _states_before(tape, tape.extra, tape.initial[1])
+        before = _states_before(part, 1)
         products = [di * before, df * before, do * tape.extra]
         gradients.peepholes[...] += [product.sum(axis=(0, 1)) for product in products]
     if tape.x.dtype.kind in "iu":
@@ -263,8 +282,21 @@ def sum_by_token(tokens: Array, rows: Array, vocabulary: int) -> Array:
     return sums
 
 
-def _states_before(tape: Tape, states: Array, initial: Array) -> Array:
-    """The state that each step started from, given the states the steps left."""
+def _states(tape: Tape, index: int) -> Array:
+    states = (tape.y, tape.extra)[index]
+    assert states is not None
+    return states
+
+
+def _states_before(part: _Part, index: int) -> Array:
+    """The state of that index, h or c, that each step of a part started from."""
+    whole, tape = part.whole, part.tape
+    if tape.batch_sizes is None:
+        shift = 1 if tape.reverse else -1
+        start, stop = part.start + shift, part.stop + shift
+        if start >= 0 and stop <= len(whole.y):
+            return _states(whole, index)[start:stop]
+    states, initial = _states(tape, index), tape.initial[index]
     before = np.empty_like(states)
     if not states.size:
         return before
@@ -288,25 +320,12 @@ def _states_before(tape: Tape, states: Array, initial: Array) -> Array:
     return before
 
 
-def _is_batch_first(rows: Array) -> bool:
-    time, batch, _ = rows.strides
-    return time < batch and rows.shape[0] > 1 and rows.shape[1] > 1
-
-
-def _rows(array: Array, batch_first: bool) -> Array:
-    """``(time * batch, features)``: a view where the array lies in this order."""
-    ordered = array.swapaxes(0, 1) if batch_first else array
-    return ordered.reshape(array.shape[0] * array.shape[1], array.shape[2])
-
-
-def _unrows(flat: Array, like: Array, batch_first: bool) -> Array:
-    time, batch = like.shape[:2]
-    if batch_first:
-        return flat.reshape(batch, time, flat.shape[1]).swapaxes(0, 1)
-    return flat.reshape(time, batch, flat.shape[1])
-
-
-def _empty_like_rows(like: Array, features: int) -> Array:
-    """An array of rows with another number of features, in the same order in memory."""
-    flat = np.empty((like.shape[0] * like.shape[1], features), like.dtype)
-    return _unrows(flat, like, _is_batch_first(like))
+def empty_like_rows(like: Array, features: int, dtype: np.dtype[Any]) -> Array:
+    """An array of rows to be filled, in the same order in memory as other rows."""
+    (time, batch), empty = like.shape[:2], _backend.kernels.empty
+    array: Array
+    if time > 1 and batch > 1 and abs(like.strides[0]) > abs(like.strides[1]):
+        array = empty((time, batch, features), dtype)
+    else:
+        array = empty((batch, time, features), dtype).swapaxes(0, 1)
+    return array

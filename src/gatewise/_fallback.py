@@ -35,6 +35,7 @@ Array = NDArray[Any]
 __all__ = [
     "Packed",
     "backward",
+    "empty",
     "forward",
     "infer",
     "outer",
@@ -82,6 +83,11 @@ def _widened(matrix: Any, scale: Array | None, dtype: np.dtype[Any]) -> Any:
         return matrix
     wide = matrix.astype(dtype)
     return wide if scale is None else wide * scale[:, None]
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return an array with nothing in it yet, for what the other kernels fill."""
+    return np.empty(shape, dtype)
 
 
 def stepper(

@@ -6,7 +6,7 @@ those that this CPU can run; the environment variable GATEWISE_ISA chooses one.
 """
 
 from cython cimport floating
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uintptr_t
 
 from gatewise._core cimport (
     GW_FULL,
@@ -21,6 +21,7 @@ from gatewise._core cimport (
     GW_RNN_TANH,
     gw_choose_instruction_set,
     gw_get_kernels,
+    gw_give_back,
     gw_instruction_set,
     gw_instruction_sets,
     gw_kernels,
@@ -29,6 +30,7 @@ from gatewise._core cimport (
     gw_sequence,
     gw_state,
     gw_status,
+    gw_take,
     gw_weights,
     block_of,
     matrix_of,
@@ -39,17 +41,26 @@ from gatewise._core cimport (
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS,
     PyBUF_STRIDES,
+    PyBuffer_FillInfo,
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
 
+import math
 import os
 
+import numpy as np
+
 from gatewise import _cells, _fallback
+
+cdef extern from "Python.h":
+    int PyTraceMalloc_Track(unsigned int domain, uintptr_t memory, size_t size)
+    int PyTraceMalloc_Untrack(unsigned int domain, uintptr_t memory)
 
 __all__ = [
     "Packed",
     "backward",
+    "empty",
     "forward",
     "infer",
     "outer",
@@ -143,6 +154,44 @@ cdef const void *_address(array) except? NULL:
     PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS)
     PyBuffer_Release(&view)
     return view.buf
+
+
+cdef enum:
+    # Any number that others do not use.
+    TRACE_DOMAIN = 0x67617465
+    SMALL = 1 << 16
+
+
+cdef class _Block:
+    """Memory of the store's, for as long as an array refers to it."""
+
+    cdef void *memory
+    cdef size_t size
+    cdef Py_ssize_t wanted
+
+    def __cinit__(self, Py_ssize_t wanted):
+        self.wanted = self.size = wanted
+        self.memory = gw_take(&self.size)
+        if self.memory is NULL:
+            raise MemoryError(f"no memory for {wanted} bytes")
+        # So that tracemalloc sees it, as it sees NumPy's.
+        PyTraceMalloc_Track(TRACE_DOMAIN, <uintptr_t>self.memory, wanted)
+
+    def __dealloc__(self):
+        if self.memory is not NULL:
+            PyTraceMalloc_Untrack(TRACE_DOMAIN, <uintptr_t>self.memory)
+            gw_give_back(self.memory, self.size)
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.memory, self.wanted, False, flags)
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    cdef Py_ssize_t size = math.prod(shape) * dtype.itemsize
+    # Small arrays are not made of fresh memory anyway.
+    if size < SMALL:
+        return np.empty(shape, dtype)
+    return np.ndarray(shape, dtype, _Block(size))
 
 
 def infer(

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gatewise import _backend, _threads
-from gatewise._direction import Weights
+from gatewise._direction import Weights, empty_like_rows
 from gatewise.layers import direction, inputs
 from gatewise.layers.module import Gradients, Stateful, check_tape
-from gatewise.layers.sequences import Batch, empty_like_rows
+from gatewise.layers.sequences import Batch
 from gatewise.layers.stream import Stream
 from gatewise.layers.tape import RecurrentTape
 

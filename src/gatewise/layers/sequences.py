@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gatewise._direction import empty_like_rows
 from gatewise.layers import inputs
 
 Array = NDArray[Any]
@@ -155,11 +156,3 @@ class Batch:
     def restore_cells(self, cells: list[Array]) -> Array:
         """The rows of several directions, stacked in front of the caller's axes."""
         return np.stack([self.restore(rows) for rows in cells])
-
-
-def empty_like_rows(rows: Array, features: int, dtype: np.dtype[Any]) -> Array:
-    """Uninitialised rows with the memory order of `rows`, batch first where it has none."""
-    time, batch = rows.shape[:2]
-    if time > 1 and batch > 1 and abs(rows.strides[0]) > abs(rows.strides[1]):
-        return np.empty((time, batch, features), dtype)
-    return np.empty((batch, time, features), dtype).swapaxes(0, 1)

@@ -1,0 +1,85 @@
+#if defined(__linux__)
+#define _DEFAULT_SOURCE
+#include <sys/mman.h>
+#endif
+
+#include "store.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "memory.h"
+
+enum { MOST_BLOCKS = 16 };
+#define MOST_BYTES ((size_t)128 << 20)
+#define PAGE_BYTES ((size_t)4096)
+/* The system may back blocks from this size on with pages of 2 MB. */
+#define HUGE_BYTES ((size_t)4 << 20)
+
+struct block {
+    void *memory;
+    size_t size;
+};
+
+static struct {
+    atomic_flag taken;
+    int count;
+    size_t bytes;
+    struct block blocks[MOST_BLOCKS]; /* the one that has waited longest first */
+} store = {.taken = ATOMIC_FLAG_INIT};
+
+/* Nobody waits for the store: whoever finds it taken does without it. So a child of fork() that was born while
+ * it was taken is no worse off than without a store. */
+static int enter(void) { return !atomic_flag_test_and_set_explicit(&store.taken, memory_order_acquire); }
+
+static void leave(void) { atomic_flag_clear_explicit(&store.taken, memory_order_release); }
+
+static struct block remove_block(int index) {
+    const struct block block = store.blocks[index];
+    store.count--;
+    store.bytes -= block.size;
+    memmove(store.blocks + index, store.blocks + index + 1, (size_t)(store.count - index) * sizeof block);
+    return block;
+}
+
+/* The block last given back of those that are large enough and not much larger. */
+static int find(size_t size) {
+    int index = store.count - 1;
+    while (index >= 0 && (store.blocks[index].size < size || store.blocks[index].size > size / 4 * 5))
+        index--;
+    return index;
+}
+
+void *gw_take(size_t *size) {
+    struct block block = {NULL, (*size + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES};
+    if (enter()) {
+        const int index = find(block.size);
+        if (index >= 0)
+            block = remove_block(index);
+        leave();
+    }
+    if (!block.memory) {
+        block.memory = gw_allocate(block.size);
+#if defined(MADV_HUGEPAGE)
+        if (block.memory && block.size >= HUGE_BYTES) {
+            char *const start = block.memory;
+            const size_t skipped = (PAGE_BYTES - (size_t)start % PAGE_BYTES) % PAGE_BYTES;
+            madvise(start + skipped, (block.size - skipped) / PAGE_BYTES * PAGE_BYTES, MADV_HUGEPAGE);
+        }
+#endif
+    }
+    *size = block.size;
+    return block.memory;
+}
+
+void gw_give_back(void *memory, size_t size) {
+    if (size > MOST_BYTES || !enter()) {
+        gw_free(memory);
+        return;
+    }
+    while (store.count == MOST_BLOCKS || store.bytes + size > MOST_BYTES)
+        gw_free(remove_block(0).memory);
+    store.blocks[store.count++] = (struct block){memory, size};
+    store.bytes += size;
+    leave();
+}
