@@ -113,6 +113,7 @@ def test_without_a_text_it_trains_on_the_reference_text(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "no TEXT given" in result.stdout
     assert "pydoc_data.topics" in result.stdout
+    assert gatewise(tmp_path, "sample", "--prompt", "The ").stdout.startswith("The ")
 
 
 def test_seconds_limit_the_time(trained: Path, tmp_path: Path) -> None:

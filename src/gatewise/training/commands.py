@@ -32,6 +32,7 @@ _FIXED: dict[str, Any] = {
     "seed": 0,
 }
 _SECONDS = 55.0
+_MODEL = "model.npz"
 
 
 def add_commands(subparsers: Any) -> None:
@@ -66,32 +67,43 @@ def _add_train(subparsers: Any) -> None:
         nargs="*",
         help="UTF-8 files; without any, the reference text that every CPython carries",
     )
-    add("--output", metavar="MODEL", default="model.npz", help="file to write (model.npz)")
+    add(
+        "--output",
+        metavar="MODEL",
+        default=_MODEL,
+        help=f"file to write; {_MODEL} by default",
+    )
     add("--resume", action="store_true", help="go on with the training saved in MODEL")
     add("--overwrite", action="store_true", help="replace MODEL if it exists")
-    add("--cell", metavar="NAME", help=f"{', '.join(CELLS)} ({_FIXED['cell']})")
-    fixed = {
-        "hidden_size": "units of each layer",
-        "layers": "layers, one on another",
-        "length": "characters that a gradient goes back through",
-        "batch_size": "places of the text that are read side by side",
-        "learning_rate": "of Adam; it falls towards the end",
-        "seed": "decides the initial parameters and the batches",
-    }
-    for name, text in fixed.items():
-        add(_option(name), metavar="N", help=f"{text} ({_FIXED[name]})")
     add(
         "--seconds",
         metavar="N",
-        help=f"time to train, earlier runs of the same model included ({_SECONDS:.0f})",
+        help="time to train, earlier runs of the same model included; "
+        f"{_SECONDS:.0f} by default",
     )
     add("--steps", metavar="N", help="batches to train on, at most")
     add(
         "--checkpoint-interval",
         metavar="N",
         default=10.0,
-        help="seconds between two savings (10)",
+        help="seconds between two savings; 10 by default",
     )
+    group = parser.add_argument_group("what a model keeps", "--resume cannot change these.")
+    fixed = {
+        "cell": f"one of {', '.join(CELLS)}",
+        "hidden_size": "units of each layer",
+        "layers": "layers, one on another",
+        "length": "characters that a gradient goes back through",
+        "batch_size": "places of the text that are read side by side",
+        "learning_rate": "of Adam, falling towards the end",
+        "seed": "decides the initial parameters and the batches",
+    }
+    for name, text in fixed.items():
+        group.add_argument(
+            _option(name),
+            metavar="NAME" if name == "cell" else "N",
+            help=f"{text}; {_FIXED[name]} by default",
+        )
 
 
 def _add_sample(subparsers: Any) -> None:
@@ -103,19 +115,26 @@ def _add_sample(subparsers: Any) -> None:
     kinds = {"temperature": _not_negative, "length": _whole, "seed": _whole}
     parser.set_defaults(run=_checked(_sample, kinds))
     add = parser.add_argument
-    add("model", metavar="MODEL", help="file that gatewise train wrote")
+    add(
+        "model",
+        metavar="MODEL",
+        nargs="?",
+        default=_MODEL,
+        help=f"file that gatewise train wrote; {_MODEL} by default",
+    )
     add("--prompt", default="", metavar="TEXT", help="how the text begins")
     add(
         "--temperature",
         default=0.7,
         metavar="N",
-        help="0 writes the likeliest text, 1 as varied as what was learned (0.7)",
+        help="0 writes the likeliest text, 1 as varied a one as was learned from; "
+        "0.7 by default",
     )
     add(
         "--length",
         default=500,
         metavar="N",
-        help="characters after the prompt (500)",
+        help="characters after the prompt; 500 by default",
     )
     add("--seed", metavar="N", help="the same seed writes the same text")
 
