@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-__all__ = ["BACKWARD", "FORWARD", "GATES", "Packed", "to_sigmoid"]
+__all__ = ["BACKWARD", "FORWARD", "GATES", "Packed", "to_sigmoid", "widened"]
 
 
 class Packed(NamedTuple):
@@ -25,6 +25,14 @@ class Packed(NamedTuple):
     bias_hn: Array | None
     w_hr: Array | None
     peepholes: Array | None
+
+
+def widened(matrix: Any, scale: Array | None, dtype: np.dtype[Any]) -> Any:
+    """A narrow matrix, with a scale for each of its rows, in `dtype`."""
+    if matrix is None or matrix.dtype == dtype:
+        return matrix
+    wide = matrix.astype(dtype)
+    return wide if scale is None else wide * scale[:, None]
 
 
 # In the steps, gates come in without the recurrent product. `np.dot` costs half as much as

@@ -18,6 +18,10 @@ from gatewise._cells import GATES
 
 Array = NDArray[Any]
 
+# What the rows of narrow w_ih, w_hh and w_hr are multiplied by.
+Scales = tuple[Array | None, Array | None, Array | None]
+NO_SCALES: Scales = (None, None, None)
+
 # A part of a backward pass has at least so many rows, and more where they are narrow.
 _PART_ROWS = 256
 _PART_BYTES = 1 << 21
@@ -37,7 +41,7 @@ class Weights(NamedTuple):
     w_hr: Array | None = None
     peepholes: Array | None = None
 
-    def pack(self) -> Any:
+    def pack(self, scales: Scales = NO_SCALES) -> Any:
         """The form in which the present backend's kernels take these weights."""
         return _backend.kernels.pack(
             self.cell,
@@ -47,6 +51,7 @@ class Weights(NamedTuple):
             bias_hn=self.bias_hn,
             w_hr=self.w_hr,
             peepholes=self.peepholes,
+            scales=scales,
         )
 
 

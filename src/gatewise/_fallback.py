@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise._cells import BACKWARD, FORWARD, GATES, Packed
+from gatewise._cells import BACKWARD, FORWARD, GATES, Packed, widened
 
 Array = NDArray[Any]
 
@@ -73,16 +73,9 @@ def pack(
     """
     matrices = (w_ih, w_hh, w_hr)
     w_ih, w_hh, w_hr = (
-        _widened(w, s, bias.dtype) for w, s in zip(matrices, scales, strict=True)
+        widened(w, s, bias.dtype) for w, s in zip(matrices, scales, strict=True)
     )
     return Packed(cell, w_ih, w_hh, bias, bias_hn, w_hr, peepholes)
-
-
-def _widened(matrix: Any, scale: Array | None, dtype: np.dtype[Any]) -> Any:
-    if matrix is None or matrix.dtype == dtype:
-        return matrix
-    wide = matrix.astype(dtype)
-    return wide if scale is None else wide * scale[:, None]
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

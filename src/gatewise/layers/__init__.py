@@ -10,6 +10,7 @@ from __future__ import annotations
 from gatewise.layers.gru import GRU
 from gatewise.layers.lstm import LSTM
 from gatewise.layers.module import Feedforward, Module, Stateful
+from gatewise.layers.quantized import Quantized
 from gatewise.layers.recurrent import Recurrent
 from gatewise.layers.rnn import RNN
 from gatewise.layers.sequential import Sequential
@@ -26,6 +27,7 @@ __all__ = [
     "Feedforward",
     "Linear",
     "Module",
+    "Quantized",
     "Recurrent",
     "RecurrentTape",
     "Sequential",

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewise import _backend, _direction, _threads
-from gatewise._direction import Weights
+from gatewise._cells import widened
+from gatewise._direction import NO_SCALES, Scales, Weights
 
 Array = NDArray[Any]
 State = tuple[Array, ...]
@@ -25,9 +26,10 @@ BatchSizes = NDArray[np.int64] | None
 class Prepared:
     """The weights of a direction in the forms that the kernels run on."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, scales: Scales = NO_SCALES) -> None:
         self.weights = weights
-        self.packed = weights.pack()
+        self.packed = weights.pack(scales)
+        self._scale_ih = scales[0]
 
     @property
     def hidden_size(self) -> int:
@@ -39,7 +41,9 @@ class Prepared:
     @cached_property
     def table(self) -> Array:
         """The input's share of the gates for every token, one row each."""
-        return np.ascontiguousarray(self.weights.w_ih.T) + self.weights.bias
+        bias = self.weights.bias
+        w_ih = widened(self.weights.w_ih, self._scale_ih, bias.dtype)
+        return np.ascontiguousarray(w_ih.T) + bias
 
 
 def infer(

@@ -123,7 +123,15 @@ class Module(ABC):
         for name, parameter in own.items():
             if name in values:
                 given = f"{argument}[{name!r}]"
-                array = inputs.real(given, values[name], parameter.dtype)
+                array = inputs.as_array(given, values[name])
+                narrow = parameter.dtype not in (np.float32, np.float64)
+                if narrow and array.dtype != parameter.dtype:
+                    # A cast would lose what the scales of narrow weights are for.
+                    problems.append(
+                        f"{name} should have dtype {parameter.dtype}, got {array.dtype}"
+                    )
+                    continue
+                array = inputs.real(given, array, parameter.dtype)
                 if array.shape != parameter.shape:
                     problems.append(
                         f"{name} should have shape {parameter.shape}, got {array.shape}"
