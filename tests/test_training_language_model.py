@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gatewise.training import CheckpointError
+from gatewise.training import Adam, CheckpointError
 from gatewise.training.checkpoint import load_checkpoint, save_checkpoint
 from gatewise.training.language_model import CELLS, LanguageModel, load_language_model
 from gatewise.training.language_training import LanguageTraining, Settings
@@ -136,6 +136,53 @@ def test_training_gets_the_text_by_heart(backend: str) -> None:
     )
 
 
+def test_the_state_is_carried_from_batch_to_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = LanguageTraining(make_model(), TEXT, SETTINGS)
+    begins, ends = [], []
+    compute = LanguageModel.loss_and_gradients
+
+    def watched(model: LanguageModel, inputs: Any, targets: Any, state: Any) -> Any:
+        begins.append(state)
+        found = compute(model, inputs, targets, state)
+        ends.append(found[2])
+        return found
+
+    monkeypatch.setattr(LanguageModel, "loss_and_gradients", watched)
+    a_pass = training.batches.batches_a_pass
+    training.run(steps=2 * a_pass)
+    expected = [None, *ends[:-1]]
+    expected[a_pass] = None
+    assert len(begins) == 2 * a_pass
+    assert all(begin is end for begin, end in zip(begins, expected, strict=True))
+
+
+def test_steps_are_clipped_and_their_rate_rises_and_falls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    training = LanguageTraining(make_model(), TEXT, SETTINGS)
+    rates, norms = [], []
+    compute = LanguageModel.loss_and_gradients
+
+    def steep(model: LanguageModel, inputs: Any, targets: Any, state: Any) -> Any:
+        loss, gradients, state = compute(model, inputs, targets, state)
+        return loss, {name: 1e3 * array for name, array in gradients.items()}, state
+
+    def step(optimizer: Adam, parameters: Any, gradients: Any) -> None:
+        rates.append(optimizer.learning_rate)
+        norms.append(math.hypot(*(np.linalg.norm(array) for array in gradients.values())))
+
+    monkeypatch.setattr(LanguageModel, "loss_and_gradients", steep)
+    monkeypatch.setattr(Adam, "step", step)
+    training.run(steps=100)
+    np.testing.assert_allclose(norms, 1.0, rtol=1e-5)
+    highest = int(np.argmax(rates))
+    assert 5 < highest < 30
+    assert 0.9 < rates[highest] / SETTINGS.learning_rate <= 1
+    assert (np.diff(rates[: highest + 1]) > 0).all()
+    assert (np.diff(rates[highest:]) < 0).all()
+    assert max(rates[0], rates[-1]) < 0.06 * SETTINGS.learning_rate
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_resumed_training_ends_where_uninterrupted_training_does(
     tmp_path: Path, cell: str, backend: str
@@ -165,10 +212,13 @@ def test_the_best_model_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     best = training.model.network.state_dict()
     monkeypatch.setattr(LanguageModel, "bits_per_character", lambda self, tokens: 99.0)
     training.run(steps=40, path=tmp_path / "model.npz")
-    loaded = load_language_model(tmp_path / "model.npz").network.parameters()
-    for name, array in best.items():
-        np.testing.assert_array_equal(loaded[name], array)
-        np.testing.assert_array_equal(training.model.network.parameters()[name], array)
+    resumed = LanguageTraining.resume(tmp_path / "model.npz", TEXT)
+    assert resumed.best_bits == training.best_bits < 99
+    resumed.run(steps=50, path=tmp_path / "model.npz")
+    loaded = load_language_model(tmp_path / "model.npz")
+    for model in (training.model, resumed.model, loaded):
+        for name, array in best.items():
+            np.testing.assert_array_equal(model.network.parameters()[name], array)
 
 
 def edit_array(arrays: dict[str, Any], metadata: dict[str, Any]) -> None:

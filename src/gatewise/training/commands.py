@@ -27,7 +27,7 @@ _FIXED: dict[str, Any] = {
     "hidden_size": 256,
     "layers": 1,
     "length": 64,
-    "batch_size": 16,
+    "batch_size": 8,
     "learning_rate": 0.004,
     "seed": 0,
 }

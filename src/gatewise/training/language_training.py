@@ -29,6 +29,8 @@ __all__ = ["LanguageTraining", "Settings"]
 
 _MAX_NORM = 1.0
 _WARMUP_STEPS = 20
+# A run is a few thousand steps, of which the usual 0.999 would remember too many.
+_BETAS = (0.9, 0.99)
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class LanguageTraining:
         self._weights = model.network.state_dict()
         # The same arrays, so that a model never measured is saved as it is.
         self._best = self._weights
-        self._optimizer = Adam(settings.learning_rate)
+        self._optimizer = Adam(settings.learning_rate, betas=_BETAS)
         self._state: Any = None
 
     @classmethod
