@@ -1,6 +1,6 @@
 """How far the compiled sigmoid and tanh are from the true values.
 
-``python benchmarks/activations.py`` checks float32 over all 2^32 inputs against float64,
+``python tests/activation_accuracy.py`` checks float32 over all 2^32 inputs against float64,
 and float64 over dense samples against long double, in units in the last place (ulp) of the
 result wherever that is a normal number. ``--stride N`` takes every N-th float32.
 """
