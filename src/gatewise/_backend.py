@@ -33,6 +33,9 @@ def _choose(wanted: str) -> _Choice:
         return _numpy(f"{VARIABLE}=numpy asks for it")
     try:
         native = importlib.import_module(_NATIVE)
+    except ValueError:
+        # GATEWISE_ISA is wrong, which is no fault of the module.
+        raise
     except Exception as error:
         # Not only ImportError: an extension can be broken enough to fail in its own code.
         problem = _problem(error)
