@@ -15,6 +15,9 @@ import pytest
 import gatewise
 from gatewise import cli
 
+# Without warnings of the backend, and with the buffers that hide what cannot be written.
+ENVIRONMENT = os.environ | {"GATEWISE_BACKEND": "numpy", "PYTHONUNBUFFERED": ""}
+
 
 @pytest.fixture
 def raising(monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -84,8 +87,7 @@ def test_closed_streams_change_nothing_else(command: str, status: int, left: str
     done = subprocess.run(
         f'"{sys.executable}" -m gatewise {command}',
         shell=True,
-        # So that whatever is written at all is found, and nothing else.
-        env=os.environ | {"GATEWISE_BACKEND": "numpy"},
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
     )
@@ -99,7 +101,7 @@ def test_output_that_cannot_be_written_is_an_error() -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "gatewise", "info"],
-            env=os.environ | {"GATEWISE_BACKEND": "numpy"},
+            env=ENVIRONMENT,
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,

@@ -12,16 +12,22 @@ import time
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gatewise import _backend, cli
-from gatewise.training import save_checkpoint
+from gatewise.training import commands, save_checkpoint
 from gatewise.training.language_model import load_language_model
 from gatewise.training.language_training import LanguageTraining
 
 TEXT = "the cat sat on the mat, and the dog sat on the cat; " * 60
 # BLAS threads that wait for each other on busy cores can take ten times as long.
-ENVIRONMENT = os.environ | {"GATEWISE_BACKEND": "numpy", "OPENBLAS_NUM_THREADS": "1"}
+ENVIRONMENT = os.environ | {
+    "GATEWISE_BACKEND": "numpy",
+    "OPENBLAS_NUM_THREADS": "1",
+    # Buffers hide what cannot be written until the end.
+    "PYTHONUNBUFFERED": "",
+}
 SMALL = ["--hidden-size", "16", "--length", "20", "--batch-size", "4"]
 QUICK = [*SMALL, "--learning-rate", "0.02", "--steps", "120"]
 
@@ -151,7 +157,7 @@ def test_a_sample_goes_into_a_closed_pipe_quietly(trained: Path) -> None:
     process.stdout.close()
     with process.stderr:
         assert process.stderr.read() == ""
-    process.wait(timeout=20)
+    assert process.wait(timeout=20) == 1
 
 
 def test_resumed_training_ends_where_uninterrupted_training_does(trained: Path) -> None:
@@ -209,6 +215,32 @@ def test_a_signal_saves_and_stops(
         str(step + 9),
     )
     assert f"after {step + 9} steps" in result.stdout
+
+
+def test_the_seed_decides_all_that_is_drawn(trained: Path, tmp_path: Path) -> None:
+    def first_step(seed: str) -> dict[str, np.ndarray]:
+        options = [*SMALL, "--steps", "1", "--overwrite", "--seed", seed]
+        output = ["--output", str(tmp_path / "model.npz")]
+        # So slow a step that what is left is what was drawn at first.
+        result = gatewise(
+            trained, "train", "text.txt", *options, *output, "--learning-rate", "1e-30"
+        )
+        assert result.returncode == 0, result.stderr
+        return load_language_model(tmp_path / "model.npz").network.state_dict()
+
+    first, again, other = first_step("3"), first_step("3"), first_step("4")
+    for name, array in first.items():
+        np.testing.assert_array_equal(again[name], array)
+        assert (other[name] != array).any(), name
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), commands._signals_noted() as noted:  # noqa: PT012
+        os.kill(os.getpid(), signal.SIGINT)
+        assert noted == [signal.SIGINT]
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")

@@ -81,6 +81,9 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
             load_checkpoint(path, "example")
         # NumPy's own advice, which would run what the file says.
         assert "pickle" not in str(caught.value)
+    np.savez(path, **{"gatewise.json": np.frombuffer(b'{"format": "other"}', np.uint8)})
+    with pytest.raises(CheckpointError, match="not a gatewise file"):
+        load_checkpoint(path, "example")
     np.savez(path, weight=np.ones(2))
     with pytest.raises(CheckpointError, match="not a gatewise file"):
         load_checkpoint(path, "example")

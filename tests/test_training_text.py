@@ -120,3 +120,9 @@ def test_the_reference_text_is_english_and_long() -> None:
     text = reference_text()
     assert len(text) > 200_000
     assert text.count(" the ") > 1000
+    # Each paragraph once, and neither headings nor tables nor much code.
+    paragraphs = text.split("\n\n")
+    assert len(set(paragraphs)) == len(paragraphs)
+    assert "---" not in text
+    assert "***" not in text
+    assert sum(map(str.isalpha, text)) > 0.72 * len(text)

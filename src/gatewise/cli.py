@@ -30,12 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.run(options)
         print(end="", flush=True)
     except BrokenPipeError:
-        # The reader has gone. Python flushes again at its exit, which must not fail too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader has gone, and knows it.
+        _discard_output()
         return 1
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except (OSError, ValueError, MemoryError) as error:
+        _discard_output()
         return _fail(_in_one_line(error), 1)
     return 0
 
@@ -61,6 +62,14 @@ def _open_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+
+
+def _discard_output() -> None:
+    """Let go of output that cannot be written, or Python fails on it again at its exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, status: int) -> int:

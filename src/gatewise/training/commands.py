@@ -26,7 +26,7 @@ _FIXED: dict[str, Any] = {
     "cell": "gru",
     "hidden_size": 256,
     "layers": 1,
-    "length": 64,
+    "length": 32,
     "batch_size": 8,
     "learning_rate": 0.004,
     "seed": 0,

@@ -78,7 +78,7 @@ def _read_text(path: Path) -> str:
 def reference_text() -> str:
     """Return the English reference text on the language that every CPython carries.
 
-    Its paragraphs of prose alone, without tables, rules and code; and each of them once,
+    Its paragraphs of prose alone, without tables, rules and most code; each of them once,
     so that what is held out was not read elsewhere.
 
     Examples
