@@ -134,8 +134,7 @@ def test_a_call_has_its_own_number(
 
     names = ("infer", "forward", "backward", "project_back", "outer", "stepper")
     noted = {name: noting(getattr(kernels, name)) for name in names}
-    others = {"pack": kernels.pack, "Packed": kernels.Packed}
-    monkeypatch.setattr(_backend, "kernels", SimpleNamespace(**noted, **others))
+    monkeypatch.setattr(_backend, "kernels", SimpleNamespace(**vars(kernels) | noted))
     layer = gatewise.GRU(3, 4, 2, zoneout=zoneout, seed=0)
     first = gatewise.Embedding(3, 3) if tokens else gatewise.Linear(3, 3)
     model = gatewise.Sequential(first, layer)
