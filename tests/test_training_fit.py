@@ -14,6 +14,7 @@ import pytest
 
 import gatewise
 from gatewise.training import CheckpointError, Epoch, fit, minibatches, save_checkpoint
+from gatewise.training.progress import Progress
 
 rng = np.random.default_rng(5)
 X = rng.standard_normal((40, 6, 3)).astype(np.float32)
@@ -342,3 +343,19 @@ def test_progress_is_shown_with_and_without_tqdm(
     assert error.count("\n") == 1
     run(make_model(), progress=False)
     assert capsys.readouterr().err == ""
+
+
+def test_progress_goes_on_from_what_was_done(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tqdm")
+    with Progress(0.5):
+        pass
+    assert capsys.readouterr().err.startswith("\r 50%")
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    clock = iter([100.0, 110.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    with Progress(0.5) as progress:
+        progress.update(0.75, "so far")
+    # A quarter in ten seconds, and another one to come.
+    assert capsys.readouterr().err == " 75%, 10 s left, so far\n"

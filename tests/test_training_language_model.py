@@ -251,6 +251,14 @@ def test_a_model_that_is_not_whole_is_refused(tmp_path: Path, edit: Any) -> None
         LanguageTraining.resume(path, TEXT)
 
 
+def test_the_time_of_earlier_runs_counts(tmp_path: Path) -> None:
+    training = LanguageTraining(make_model(), TEXT, SETTINGS)
+    training.seconds = 1000.0
+    training.run(seconds=1000.05, steps=2000, path=tmp_path / "model.npz")
+    assert training.seconds >= 1000.05
+    assert LanguageTraining.resume(tmp_path / "model.npz", TEXT).seconds == training.seconds
+
+
 def test_endless_training_is_refused() -> None:
     with pytest.raises(ValueError, match="seconds or steps must be finite"):
         LanguageTraining(make_model(), TEXT, SETTINGS).run()
