@@ -75,7 +75,8 @@ def pack(
     w_ih, w_hh, w_hr = (
         widened(w, s, bias.dtype) for w, s in zip(matrices, scales, strict=True)
     )
-    return Packed(cell, w_ih, w_hh, bias, bias_hn, w_hr, peepholes)
+    transposed = w_ih.T.copy(), w_hh.T.copy()
+    return Packed(cell, w_ih, w_hh, bias, bias_hn, w_hr, peepholes, *transposed)
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -186,7 +187,7 @@ def forward(
     """
     if x is not None:
         with np.errstate(all="ignore"):
-            np.matmul(x, packed.w_ih.T, out=gates)
+            np.matmul(x, packed.w_ih_transposed, out=gates)
             gates += packed.bias
     step = FORWARD[packed.cell]
     gates_t, y_t, extra_t = (_by_step(a, batch_sizes) for a in (gates, y, extra))
