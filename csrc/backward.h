@@ -83,15 +83,16 @@ static void prepare_step(const struct back_run *run, const struct timeline *line
         point_at(pointers + 3 * batch, step->dextra, 0, step->rows);
 }
 
-static void run_back_part(void *context, gw_member member) {
+static void run_back_part(void *context, gw_member *member) {
     const struct back_run *run = context;
     const gw_sequence *sequence = run->sequence;
     struct timeline line = {sequence, run->starts, 0, sequence->batch};
-    const real **pointers = run->pointers + member.thread * BACK_POINTERS * sequence->batch;
+    const real **pointers = run->pointers + member->thread * BACK_POINTERS * sequence->batch;
+    gw_member alone = gw_alone();
     if (run->by_rows) {
-        line.first_row = share_start(sequence, member.thread, member.threads);
-        line.end_row = share_start(sequence, member.thread + 1, member.threads);
-        member = (gw_member){0, 1, NULL};
+        line.first_row = share_start(sequence, member->thread, member->threads);
+        line.end_row = share_start(sequence, member->thread + 1, member->threads);
+        member = &alone;
     }
     const float_state before = flush_denormals();
     for (ptrdiff_t n = 0; n < sequence->time; n++) {

@@ -173,18 +173,16 @@ static void gru_reset_back_end(const void *context, const struct panels *p, ptrd
     }
 }
 
+static void gru_units_back(const struct back_step *step, ptrdiff_t unit, ptrdiff_t row, ptrdiff_t n) {
+    if (n == WIDTH)
+        gru_row_back(step, unit, row, WIDTH);
+    else
+        gru_row_back(step, unit, row, n);
+}
+
 static void gru_step_back(const struct back_step *step) {
     const gw_packed *layer = step->layer;
-    const ptrdiff_t first = unit_share(layer->hidden_size, step->member.thread, step->member.threads);
-    const ptrdiff_t end = unit_share(layer->hidden_size, step->member.thread + 1, step->member.threads);
-    for (ptrdiff_t row = 0; row < step->rows; row++) {
-        ptrdiff_t unit = first;
-        for (; unit + WIDTH <= end; unit += WIDTH)
-            gru_row_back(step, unit, row, WIDTH);
-        if (unit < end)
-            gru_row_back(step, unit, row, end - unit);
-    }
-    gw_barrier_wait(step->member);
+    for_each_unit(step, layer->hidden_size, gru_units_back);
     if (layer->cell == GW_GRU_RESET_BEFORE) {
         const struct term dn = {&layer->back_candidate, 0, layer->hidden_size, step->dn_rows};
         const struct tiles tiles = {&layer->back_candidate, 1, {dn}, begin_zero, NULL, gru_reset_back_end};

@@ -34,15 +34,16 @@ static void large_end(const void *context, const struct panels *p, ptrdiff_t blo
     }
 }
 
-static void large_part(void *context, gw_member member) {
+static void large_part(void *context, gw_member *member) {
     struct large part = *(const struct large *)context;
     const ptrdiff_t count = block_rows(&part.out);
-    part.first_row = count * member.thread / member.threads;
-    const ptrdiff_t end = count * (member.thread + 1) / member.threads;
+    part.first_row = count * member->thread / member->threads;
+    const ptrdiff_t end = count * (member->thread + 1) / member->threads;
     const struct term term = {part.panels, 0, part.panels->inputs, part.rows + part.first_row};
     const struct tiles tiles = {part.panels, 1, {term}, begin_zero, NULL, large_end};
     const float_state before = flush_denormals();
-    for_each_tile(&tiles, end - part.first_row, &part, (gw_member){0, 1, NULL});
+    gw_member alone = gw_alone();
+    for_each_tile(&tiles, end - part.first_row, &part, &alone);
     restore_float_state(before);
 }
 
@@ -98,23 +99,26 @@ typedef void outer_function(const real *const *a, ptrdiff_t column, ptrdiff_t in
 
 static outer_function *const outer_functions[MOST_VECTORS] = {outer_1, outer_2, outer_3, outer_4};
 
+/* A chunk of rows of a product, which its threads share. */
 struct outer {
     gw_block a, b;
     gw_matrix out;
     real *packed_b;
+    ptrdiff_t first, count;
 };
 
-/* Packs a member's share of b's columns. */
-static void pack_columns(const struct outer *outer, ptrdiff_t first, ptrdiff_t count, gw_member member) {
+/* Packs a share of b's columns. */
+static void pack_columns(const void *context, int index, int shares) {
+    const struct outer *outer = context;
     const ptrdiff_t panels = ceiling(outer->b.features, PANEL_WIDTH);
-    const ptrdiff_t end = panels * (member.thread + 1) / member.threads;
-    for (ptrdiff_t panel = panels * member.thread / member.threads; panel < end; panel++) {
+    const ptrdiff_t end = panels * (index + 1) / shares;
+    for (ptrdiff_t panel = panels * index / shares; panel < end; panel++) {
         const ptrdiff_t column = panel * PANEL_WIDTH, left = outer->b.features - column;
         const ptrdiff_t columns = left < PANEL_WIDTH ? left : PANEL_WIDTH;
         const ptrdiff_t width = ceiling(columns, WIDTH) * WIDTH;
         real *target = outer->packed_b + panel * OUTER_CHUNK * PANEL_WIDTH;
-        for (ptrdiff_t k = 0; k < count; k++, target += width) {
-            const real *source = block_row(&outer->b, first + k) + column;
+        for (ptrdiff_t k = 0; k < outer->count; k++, target += width) {
+            const real *source = block_row(&outer->b, outer->first + k) + column;
             memcpy(target, source, (size_t)columns * sizeof(real));
             memset(target + columns, 0, (size_t)(width - columns) * sizeof(real));
         }
@@ -148,34 +152,39 @@ static void put_tile(const gw_matrix *out, ptrdiff_t row, ptrdiff_t first, ptrdi
     }
 }
 
-/* Chunk by chunk of rows: pack b together, then each thread sums its share of a's columns. */
-static void outer_part(void *context, gw_member member) {
+/* Sums a share of a's columns. */
+static void sum_columns(const void *context, int index, int shares) {
     const struct outer *outer = context;
     const gw_block *a = &outer->a, *b = &outer->b;
-    const ptrdiff_t count = block_rows(a), tiles = ceiling(a->features, OUTER_ROWS);
-    const ptrdiff_t first_tile = tiles * member.thread / member.threads;
-    const ptrdiff_t end_tile = tiles * (member.thread + 1) / member.threads;
+    const ptrdiff_t tiles = ceiling(a->features, OUTER_ROWS), end = tiles * (index + 1) / shares;
     /* The last tile begins early enough to lie within the rows, and leaves out what another one sums. */
     const ptrdiff_t last = a->features > OUTER_ROWS ? a->features - OUTER_ROWS : 0;
     const real *rows[OUTER_CHUNK];
     real filled[OUTER_CHUNK * OUTER_ROWS];
     ALIGNED real sums[TILE_SIZE];
-    const float_state before = flush_denormals();
-    for (ptrdiff_t first = 0; first < count; first += OUTER_CHUNK) {
-        const ptrdiff_t chunk = count - first < OUTER_CHUNK ? count - first : OUTER_CHUNK;
-        find_rows(a, first, chunk, rows, filled);
-        pack_columns(outer, first, chunk, member);
-        gw_barrier_wait(member);
-        for (ptrdiff_t tile = first_tile; tile < end_tile; tile++) {
-            const ptrdiff_t wanted = tile * OUTER_ROWS, row = wanted < last ? wanted : last;
-            for (ptrdiff_t column = 0; column < b->features; column += PANEL_WIDTH) {
-                const ptrdiff_t left = ceiling(b->features - column, WIDTH);
-                const int vectors = left < MOST_VECTORS ? (int)left : MOST_VECTORS;
-                outer_functions[vectors - 1](rows, row, chunk, outer->packed_b + column * OUTER_CHUNK, sums);
-                put_tile(&outer->out, row, wanted - row, column, vectors, sums);
-            }
+    find_rows(a, outer->first, outer->count, rows, filled);
+    /* The few columns of a stay in the nearest cache for all of b's. */
+    for (ptrdiff_t tile = tiles * index / shares; tile < end; tile++) {
+        const ptrdiff_t wanted = tile * OUTER_ROWS, row = wanted < last ? wanted : last;
+        for (ptrdiff_t column = 0; column < b->features; column += PANEL_WIDTH) {
+            const ptrdiff_t left = ceiling(b->features - column, WIDTH);
+            const int vectors = left < MOST_VECTORS ? (int)left : MOST_VECTORS;
+            outer_functions[vectors - 1](rows, row, outer->count, outer->packed_b + column * OUTER_CHUNK,
+                                         sums);
+            put_tile(&outer->out, row, wanted - row, column, vectors, sums);
         }
-        gw_barrier_wait(member);
+    }
+}
+
+static void outer_part(void *context, gw_member *member) {
+    struct outer chunk = *(const struct outer *)context;
+    const ptrdiff_t count = block_rows(&chunk.a);
+    const float_state before = flush_denormals();
+    for (; chunk.first < count; chunk.first += OUTER_CHUNK) {
+        const ptrdiff_t left = count - chunk.first;
+        chunk.count = left < OUTER_CHUNK ? left : OUTER_CHUNK;
+        gw_run_shares(member, pack_columns, &chunk);
+        gw_run_shares(member, sum_columns, &chunk);
     }
     restore_float_state(before);
 }

@@ -20,7 +20,7 @@ struct gw_packed {
 /* What one step of the forward pass reads and writes. Absent rows have a base of NULL. */
 struct step {
     const gw_packed *layer;
-    gw_member member;
+    gw_member *member;
     ptrdiff_t rows;
     struct rows gates; /* the input's share, bias included, unless x_rows gives the inputs themselves */
     struct rows kept;  /* where the gates' values go, in training */
@@ -35,7 +35,7 @@ struct step {
 /* What one step of the backward pass reads and writes. */
 struct back_step {
     const gw_packed *layer;
-    gw_member member;
+    gw_member *member;
     ptrdiff_t rows;
     struct rows gates, extra, y, dy;
     const real *const *before; /* what the step started from: the LSTM's c, everybody else's h */
@@ -47,10 +47,32 @@ struct back_step {
     const real *const *dextra_rows;
 };
 
-/* A member's share of the units, in whole vectors: the work that stands outside the products. */
-INLINE ptrdiff_t unit_share(ptrdiff_t units, int thread, int threads) {
-    const ptrdiff_t end = ceiling(units, WIDTH) * thread / threads * WIDTH;
-    return end < units ? end : units;
+/* The work of a step back that stands outside the products, for one vector of units of one row or, where the
+ * units end, for the first `n` of a vector. */
+typedef void unit_function(const struct back_step *step, ptrdiff_t unit, ptrdiff_t row, ptrdiff_t n);
+
+struct unit_job {
+    const struct back_step *step;
+    ptrdiff_t units;
+    unit_function *run;
+};
+
+static void run_units(const void *context, int index, int count) {
+    const struct unit_job *job = context;
+    const ptrdiff_t vectors = ceiling(job->units, WIDTH);
+    const ptrdiff_t first = vectors * index / count, end = vectors * (index + 1) / count;
+    for (ptrdiff_t row = 0; row < job->step->rows; row++) {
+        for (ptrdiff_t vector = first; vector < end; vector++) {
+            const ptrdiff_t unit = vector * WIDTH, left = job->units - unit;
+            job->run(job->step, unit, row, left < WIDTH ? left : WIDTH);
+        }
+    }
+}
+
+/* The members share the units. */
+INLINE void for_each_unit(const struct back_step *step, ptrdiff_t units, unit_function *run) {
+    const struct unit_job job = {step, units, run};
+    gw_run_shares(step->member, run_units, &job);
 }
 
 INLINE void begin_zero(const void *step, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,

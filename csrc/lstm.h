@@ -103,29 +103,28 @@ static void store_dhidden(const void *step, const struct panels *p, ptrdiff_t bl
     store_sums(p, block, ((const struct back_step *)step)->dhidden, row, count, sums);
 }
 
+/* The gradient of the whole output of a step, which the projection's gradient needs. */
+static void lstm_output_back(const struct back_step *step, ptrdiff_t unit, ptrdiff_t row, ptrdiff_t n) {
+    store_some(row_of(step->dextra, row) + unit, n,
+               v_add(load_some(row_of(step->dh, row) + unit, n), load_some(row_of(step->dy, row) + unit, n)));
+}
+
+static void lstm_units_back(const struct back_step *step, ptrdiff_t unit, ptrdiff_t row, ptrdiff_t n) {
+    if (n == WIDTH)
+        lstm_row_back(step, unit, row, WIDTH);
+    else
+        lstm_row_back(step, unit, row, n);
+}
+
 static void lstm_step_back(const struct back_step *step) {
     const gw_packed *layer = step->layer;
     if (layer->projection.data) {
-        const ptrdiff_t first = unit_share(layer->output_size, step->member.thread, step->member.threads);
-        const ptrdiff_t end = unit_share(layer->output_size, step->member.thread + 1, step->member.threads);
-        for (ptrdiff_t row = 0; row < step->rows; row++)
-            for (ptrdiff_t unit = first; unit < end; unit++)
-                row_of(step->dextra, row)[unit] = row_of(step->dh, row)[unit] + row_of(step->dy, row)[unit];
-        gw_barrier_wait(step->member);
+        for_each_unit(step, layer->output_size, lstm_output_back);
         const struct term dy = {&layer->back_projection, 0, layer->output_size, step->dextra_rows};
         const struct tiles tiles = {&layer->back_projection, 1, {dy}, begin_zero, NULL, store_dhidden};
         for_each_tile(&tiles, step->rows, step, step->member);
     }
-    const ptrdiff_t first = unit_share(layer->hidden_size, step->member.thread, step->member.threads);
-    const ptrdiff_t end = unit_share(layer->hidden_size, step->member.thread + 1, step->member.threads);
-    for (ptrdiff_t row = 0; row < step->rows; row++) {
-        ptrdiff_t unit = first;
-        for (; unit + WIDTH <= end; unit += WIDTH)
-            lstm_row_back(step, unit, row, WIDTH);
-        if (unit < end)
-            lstm_row_back(step, unit, row, end - unit);
-    }
-    gw_barrier_wait(step->member);
+    for_each_unit(step, layer->hidden_size, lstm_units_back);
 }
 
 #endif

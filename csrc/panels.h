@@ -201,14 +201,24 @@ static void add_term(const struct term *term, ptrdiff_t block, int blocks, ptrdi
     apply_scales(p->scales + block_offset(p, block, 1), vectors * blocks, count, starts, sums);
 }
 
-/* For all rows and this member's share of the blocks. The members leave together. */
-static void for_each_tile(const struct tiles *tiles, ptrdiff_t rows, const void *step, gw_member member) {
+struct tile_job {
+    const struct tiles *tiles;
+    ptrdiff_t rows;
+    const void *step;
+};
+
+/* All rows of a share of the blocks. */
+static void run_tiles(const void *context, int index, int count_of_shares) {
+    const struct tile_job *job = context;
+    const struct tiles *tiles = job->tiles;
     const struct panels *p = tiles->layout;
+    const ptrdiff_t rows = job->rows;
+    const void *step = job->step;
     /* Twice the size: what stands between the terms may put something aside. */
     ALIGNED real sums[2 * TILE_SIZE];
     const ptrdiff_t all_blocks = block_count(p);
-    const ptrdiff_t blocks = all_blocks * (member.thread + 1) / member.threads;
-    for (ptrdiff_t block = all_blocks * member.thread / member.threads; block < blocks;) {
+    const ptrdiff_t blocks = all_blocks * (index + 1) / count_of_shares;
+    for (ptrdiff_t block = all_blocks * index / count_of_shares; block < blocks;) {
         const int vectors = block_vectors(p, block);
         const int most = MAX_ROWS(vectors);
         /* One row alone keeps too few sums in flight: take two blocks at once. */
@@ -235,7 +245,12 @@ static void for_each_tile(const struct tiles *tiles, ptrdiff_t rows, const void 
         }
         block += 1 + pair;
     }
-    gw_barrier_wait(member);
+}
+
+/* The members share the blocks. */
+INLINE void for_each_tile(const struct tiles *tiles, ptrdiff_t rows, const void *step, gw_member *member) {
+    const struct tile_job job = {tiles, rows, step};
+    gw_run_shares(member, run_tiles, &job);
 }
 
 #endif

@@ -23,22 +23,17 @@ static void rnn_step(const struct step *step) {
     for_each_tile(&tiles, step->rows, step, step->member);
 }
 
+static void rnn_units_back(const struct back_step *step, ptrdiff_t unit, ptrdiff_t row, ptrdiff_t n) {
+    const vreal y = load_some(row_of(step->y, row) + unit, n);
+    const vreal dh =
+        v_add(load_some(row_of(step->dh, row) + unit, n), load_some(row_of(step->dy, row) + unit, n));
+    const vreal slope =
+        step->layer->cell == GW_RNN_TANH ? v_fnma(y, y, v_set(1)) : v_if_positive(y, v_set(1), v_set(0));
+    store_some(row_of(step->dgates, row) + unit, n, v_mul(dh, slope));
+}
+
 static void rnn_step_back(const struct back_step *step) {
-    const gw_packed *layer = step->layer;
-    const ptrdiff_t first = unit_share(layer->hidden_size, step->member.thread, step->member.threads);
-    const ptrdiff_t end = unit_share(layer->hidden_size, step->member.thread + 1, step->member.threads);
-    for (ptrdiff_t row = 0; row < step->rows; row++) {
-        for (ptrdiff_t unit = first; unit < end; unit += WIDTH) {
-            const ptrdiff_t n = end - unit < WIDTH ? end - unit : WIDTH;
-            const vreal y = load_some(row_of(step->y, row) + unit, n);
-            const vreal dh =
-                v_add(load_some(row_of(step->dh, row) + unit, n), load_some(row_of(step->dy, row) + unit, n));
-            const vreal slope =
-                layer->cell == GW_RNN_TANH ? v_fnma(y, y, v_set(1)) : v_if_positive(y, v_set(1), v_set(0));
-            store_some(row_of(step->dgates, row) + unit, n, v_mul(dh, slope));
-        }
-    }
-    gw_barrier_wait(step->member);
+    for_each_unit(step, step->layer->hidden_size, rnn_units_back);
 }
 
 #endif

@@ -73,7 +73,7 @@ static void run_step(const struct run *run, const struct timeline *line, ptrdiff
         gru_step(step);
     else
         rnn_step(step);
-    if (step->member.thread == 0)
+    if (step->member->thread == 0)
         keep_final(line, t, step->y, h, layer->output_size);
 }
 
@@ -91,7 +91,7 @@ static void store_gates(const void *context, const struct panels *p, ptrdiff_t b
 
 /* The input's share of the steps first to end - 1, as one product. */
 static struct rows project_chunk(const struct run *run, const struct timeline *line, ptrdiff_t first,
-                                 ptrdiff_t end, const real **x_rows, gw_member member) {
+                                 ptrdiff_t end, const real **x_rows, gw_member *member) {
     const gw_packed *layer = run->layer;
     const ptrdiff_t width = layer->gates * layer->hidden_size;
     struct step all = {.layer = layer};
@@ -108,7 +108,7 @@ static struct rows project_chunk(const struct run *run, const struct timeline *l
 }
 
 static void run_steps(const struct run *run, const struct timeline *line, const real **pointers,
-                      gw_member member) {
+                      gw_member *member) {
     const gw_sequence *sequence = run->sequence;
     const real **x_rows = pointers + 2 * sequence->batch;
     struct rows projected = {0};
@@ -133,14 +133,15 @@ static void run_steps(const struct run *run, const struct timeline *line, const 
     }
 }
 
-static void run_part(void *context, gw_member member) {
+static void run_part(void *context, gw_member *member) {
     const struct run *run = context;
     struct timeline line = {run->sequence, run->starts, 0, run->sequence->batch};
-    const real **pointers = run->pointers + member.thread * pointer_count(run);
+    const real **pointers = run->pointers + member->thread * pointer_count(run);
+    gw_member alone = gw_alone();
     if (run->by_rows) {
-        line.first_row = share_start(run->sequence, member.thread, member.threads);
-        line.end_row = share_start(run->sequence, member.thread + 1, member.threads);
-        member = (gw_member){0, 1, NULL};
+        line.first_row = share_start(run->sequence, member->thread, member->threads);
+        line.end_row = share_start(run->sequence, member->thread + 1, member->threads);
+        member = &alone;
     }
     const float_state before = flush_denormals();
     run_steps(run, &line, pointers, member);

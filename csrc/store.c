@@ -28,8 +28,8 @@ static struct {
     struct block blocks[MOST_BLOCKS]; /* the one that has waited longest first */
 } store = {.taken = ATOMIC_FLAG_INIT};
 
-/* Nobody waits for the store: whoever finds it taken does without it. So a child of fork() that was born while
- * it was taken is no worse off than without a store. */
+/* Nobody waits for the store: whoever finds it taken does without it. So a child of fork() that was born
+ * while it was taken is no worse off than without a store. */
 static int enter(void) { return !atomic_flag_test_and_set_explicit(&store.taken, memory_order_acquire); }
 
 static void leave(void) { atomic_flag_clear_explicit(&store.taken, memory_order_release); }

@@ -1,8 +1,8 @@
 /* Memory for large arrays that live as long as a call or a training step.
  *
- * The first touch of memory fresh from the system costs a page fault every 4096 bytes, which in training small
- * layers took a quarter of the time. So blocks that are given back wait here, a few of them and not for
- * long, for the next array of about their size.
+ * The first touch of memory fresh from the system costs a page fault every 4096 bytes, which in training
+ * small layers took a quarter of the time. So a few of the blocks that are given back wait here for the next
+ * array of about their size.
  */
 #ifndef GATEWISE_STORE_H
 #define GATEWISE_STORE_H

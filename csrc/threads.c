@@ -40,101 +40,144 @@ static void give_way(void) { sched_yield(); }
 #endif
 
 enum {
-    /* Some tens of microseconds: longer than the gap between two calls of a busy loop. */
-    SPINS = 2000,
-    /* Between the steps of one task the others come soon, unless they have lost their core. */
-    BARRIER_SPINS = 1000
+    /* A waiting thread pauses so often, some tens of microseconds in all: longer than the gap between two
+     * calls of a busy loop; then gives its core to whoever wants it so often, before it sleeps. */
+    PAUSES = 1000,
+    YIELDS = 200,
+    /* How long others have, in pauses, to begin their own share of the work. */
+    PATIENCE = 100
 };
 
+static void wait_a_little(int waited) {
+    if (waited < PAUSES)
+        PAUSE();
+    else
+        give_way();
+}
+
+/* Each in a cache line of its own. */
+struct seat {
+    atomic_size_t phase; /* the last phase whose share of this seat somebody has taken */
+    char padding[64 - sizeof(atomic_size_t)];
+};
+
+struct gw_team {
+    struct seat seats[GW_MOST_THREADS];
+    atomic_size_t shares_done; /* in all phases */
+};
+
+static int take_share(struct gw_team *team, int seat, size_t phase) {
+    size_t last = atomic_load_explicit(&team->seats[seat].phase, memory_order_relaxed);
+    return last < phase &&
+           atomic_compare_exchange_strong_explicit(&team->seats[seat].phase, &last, phase,
+                                                   memory_order_acquire, memory_order_relaxed);
+}
+
+static int run_share(const gw_member *member, int seat, gw_share *share, const void *context) {
+    if (!take_share(member->team, seat, member->phase))
+        return 0;
+    share(context, seat, member->threads);
+    atomic_fetch_add_explicit(&member->team->shares_done, 1, memory_order_release);
+    return 1;
+}
+
+void gw_run_shares(gw_member *member, gw_share *share, const void *context) {
+    if (member->threads == 1) {
+        share(context, 0, 1);
+        return;
+    }
+    member->phase++;
+    const size_t goal = member->phase * (size_t)member->threads;
+    run_share(member, member->thread, share, context);
+    int helped = 0;
+    for (int waited = 0; atomic_load_explicit(&member->team->shares_done, memory_order_acquire) < goal;
+         waited++) {
+        if (waited >= member->patience)
+            for (int seat = 0; seat < member->threads; seat++)
+                helped |= run_share(member, seat, share, context);
+        wait_a_little(waited);
+    }
+    /* Who did not come in this phase is not expected in the next. */
+    member->patience = helped ? 0 : PATIENCE;
+}
+
 static struct {
-    atomic_flag taken; /* one task at a time */
+    atomic_flag busy; /* one task at a time */
     lock lock;
-    condition work, done;
+    condition work;
+    atomic_int sleeping;
     int workers; /* started so far */
-    /* The task at hand; `round` changes when there is a new one. */
-    atomic_int round, left;
+    /* The task at hand. Seats are taken from the last to the first. */
+    atomic_int free_seats, working;
     gw_task *task;
     void *context;
     int threads;
-    gw_barrier barrier;
-} pool = {.taken = ATOMIC_FLAG_INIT, .lock = LOCK_READY, .work = CONDITION_READY, .done = CONDITION_READY};
+    struct gw_team team;
+} pool = {.busy = ATOMIC_FLAG_INIT, .lock = LOCK_READY, .work = CONDITION_READY};
 
-void gw_barrier_wait(gw_member member) {
-    if (member.threads == 1)
-        return;
-    gw_barrier *barrier = member.barrier;
-    const int round = atomic_load_explicit(&barrier->round, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&barrier->waiting, 1, memory_order_acq_rel) == member.threads - 1) {
-        atomic_store_explicit(&barrier->waiting, 0, memory_order_relaxed);
-        atomic_store_explicit(&barrier->round, round + 1, memory_order_release);
-        return;
-    }
-    for (int spins = 0; atomic_load_explicit(&barrier->round, memory_order_acquire) == round; spins++) {
-        if (spins < BARRIER_SPINS)
-            PAUSE();
-        else
-            give_way();
-    }
+/* Takes part in the task as the next member, if there still is one to be. */
+static int join(void) {
+    int free_seats = atomic_load(&pool.free_seats);
+    do {
+        if (free_seats == 0)
+            return 0;
+    } while (!atomic_compare_exchange_weak(&pool.free_seats, &free_seats, free_seats - 1));
+    gw_member member = {free_seats, pool.threads, &pool.team, 0, PATIENCE};
+    pool.task(pool.context, &member);
+    atomic_fetch_sub(&pool.working, 1);
+    return 1;
 }
 
-/* A worker's number, and the last round that came before it. */
-static struct worker {
-    int thread, seen;
-} workers[GW_MOST_THREADS];
+static void sleep_until_called(void) {
+    acquire(&pool.lock);
+    atomic_fetch_add(&pool.sleeping, 1);
+    while (atomic_load(&pool.free_seats) == 0)
+        wait_for(&pool.work, &pool.lock);
+    atomic_fetch_sub(&pool.sleeping, 1);
+    release(&pool.lock);
+}
 
-static void work(const struct worker *self) {
-    int seen = self->seen;
-    for (;;) {
-        for (int spins = 0; spins < SPINS && atomic_load(&pool.round) == seen; spins++)
-            PAUSE();
-        acquire(&pool.lock);
-        while (atomic_load(&pool.round) == seen)
-            wait_for(&pool.work, &pool.lock);
-        seen = atomic_load(&pool.round);
-        gw_task *task = pool.task;
-        void *context = pool.context;
-        const int threads = pool.threads;
-        release(&pool.lock);
-        if (self->thread >= threads)
-            continue;
-        task(context, (gw_member){self->thread, threads, &pool.barrier});
-        if (atomic_fetch_sub(&pool.left, 1) == 1) {
-            acquire(&pool.lock);
-            wake_all(&pool.done);
-            release(&pool.lock);
-        }
+static void work(void) {
+    for (int waited = 0;; waited++) {
+        if (join())
+            waited = 0;
+        else if (waited < PAUSES + YIELDS)
+            wait_a_little(waited);
+        else
+            sleep_until_called();
     }
 }
 
 #if defined(_WIN32)
 static DWORD WINAPI begin(void *argument) {
-    work(argument);
+    (void)argument;
+    work();
     return 0;
 }
 
-static int start(struct worker *worker) {
-    const HANDLE thread = CreateThread(NULL, 0, begin, worker, 0, NULL);
+static int start_worker(void) {
+    const HANDLE thread = CreateThread(NULL, 0, begin, NULL, 0, NULL);
     if (thread)
         CloseHandle(thread);
     return thread != NULL;
 }
 #else
 static void *begin(void *argument) {
-    work(argument);
-    return NULL;
+    work();
+    return argument;
 }
 
 /* The child has only the thread that called fork(). */
 static void forget_workers(void) {
     pthread_mutex_init(&pool.lock, NULL);
     pthread_cond_init(&pool.work, NULL);
-    pthread_cond_init(&pool.done, NULL);
     pool.workers = 0;
-    atomic_store(&pool.left, 0);
-    atomic_flag_clear(&pool.taken);
+    atomic_store(&pool.sleeping, 0);
+    atomic_store(&pool.free_seats, 0);
+    atomic_flag_clear(&pool.busy);
 }
 
-static int start(struct worker *worker) {
+static int start_worker(void) {
     static int registered;
     if (!registered && pthread_atfork(NULL, NULL, forget_workers))
         return 0;
@@ -148,50 +191,42 @@ static int start(struct worker *worker) {
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int failed = pthread_create(&thread, &attributes, begin, worker);
+    const int failed = pthread_create(&thread, &attributes, begin, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
     return !failed;
 }
 #endif
 
-/* Starts workers until there are `wanted`, with the pool's lock held; the number there are. */
-static int start_workers(int wanted) {
-    while (pool.workers < wanted) {
-        struct worker *worker = &workers[pool.workers];
-        worker->thread = pool.workers + 1;
-        worker->seen = atomic_load(&pool.round);
-        if (!start(worker))
-            break;
-        pool.workers++;
-    }
-    return pool.workers < wanted ? pool.workers : wanted;
-}
-
 void gw_run(gw_task *task, void *context, int threads) {
-    const gw_member alone = {0, 1, NULL};
     if (threads > GW_MOST_THREADS)
         threads = GW_MOST_THREADS;
-    if (threads < 2 || atomic_flag_test_and_set(&pool.taken)) {
-        task(context, alone);
+    if (threads < 2 || atomic_flag_test_and_set(&pool.busy)) {
+        gw_member alone = gw_alone();
+        task(context, &alone);
         return;
     }
-    acquire(&pool.lock);
-    threads = start_workers(threads - 1) + 1;
+    while (pool.workers < threads - 1 && start_worker())
+        pool.workers++;
     pool.task = task;
     pool.context = context;
     pool.threads = threads;
-    atomic_store(&pool.barrier.waiting, 0);
-    atomic_store(&pool.left, threads - 1);
-    atomic_fetch_add(&pool.round, 1);
-    wake_all(&pool.work);
-    release(&pool.lock);
-    task(context, (gw_member){0, threads, &pool.barrier});
-    for (int spins = 0; spins < BARRIER_SPINS && atomic_load(&pool.left); spins++)
-        PAUSE();
-    acquire(&pool.lock);
-    while (atomic_load(&pool.left))
-        wait_for(&pool.done, &pool.lock);
-    release(&pool.lock);
-    atomic_flag_clear(&pool.taken);
+    for (int seat = 0; seat < threads; seat++)
+        atomic_store_explicit(&pool.team.seats[seat].phase, 0, memory_order_relaxed);
+    atomic_store_explicit(&pool.team.shares_done, 0, memory_order_relaxed);
+    atomic_store(&pool.working, threads - 1);
+    atomic_store(&pool.free_seats, threads - 1);
+    if (atomic_load(&pool.sleeping)) {
+        acquire(&pool.lock);
+        wake_all(&pool.work);
+        release(&pool.lock);
+    }
+    gw_member first = {0, threads, &pool.team, 0, PATIENCE};
+    task(context, &first);
+    /* What nobody has come for is done here. */
+    while (join())
+        ;
+    for (int waited = 0; atomic_load(&pool.working); waited++)
+        wait_a_little(waited);
+    atomic_flag_clear(&pool.busy);
 }

@@ -1,34 +1,48 @@
 /* A team of threads that runs one task at a time.
  *
- * Workers are started when first needed. They spin for some microseconds after a task, since the next one
- * is often close, and then sleep; nothing spins while the process is idle. A child process after fork()
- * starts with no workers of its own.
+ * Nobody waits for a thread that has not come: what its place in the team would have done, another member
+ * does. So a call takes hardly longer than alone where the other cores are busy with something else.
+ *
+ * Workers are started when first needed. They wait awake for some time after a task, since the next one is
+ * often close, and then sleep; nothing runs while the process is idle. A child process after fork() starts
+ * with no workers of its own.
  */
 #ifndef GATEWISE_THREADS_H
 #define GATEWISE_THREADS_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 
 enum { GW_MOST_THREADS = 64 };
 
-/* Where the members of a team wait for each other. */
-typedef struct gw_barrier {
-    atomic_int waiting, round;
-} gw_barrier;
+struct gw_team;
 
-/* One member's place in its team. */
+/* One member's place in its team. What follows the number of threads is private to gw_run_shares. */
 typedef struct gw_member {
     int thread, threads;
-    gw_barrier *barrier;
+    struct gw_team *team;
+    size_t phase;
+    int patience;
 } gw_member;
 
-typedef void gw_task(void *context, gw_member member);
+static inline gw_member gw_alone(void) {
+    const gw_member member = {0, 1, NULL, 0, 0};
+    return member;
+}
 
-/* Runs `task` once in each of up to `threads` threads, the calling one among them, and returns when all are
- * done. Where the workers are busy with another caller's task, or cannot be had, the team is the caller
- * alone: a task must ask its member how many there are. */
+typedef void gw_task(void *context, gw_member *member);
+
+/* Runs `task` once for each of `threads` members, the calling thread being the first, and returns when all
+ * are done. One thread may run several members, one after the other. Where the workers are busy with another
+ * caller's task, the team is the caller alone: a task must ask its member how many there are. */
 void gw_run(gw_task *task, void *context, int threads);
 
-void gw_barrier_wait(gw_member member);
+/* Share number `index` of `count`. */
+typedef void gw_share(const void *context, int index, int count);
+
+/* Runs every share once, in any of the members that are here, and returns when all are done. All members must
+ * call this the same number of times, in the same order, and change nothing outside the shares that another
+ * member reads. */
+void gw_run_shares(gw_member *member, gw_share *share, const void *context);
 
 #endif

@@ -223,6 +223,7 @@ def keep_calling():
     while not stop.is_set():
         check()
 
+check()  # and with it import what NumPy imports late: no fork may come between
 stop = threading.Event()
 caller = threading.Thread(target=keep_calling, daemon=True)
 if BUSY:
