@@ -74,8 +74,12 @@ typedef struct gw_kernels {
                           gw_rows y, gw_state initial, gw_rows dy, gw_state dstate, gw_rows dgates,
                           gw_rows dextra, int threads);
     gw_status (*project_back)(const gw_packed *packed, gw_block dgates, gw_block dx, int threads);
+    /* out = x w^T, where w is contiguous or, if `transposed`, its transpose is. */
+    gw_status (*multiply)(gw_block x, gw_matrix w, int transposed, gw_block out, int threads);
     /* Adds to out. */
     gw_status (*outer)(gw_block a, gw_block b, gw_matrix out, int threads);
+    /* Adds to the rows of out that the tokens name. */
+    void (*add_by_token)(const int64_t *tokens, gw_block rows, gw_matrix out);
     void (*tanh)(const void *z, void *out, ptrdiff_t count);
     void (*sigmoid)(const void *z, void *out, ptrdiff_t count);
     void (*softmax)(const void *z, void *out, ptrdiff_t rows, ptrdiff_t classes);

@@ -47,17 +47,61 @@ static void large_part(void *context, gw_member *member) {
     restore_float_state(before);
 }
 
-static gw_status project_back(const gw_packed *layer, gw_block dgates, gw_block dx, int threads) {
-    const ptrdiff_t count = block_rows(&dgates);
+/* out = x times the packed matrix. */
+static gw_status multiply_packed(gw_block x, const struct panels *panels, gw_block out, int threads) {
+    const ptrdiff_t count = block_rows(&x);
     const real **rows = gw_allocate((size_t)count * sizeof(real *));
     if (!rows)
         return GW_NO_MEMORY;
     for (ptrdiff_t n = 0; n < count; n++)
-        rows[n] = block_row(&dgates, n);
-    struct large large = {&layer->back_input, rows, dx, 0};
-    gw_run(large_part, &large, count * dgates.features * dx.features < WORTH_SHARING ? 1 : threads);
+        rows[n] = block_row(&x, n);
+    struct large large = {panels, rows, out, 0};
+    gw_run(large_part, &large, count * x.features * out.features < WORTH_SHARING ? 1 : threads);
     gw_free((void *)rows);
     return GW_OK;
+}
+
+static gw_status project_back(const gw_packed *layer, gw_block dgates, gw_block dx, int threads) {
+    return multiply_packed(dgates, &layer->back_input, dx, threads);
+}
+
+/* Rows below which packing a matrix takes longer than it saves. */
+#define WORTH_PACKING 4
+
+static real dot(const real *a, const real *b, ptrdiff_t count) {
+    ALIGNED real sums[WIDTH];
+    vreal sum = v_set(0);
+    for (ptrdiff_t k = 0; k < count; k += WIDTH) {
+        const ptrdiff_t n = count - k < WIDTH ? count - k : WIDTH;
+        sum = v_fma(load_some(a + k, n), load_some(b + k, n), sum);
+    }
+    v_store(sums, sum);
+    real total = 0;
+    for (int k = 0; k < WIDTH; k++)
+        total += sums[k];
+    return total;
+}
+
+static void multiply_few(const gw_block *x, const gw_matrix *w, const gw_block *out) {
+    const float_state before = flush_denormals();
+    for (ptrdiff_t unit = 0; unit < w->rows; unit++)
+        for (ptrdiff_t row = 0; row < block_rows(x); row++)
+            block_row(out, row)[unit] =
+                dot(block_row(x, row), (const real *)w->data + unit * w->columns, w->columns);
+    restore_float_state(before);
+}
+
+static gw_status multiply(gw_block x, gw_matrix w, int transposed, gw_block out, int threads) {
+    if (!transposed && block_rows(&x) < WORTH_PACKING) {
+        multiply_few(&x, &w, &out);
+        return GW_OK;
+    }
+    struct panels panels = {0};
+    const int packed = transposed ? pack_transposed(&panels, w.rows, w.columns, w.data)
+                                  : pack_panels(&panels, 1, w.rows, w.columns, FULL, w.data, NULL);
+    const gw_status status = packed ? multiply_packed(x, &panels, out, threads) : GW_NO_MEMORY;
+    gw_free(panels.data);
+    return status;
 }
 
 /* How many rows are packed at once, and how many of a's columns one tile of sums has. */
@@ -198,6 +242,20 @@ static gw_status outer(gw_block a, gw_block b, gw_matrix out, int threads) {
     gw_run(outer_part, &outer, block_rows(&a) * a.features * b.features < WORTH_SHARING ? 1 : threads);
     gw_free(outer.packed_b);
     return GW_OK;
+}
+
+static void add_by_token(const int64_t *tokens, gw_block rows, gw_matrix out) {
+    const float_state before = flush_denormals();
+    const ptrdiff_t count = block_rows(&rows), whole = out.columns / WIDTH * WIDTH;
+    for (ptrdiff_t n = 0; n < count; n++) {
+        const real *row = block_row(&rows, n);
+        real *target = (real *)out.data + (ptrdiff_t)tokens[n] * out.step;
+        for (ptrdiff_t k = 0; k < whole; k += WIDTH)
+            v_store(target + k, v_add(v_load(target + k), v_load(row + k)));
+        for (ptrdiff_t k = whole; k < out.columns; k++)
+            target[k] += row[k];
+    }
+    restore_float_state(before);
 }
 
 #endif

@@ -124,6 +124,23 @@ static int pack_panels(struct panels *p, int gates, ptrdiff_t units, ptrdiff_t i
     return p->scales != NULL;
 }
 
+/* Packs a matrix (units, inputs) given as its transpose. */
+static int pack_transposed(struct panels *p, ptrdiff_t units, ptrdiff_t inputs, const real *transpose) {
+    *p = (struct panels){.gates = 1, .units = units, .inputs = inputs, .format = FULL};
+    if (!new_panels(p))
+        return 0;
+    for (ptrdiff_t block = 0; block < block_count(p); block++) {
+        const ptrdiff_t first = block * PANEL_WIDTH, width = block_vectors(p, block) * WIDTH;
+        const ptrdiff_t count = units - first < width ? units - first : width;
+        real *target = block_panel(p, block);
+        for (ptrdiff_t k = 0; k < inputs; k++, target += width) {
+            memcpy(target, transpose + k * units + first, (size_t)count * sizeof(real));
+            memset(target + count, 0, (size_t)(width - count) * sizeof(real));
+        }
+    }
+    return 1;
+}
+
 /* Rows of one step. */
 struct rows {
     real *base;

@@ -85,7 +85,9 @@ cdef extern from "gatewise.h" nogil:
         gw_status (*project_back)(
             const gw_packed *, gw_block, gw_block, int
         ) noexcept nogil
+        gw_status (*multiply)(gw_block, gw_matrix, int, gw_block, int) noexcept nogil
         gw_status (*outer)(gw_block, gw_block, gw_matrix, int) noexcept nogil
+        void (*add_by_token)(const int64_t *, gw_block, gw_matrix) noexcept nogil
         void (*tanh)(const void *, void *, Py_ssize_t) noexcept nogil
         void (*sigmoid)(const void *, void *, Py_ssize_t) noexcept nogil
         void (*softmax)(const void *, void *, Py_ssize_t, Py_ssize_t) noexcept nogil

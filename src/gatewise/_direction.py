@@ -271,20 +271,12 @@ def _add_products(
         products = [di * before, df * before, do * tape.extra]
         gradients.peepholes[...] += [product.sum(axis=(0, 1)) for product in products]
     if tape.x.dtype.kind in "iu":
-        gradients.w_ih.T[...] += sum_by_token(tape.x, dgates, len(gradients.w_ih.T))
+        tokens = np.ascontiguousarray(tape.x.reshape(-1), np.int64)
+        table = np.zeros_like(gradients.w_ih.T, order="C")
+        _backend.kernels.add_by_token(tokens, dgates, table)
+        gradients.w_ih[...] += table.T
     else:
         outer(dgates, tape.x, gradients.w_ih)
-
-
-def sum_by_token(tokens: Array, rows: Array, vocabulary: int) -> Array:
-    """Sum rows ``(.., features)`` by their tokens ``(..)``: one-hot.T @ rows."""
-    sums = np.zeros((vocabulary, rows.shape[-1]), rows.dtype)
-    flat = tokens.reshape(-1)
-    if flat.size:
-        order = np.argsort(flat, kind="stable")
-        present, starts = np.unique(flat[order], return_index=True)
-        sums[present] = np.add.reduceat(rows.reshape(-1, rows.shape[-1])[order], starts)
-    return sums
 
 
 def _states(tape: Tape, index: int) -> Array:

@@ -34,10 +34,12 @@ Array = NDArray[Any]
 
 __all__ = [
     "Packed",
+    "add_by_token",
     "backward",
     "empty",
     "forward",
     "infer",
+    "multiply",
     "outer",
     "pack",
     "project_back",
@@ -117,6 +119,21 @@ def outer(a: Array, b: Array, out: Array, *, num_threads: int = 1) -> None:
     """Add ``a_row outer b_row``, summed over all rows, to `out`: a gradient of weights."""
     with np.errstate(all="ignore"):
         out += np.tensordot(a, b, axes=((0, 1), (0, 1)))
+
+
+def multiply(x: Array, w: Array, out: Array, *, num_threads: int = 1) -> None:
+    """Write ``x @ w.T`` into `out`, for rows `x`; `w` or its transpose is contiguous."""
+    with np.errstate(all="ignore"):
+        np.matmul(x, w.T, out=out)
+
+
+def add_by_token(tokens: NDArray[np.int64], rows: Array, out: Array) -> None:
+    """Add every row to the row of `out` that its token names: ``one_hot.T @ rows``.
+
+    `tokens` are one-dimensional, in the rows' order of time and batch.
+    """
+    with np.errstate(all="ignore"):
+        np.add.at(out, tokens, rows.reshape(tokens.size, out.shape[1]))
 
 
 def sigmoid(z: Array, out: Array) -> None:

@@ -25,6 +25,7 @@ from gatewise._core cimport (
     gw_instruction_set,
     gw_instruction_sets,
     gw_kernels,
+    gw_matrix,
     gw_packed,
     gw_rows,
     gw_sequence,
@@ -59,10 +60,12 @@ cdef extern from "Python.h":
 
 __all__ = [
     "Packed",
+    "add_by_token",
     "backward",
     "empty",
     "forward",
     "infer",
+    "multiply",
     "outer",
     "pack",
     "project_back",
@@ -341,6 +344,21 @@ def project_back(packed: Packed, dgates: Array, dx: Array, *, num_threads: int =
         _project_back[double](packed, dgates, dx, num_threads)
 
 
+def multiply(x: Array, w: Array, out: Array, *, num_threads: int = 1) -> None:
+    transposed = not w.flags.c_contiguous
+    if out.dtype.itemsize == 4:
+        _multiply[float](x, w.T if transposed else w, transposed, out, num_threads)
+    else:
+        _multiply[double](x, w.T if transposed else w, transposed, out, num_threads)
+
+
+def add_by_token(tokens: NDArray[np.int64], rows: Array, out: Array) -> None:
+    if out.dtype.itemsize == 4:
+        _add_by_token[float](tokens, rows, out)
+    else:
+        _add_by_token[double](tokens, rows, out)
+
+
 def outer(a: Array, b: Array, out: Array, *, num_threads: int = 1) -> None:
     if out.dtype.itemsize == 4:
         _outer[float](a, b, out, num_threads)
@@ -452,6 +470,30 @@ cdef _project_back(
             packed.layer, block_of(dgates), block_of(dx), threads
         )
     _check(status)
+
+
+cdef _multiply(
+    const floating[:, :, :] x,
+    const floating[:, :] w,
+    bint transposed,
+    floating[:, :, :] out,
+    int threads,
+):
+    cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
+    cdef gw_matrix matrix = matrix_of(w)
+    cdef gw_status status
+    matrix.rows, matrix.columns = out.shape[2], x.shape[2]
+    with nogil:
+        status = kernels.multiply(block_of(x), matrix, transposed, block_of(out), threads)
+    _check(status)
+
+
+cdef _add_by_token(
+    const int64_t[::1] tokens, const floating[:, :, :] rows, floating[:, :] out
+):
+    cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
+    with nogil:
+        kernels.add_by_token(&tokens[0], block_of(rows), matrix_of(out))
 
 
 cdef _outer(

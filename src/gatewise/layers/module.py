@@ -222,15 +222,17 @@ class Feedforward(Module):
     """A layer that maps arrays to arrays and carries no state from step to step."""
 
     @abstractmethod
-    def __call__(self, x: ArrayLike) -> Array:
+    def __call__(self, x: ArrayLike, *, num_threads: int | None = None) -> Array:
         """Return the output for `x`, as at inference."""
 
     @abstractmethod
-    def forward(self, x: ArrayLike) -> tuple[Array, Any]:
+    def forward(self, x: ArrayLike, *, num_threads: int | None = None) -> tuple[Array, Any]:
         """Return the output for `x`, as in training, and a tape for `backward`."""
 
     @abstractmethod
-    def backward(self, tape: Any, dy: ArrayLike) -> tuple[Array | None, Gradients]:
+    def backward(
+        self, tape: Any, dy: ArrayLike, *, num_threads: int | None = None
+    ) -> tuple[Array | None, Gradients]:
         """Return the gradients of `x` (None for tokens) and of the parameters, by name."""
 
 

@@ -101,8 +101,7 @@ class Sequential(Stateful):
         lengths
             How many steps of each sequence exist, for the layers that have a state.
         num_threads
-            How many threads those layers may use; as `gatewise.set_num_threads` says if
-            None.
+            How many threads the layers may use; as `gatewise.set_num_threads` says if None.
         """
         threads = _threads.resolve(num_threads)
         states = []
@@ -112,7 +111,7 @@ class Sequential(Stateful):
             if isinstance(layer, Stateful):
                 value, final = layer(value, initial, lengths=lengths, num_threads=threads)
             else:
-                value = layer(value)
+                value = layer(value, num_threads=threads)
             states.append(final)
         return value, tuple(states)
 
@@ -135,7 +134,7 @@ class Sequential(Stateful):
                     value, initial, lengths=lengths, num_threads=threads
                 )
             else:
-                value, tape = layer.forward(value)
+                value, tape = layer.forward(value, num_threads=threads)
             states.append(final)
             tapes.append(tape)
         return value, tuple(states), SequentialTape(self, tapes)
@@ -167,7 +166,7 @@ class Sequential(Stateful):
                     raise ValueError(
                         f"dy should be an array: layers[{position}] has no state, got None"
                     )
-                dvalue, found = layer.backward(own, dvalue)
+                dvalue, found = layer.backward(own, dvalue, num_threads=threads)
             dinitials.insert(0, dinitial)
             gradients = {f"{position}.{k}": v for k, v in found.items()} | gradients
         return dvalue, tuple(dinitials), gradients

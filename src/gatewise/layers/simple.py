@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from gatewise import _checks
-from gatewise._direction import sum_by_token
+from gatewise import _backend, _checks, _threads
 from gatewise.layers import inputs
 from gatewise.layers.module import Feedforward, Gradients, Module, ModuleTape, check_tape
 
@@ -39,6 +38,11 @@ def _gradient(dy: ArrayLike, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Ar
     if array.shape != shape:
         raise ValueError(f"dy should have shape {shape}, got {array.shape}")
     return array
+
+
+def _as_rows(array: Array) -> Array:
+    """``(..., features)`` as rows ``(1, n, features)`` that the kernels take."""
+    return np.ascontiguousarray(array).reshape(1, -1, array.shape[-1])
 
 
 class Embedding(Feedforward):
@@ -83,23 +87,30 @@ class Embedding(Feedforward):
             raise TypeError(f"x should hold integers, got dtype {tokens.dtype}")
         return inputs.check_tokens("x", tokens, self.num_embeddings)
 
-    def __call__(self, x: ArrayLike) -> Array:
+    def __call__(self, x: ArrayLike, *, num_threads: int | None = None) -> Array:
         """Return the tokens' rows: the shape of `x` with an axis for the features added."""
         rows: Array = self._arrays["weight"][self._tokens(x)]
         return rows
 
-    def forward(self, x: ArrayLike) -> tuple[Array, SimpleTape]:
+    def forward(
+        self, x: ArrayLike, *, num_threads: int | None = None
+    ) -> tuple[Array, SimpleTape]:
         """Return what a call returns, and a tape that refers to the tokens."""
         tokens = self._tokens(x)
         return self._arrays["weight"][tokens], SimpleTape(
             self, tokens, tokens.shape, self._dtype
         )
 
-    def backward(self, tape: SimpleTape, dy: ArrayLike) -> tuple[None, Gradients]:
+    def backward(
+        self, tape: SimpleTape, dy: ArrayLike, *, num_threads: int | None = None
+    ) -> tuple[None, Gradients]:
         """Return None, as tokens have no gradient, and the gradient of ``weight``."""
         check_tape(tape, SimpleTape, self)
         rows = _gradient(dy, (*tape.shape, self.embedding_dim), self._dtype)
-        return None, {"weight": sum_by_token(tape.held, rows, self.num_embeddings)}
+        gradient = np.zeros_like(self._arrays["weight"])
+        tokens = np.ascontiguousarray(tape.held.reshape(-1), np.int64)
+        _backend.kernels.add_by_token(tokens, _as_rows(rows), gradient)
+        return None, {"weight": gradient}
 
     def _sizes(self) -> str:
         return f"{self.num_embeddings}, {self.embedding_dim}"
@@ -158,33 +169,53 @@ class Linear(Feedforward):
             )
         return rows
 
-    def _project(self, rows: Array) -> Array:
-        with np.errstate(all="ignore"):
-            y: Array = rows @ self._arrays["weight"].T
-            if self.bias:
+    def _project(self, rows: Array, num_threads: int | None) -> Array:
+        y = self._multiply(rows, self._arrays["weight"], num_threads)
+        if self.bias:
+            with np.errstate(all="ignore"):
                 y += self._arrays["bias"]
         return y
 
-    def __call__(self, x: ArrayLike) -> Array:
-        """Return the output for `x` ``(..., in_features)``."""
-        return self._project(self._rows(x))
+    def _multiply(self, rows: Array, matrix: Array, num_threads: int | None) -> Array:
+        """``rows @ matrix.T`` by the kernels, whose threads would wait for BLAS's own."""
+        shape = (*rows.shape[:-1], len(matrix))
+        product: Array = _backend.kernels.empty(shape, self._dtype)
+        _backend.kernels.multiply(
+            _as_rows(rows),
+            matrix,
+            _as_rows(product),
+            num_threads=_threads.resolve(num_threads),
+        )
+        return product
 
-    def forward(self, x: ArrayLike) -> tuple[Array, SimpleTape]:
+    def __call__(self, x: ArrayLike, *, num_threads: int | None = None) -> Array:
+        """Return the output for `x` ``(..., in_features)``."""
+        return self._project(self._rows(x), num_threads)
+
+    def forward(
+        self, x: ArrayLike, *, num_threads: int | None = None
+    ) -> tuple[Array, SimpleTape]:
         """Return what a call returns, and a tape that refers to `x`."""
         rows = self._rows(x)
-        return self._project(rows), SimpleTape(self, rows, rows.shape, self._dtype)
+        return self._project(rows, num_threads), SimpleTape(
+            self, rows, rows.shape, self._dtype
+        )
 
-    def backward(self, tape: SimpleTape, dy: ArrayLike) -> tuple[Array, Gradients]:
+    def backward(
+        self, tape: SimpleTape, dy: ArrayLike, *, num_threads: int | None = None
+    ) -> tuple[Array, Gradients]:
         """Return the gradients of `x` and of the parameters."""
         check_tape(tape, SimpleTape, self)
         drows = _gradient(dy, (*tape.shape[:-1], self.out_features), self._dtype)
-        flat = drows.reshape(-1, self.out_features)
-        with np.errstate(all="ignore"):
-            dx: Array = drows @ self._arrays["weight"]
-            gradients = {"weight": flat.T @ tape.held.reshape(-1, self.in_features)}
-            if self.bias:
-                gradients["bias"] = flat.sum(axis=0)
-        return dx, gradients
+        flat = _as_rows(drows)
+        weight = np.zeros_like(self._arrays["weight"])
+        threads = _threads.resolve(num_threads)
+        _backend.kernels.outer(flat, _as_rows(tape.held), weight, num_threads=threads)
+        gradients = {"weight": weight}
+        if self.bias:
+            with np.errstate(all="ignore"):
+                gradients["bias"] = flat.sum(axis=(0, 1))
+        return self._multiply(drows, self._arrays["weight"].T, num_threads), gradients
 
     def _sizes(self) -> str:
         return (
@@ -227,17 +258,21 @@ class Dropout(Feedforward):
         self.p = inputs.probability("p", p)
         self.generator = np.random.default_rng(seed)
 
-    def __call__(self, x: ArrayLike) -> Array:
+    def __call__(self, x: ArrayLike, *, num_threads: int | None = None) -> Array:
         """Return `x` as it is."""
         return _checks.as_floating("x", x)
 
-    def forward(self, x: ArrayLike) -> tuple[Array, SimpleTape]:
+    def forward(
+        self, x: ArrayLike, *, num_threads: int | None = None
+    ) -> tuple[Array, SimpleTape]:
         """Return `x` with values hidden, and a tape that holds one byte for each value."""
         values = _checks.as_floating("x", x)
         keep = self.generator.random(values.shape) >= self.p
         return self._drop(values, keep), SimpleTape(self, keep, values.shape, values.dtype)
 
-    def backward(self, tape: SimpleTape, dy: ArrayLike) -> tuple[Array, Gradients]:
+    def backward(
+        self, tape: SimpleTape, dy: ArrayLike, *, num_threads: int | None = None
+    ) -> tuple[Array, Gradients]:
         """Return the gradient of `x`; there are no parameters."""
         check_tape(tape, SimpleTape, self)
         return self._drop(_gradient(dy, tape.shape, tape.dtype), tape.held), {}
