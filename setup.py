@@ -62,7 +62,10 @@ def native() -> Extension:
     extension = Extension(
         "gatewise._native",
         sources=["src/gatewise/_native.pyx", *sorted(glob("csrc/**/*.c", recursive=True))],
-        depends=["src/gatewise/_core.pxd", *sorted(glob("csrc/**/*.h", recursive=True))],
+        depends=[
+            *sorted(glob("src/gatewise/*.px[di]")),
+            *sorted(glob("csrc/**/*.h", recursive=True)),
+        ],
         include_dirs=["csrc"],
     )
     # Read by Cython's build_ext, which setuptools builds upon.

@@ -57,6 +57,12 @@ typedef struct gw_weights {
     const void *scale_ih, *scale_hh, *scale_hr;
 } gw_weights;
 
+/* The sizes of a single step of one of the notebook's cells. */
+typedef struct gw_columns {
+    gw_cell cell;
+    ptrdiff_t n_x, n_a, n_y, m;
+} gw_columns;
+
 typedef struct gw_packed gw_packed;
 
 typedef struct gw_kernels {
@@ -80,6 +86,9 @@ typedef struct gw_kernels {
     gw_status (*outer)(gw_block a, gw_block b, gw_matrix out, int threads);
     /* Adds to the rows of out that the tokens name. */
     void (*add_by_token)(const int64_t *tokens, gw_block rows, gw_matrix out);
+    /* in, values and out are as for cell_forward and cell_backward in src/gatewise/_columns.py. */
+    void (*cell_forward)(const gw_columns *sizes, const void *const *in, void *values, void *yt);
+    gw_status (*cell_backward)(const gw_columns *sizes, const void *const *in, void *const *out);
     void (*tanh)(const void *z, void *out, ptrdiff_t count);
     void (*sigmoid)(const void *z, void *out, ptrdiff_t count);
     void (*softmax)(const void *z, void *out, ptrdiff_t rows, ptrdiff_t classes);

@@ -1,6 +1,7 @@
 /* The whole core for one instruction set and one precision. A file in variants/ defines SINGLE and VARIANT_*,
  * switches its instruction set on and includes this; KERNELS names the table that it exports. */
 #include "backward.h"
+#include "columns.h"
 #include "elementwise.h"
 #include "large.h"
 #include "pack.h"
@@ -18,6 +19,8 @@ const gw_kernels KERNELS = {
     .multiply = multiply,
     .outer = outer,
     .add_by_token = add_by_token,
+    .cell_forward = cell_forward,
+    .cell_backward = cell_backward,
     .tanh = hyperbolic_tangent,
     .sigmoid = sigmoid,
     .softmax = softmax,

@@ -64,6 +64,13 @@ cdef extern from "gatewise.h" nogil:
         const void *scale_hh
         const void *scale_hr
 
+    ctypedef struct gw_columns:
+        gw_cell cell
+        Py_ssize_t n_x
+        Py_ssize_t n_a
+        Py_ssize_t n_y
+        Py_ssize_t m
+
     ctypedef struct gw_packed:
         pass
 
@@ -88,6 +95,12 @@ cdef extern from "gatewise.h" nogil:
         gw_status (*multiply)(gw_block, gw_matrix, int, gw_block, int) noexcept nogil
         gw_status (*outer)(gw_block, gw_block, gw_matrix, int) noexcept nogil
         void (*add_by_token)(const int64_t *, gw_block, gw_matrix) noexcept nogil
+        void (*cell_forward)(
+            const gw_columns *, const void *const *, void *, void *
+        ) noexcept nogil
+        gw_status (*cell_backward)(
+            const gw_columns *, const void *const *, void *const *
+        ) noexcept nogil
         void (*tanh)(const void *, void *, Py_ssize_t) noexcept nogil
         void (*sigmoid)(const void *, void *, Py_ssize_t) noexcept nogil
         void (*softmax)(const void *, void *, Py_ssize_t, Py_ssize_t) noexcept nogil

@@ -67,7 +67,6 @@ class Tape(NamedTuple):
     reverse: bool
 
 
-@np.errstate(all="ignore")
 def forward(
     weights: Weights,
     packed: Any,
@@ -98,7 +97,9 @@ def forward(
     if x.dtype.kind in "iu":
         # A product with a one-hot row is that row of the table. Checked above, no token
         # needs to be clipped; other modes make a copy.
-        np.take(weights.w_ih.T + weights.bias, x, axis=0, out=gates, mode="clip")
+        with np.errstate(all="ignore"):
+            table = weights.w_ih.T + weights.bias
+        np.take(table, x, axis=0, out=gates, mode="clip")
         rows = None
     _backend.kernels.forward(
         packed,
@@ -129,7 +130,7 @@ def backward(
     with that of the initial one. The tape stays as it is.
     """
     threads = _threads.resolve(num_threads)
-    arrays = [a if a is None else np.zeros_like(a) for a in weights[1:]]
+    arrays = [a if a is None else np.zeros(a.shape, a.dtype) for a in weights[1:]]
     gradients = Weights(weights.cell, *arrays)  # type: ignore[arg-type]
     dx = None
     if tape.x.dtype.kind not in "iu":

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewise._cells import BACKWARD, FORWARD, GATES, Packed, widened
+from gatewise._columns import cell_backward, cell_forward
 
 Array = NDArray[Any]
 
@@ -36,6 +37,8 @@ __all__ = [
     "Packed",
     "add_by_token",
     "backward",
+    "cell_backward",
+    "cell_forward",
     "empty",
     "forward",
     "infer",

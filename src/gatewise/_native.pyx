@@ -20,6 +20,7 @@ from gatewise._core cimport (
     GW_RNN_RELU,
     GW_RNN_TANH,
     gw_choose_instruction_set,
+    gw_columns,
     gw_get_kernels,
     gw_give_back,
     gw_instruction_set,
@@ -41,18 +42,22 @@ from gatewise._core cimport (
 )
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS,
+    PyBUF_FORMAT,
+    PyBUF_ND,
     PyBUF_STRIDES,
     PyBuffer_FillInfo,
+    PyBuffer_IsContiguous,
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
+from cpython.unicode cimport PyUnicode_AsUTF8
 
 import math
 import os
 
 import numpy as np
 
-from gatewise import _cells, _fallback
+from gatewise import _cells, _columns, _fallback
 
 cdef extern from "Python.h":
     int PyTraceMalloc_Track(unsigned int domain, uintptr_t memory, size_t size)
@@ -62,6 +67,8 @@ __all__ = [
     "Packed",
     "add_by_token",
     "backward",
+    "cell_backward",
+    "cell_forward",
     "empty",
     "forward",
     "infer",
@@ -529,6 +536,9 @@ cdef _softmax(const floating[:, ::1] z, floating[:, ::1] out):
 cdef _check(gw_status status):
     if status == GW_NO_MEMORY:
         raise MemoryError("no memory for the kernel's workspace")
+
+
+include "_columns.pxi"
 
 
 def _choose_instruction_set():

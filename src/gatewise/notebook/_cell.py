@@ -7,8 +7,10 @@ canonical `Weights` and rows of gates. This is the one place where one becomes t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,13 @@ from gatewise._checks import Array, as_numbers, check_shape, parameter
 from gatewise._direction import Tape, Weights
 
 Parameters = Mapping[str, ArrayLike]
-Shapes = Sequence[tuple[str, tuple[int, int]]]
 Cache = tuple[Any, ...]
+
+
+@lru_cache
+def _shapes(layout: str, n_x: int, n_a: int) -> list[tuple[int, ...]]:
+    sizes = {"x": n_x, "a": n_a, "j": n_a + n_x, "1": 1}
+    return [tuple([sizes[letter] for letter in letters]) for letters in layout.split()]
 
 
 @dataclass(frozen=True)
@@ -27,8 +34,9 @@ class Cell(ABC):
     """What one kind of cell has of its own, by the notebook's names.
 
     `states` and `gates` are in the kernels' order. `fields` names what a step's cache
-    holds, with ``a_next``, ``a_prev``, ``xt`` and ``parameters`` always among it. `head`
-    is the matrix and the bias of the prediction.
+    holds: the state after the step and before it, the gates, ``xt`` and ``parameters``.
+    `own` names the parameters in the order of their gradients, and `layout` has their sizes
+    as ``_columns`` reads them. `head` is the matrix and the bias of the prediction.
     """
 
     name: str
@@ -36,15 +44,13 @@ class Cell(ABC):
     states: tuple[str, ...]
     gates: tuple[str, ...]
     fields: tuple[str, ...]
+    own: tuple[str, ...]
+    layout: str
     head: tuple[str, str]
 
     @abstractmethod
-    def shapes(self, n_x: int, n_a: int) -> Shapes:
-        """Return the names and shapes of the parameters outside the prediction."""
-
-    @abstractmethod
     def weights(self, arrays: Sequence[Array], dtype: np.dtype[Any]) -> Weights:
-        """Return canonical weights, new arrays all, from those that `shapes` lists."""
+        """Return canonical weights, new arrays all, from those that `own` names."""
 
     @abstractmethod
     def gradients(self, gradients: Weights) -> dict[str, Array]:
@@ -58,10 +64,37 @@ class Cell(ABC):
     def tape(self, values: Mapping[str, Array]) -> Tape:
         """Return the tape of steps of which `values` has every cached field, as rows."""
 
+    @cached_property
+    def own_arrays(self) -> Callable[[Any], tuple[Any, ...]]:
+        """Look up the parameters outside the prediction."""
+        return itemgetter(*self.own)
+
+    @cached_property
+    def all_arrays(self) -> Callable[[Any], tuple[Any, ...]]:
+        """Look up all parameters, those of the prediction last."""
+        return itemgetter(*self.own, *self.head)
+
+    @cached_property
+    def forward_layout(self) -> str:
+        """The sizes of what ``cell_forward`` takes."""
+        return " ".join(["xm", *["am"] * len(self.states), self.layout, "ya y1"])
+
+    @cached_property
+    def backward_layout(self) -> str:
+        """The sizes of what ``cell_backward`` takes."""
+        values = len(self.states) + len(self.fields) - 2
+        return " ".join([*["am"] * values, "xm", self.layout])
+
+    @cached_property
+    def gradient_names(self) -> tuple[str, ...]:
+        """The names of the gradients of one step."""
+        states = [f"d{state}_prev" for state in self.states]
+        return ("dxt", *states, *[f"d{name}" for name in self.own])
+
     def read(self, parameters: Parameters, n_x: int, n_a: int) -> list[Array]:
-        """Return the arrays that `shapes` lists, checked."""
+        """Return the arrays that `own` names, checked."""
         arrays = []
-        for name, shape in self.shapes(n_x, n_a):
+        for name, shape in zip(self.own, _shapes(self.layout, n_x, n_a), strict=True):
             array = parameter(parameters, name)
             check_shape(name, array, shape)
             arrays.append(array)
@@ -122,24 +155,20 @@ class Cell(ABC):
 class GatedCell(Cell):
     """A cell whose gates each have a matrix that multiplies the stack of a above x.
 
-    A gate's parameters are called after the first letter of its value; `listed` has these
-    letters in the order in which the notebook lists the gradients. The GRU's u is 1 minus
-    the kernels' z, and so u's parameters are those of z with the opposite sign.
+    A gate's parameters are called after the first letter of its value. The GRU's u is 1
+    minus the kernels' z, and so u's parameters are those of z with the opposite sign.
     """
 
-    listed: str
-
-    def shapes(self, n_x: int, n_a: int) -> Shapes:
-        """As in `Cell`: all matrices, then all biases, in the kernels' order of gates."""
-        letters = [gate[0] for gate in self.gates]
-        matrices = [(f"W{letter}", (n_a, n_a + n_x)) for letter in letters]
-        return matrices + [(f"b{letter}", (n_a, 1)) for letter in letters]
+    @cached_property
+    def _places(self) -> list[int]:
+        """Where each gate's matrix stands in `own`, with its bias after it."""
+        return [self.own.index(f"W{gate[0]}") for gate in self.gates]
 
     def weights(self, arrays: Sequence[Array], dtype: np.dtype[Any]) -> Weights:
         """As in `Cell`."""
-        count, n_a = len(self.gates), arrays[0].shape[0]
-        stacked = np.concatenate(arrays[:count], dtype=dtype)
-        bias = np.concatenate(arrays[count:], dtype=dtype)
+        n_a = arrays[0].shape[0]
+        stacked = np.concatenate([arrays[place] for place in self._places], dtype=dtype)
+        bias = np.concatenate([arrays[place + 1] for place in self._places], dtype=dtype)
         self._swap_u_and_z(stacked, bias)
         w_ih, w_hh = stacked[:, n_a:].copy(), stacked[:, :n_a].copy()
         return Weights(self.kernel, w_ih, w_hh, bias[:, 0])
@@ -150,13 +179,11 @@ class GatedCell(Cell):
         stacked = np.concatenate([gradients.w_hh, gradients.w_ih], axis=1)
         bias = gradients.bias[:, None]
         self._swap_u_and_z(stacked, bias)
-        letters = [gate[0] for gate in self.gates]
-        named = {}
-        for letter in self.listed:
-            start = n_a * letters.index(letter)
-            named[f"dW{letter}"] = stacked[start : start + n_a]
-            named[f"db{letter}"] = bias[start : start + n_a]
-        return named
+        arrays = [bias] * len(self.own)
+        for gate, place in enumerate(self._places):
+            part = slice(gate * n_a, (gate + 1) * n_a)
+            arrays[place], arrays[place + 1] = stacked[part], bias[part]
+        return {f"d{name}": array for name, array in zip(self.own, arrays, strict=True)}
 
     def cached_gates(self, gates: Array) -> list[Array]:
         """As in `Cell`."""

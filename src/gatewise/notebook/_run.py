@@ -20,16 +20,23 @@ __all__ = ["Caches", "backward", "cell_backward", "cell_forward", "forward"]
 
 
 def cell_forward(
-    cell: Cell, xt: ArrayLike, before: Mapping[str, ArrayLike], parameters: Parameters
+    cell: Cell, xt: ArrayLike, before: tuple[ArrayLike, ...], parameters: Parameters
 ) -> tuple[tuple[Array, ...], Array, Cache]:
     """Return the state after one step, its prediction and its cache."""
-    xt_array = as_numbers("xt", xt)
-    check_shape("xt", xt_array, ("n_x", "m"), free=2)
-    state = _state(before, xt_array.shape[1])
-    tape, prediction, _, _ = _run(cell, xt_array[:, :, None], state, parameters)
-    after = [rows[0].T for rows in tape_states(tape)]
-    cache = cell.cache(tape.gates[0], tuple(before.values()), after, xt, parameters)
-    return tuple(after), prediction[:, :, 0], cache
+    run, layout = _backend.kernels.cell_forward, cell.forward_layout
+    # A step is over sooner than its arguments are checked one by one. That is done where
+    # the kernel does not take them as they are.
+    try:
+        outcome = run(cell.kernel, layout, (xt, *before, *cell.all_arrays(parameters)))
+    except (LookupError, TypeError):
+        outcome = None
+    if outcome is None:
+        arrays = _checked_step(cell, xt, before, parameters)
+        outcome = run(cell.kernel, layout, arrays)
+    values, prediction = outcome
+    states = len(before)
+    after = values[:states]
+    return after, prediction, (*after, *before, *values[states:], xt, parameters)
 
 
 def forward(
@@ -46,23 +53,22 @@ def forward(
     return tuple(states), prediction, (steps, x)
 
 
-@np.errstate(all="ignore")
 def cell_backward(
-    cell: Cell, gradients: Mapping[str, ArrayLike], cache: Cache
-) -> tuple[Array, tuple[Array, ...], dict[str, Array]]:
+    cell: Cell, gradients: tuple[ArrayLike, ...], cache: Cache
+) -> dict[str, Array]:
     """Return the gradients of xt, of the state before the step, and of the parameters."""
-    values = cell.read_cache("cache", cache)
-    arrays = [as_numbers(name, gradient) for name, gradient in gradients.items()]
-    for name, array in zip(gradients, arrays, strict=True):
-        check_shape(name, array, values["a_next"].shape)
-    weights, tape = _replay(cell, [values], arrays)
-    dtype = tape.y.dtype
-    dstate = tuple(np.array(array.T, dtype, order="C") for array in arrays)
-    dy = np.zeros_like(tape.y)
-    return _back(cell, weights, weights.pack(), tape, dy, dstate)
+    run, layout = _backend.kernels.cell_backward, cell.backward_layout
+    try:
+        *values, parameters = cache
+        arrays = (*gradients, *values, *cell.own_arrays(parameters))
+        outcome = run(cell.kernel, layout, arrays)
+    except (LookupError, TypeError, ValueError):
+        outcome = None
+    if outcome is None:
+        outcome = run(cell.kernel, layout, _checked_step_back(cell, gradients, cache))
+    return dict(zip(cell.gradient_names, outcome, strict=True))
 
 
-@np.errstate(all="ignore")
 def backward(
     cell: Cell, da: ArrayLike, caches: Caches
 ) -> tuple[Array, tuple[Array, ...], dict[str, Array]]:
@@ -79,7 +85,7 @@ def backward(
         weights, tape = _replay(cell, values, [da_array])
         packed = weights.pack()
     dy = np.ascontiguousarray(da_array.T, tape.y.dtype)
-    dstate = tuple([np.zeros_like(initial) for initial in tape.initial])
+    dstate = tuple([np.zeros(part.shape, part.dtype) for part in tape.initial])
     return _back(cell, weights, packed, tape, dy, dstate)
 
 
@@ -98,6 +104,40 @@ def _state(before: Mapping[str, ArrayLike], m: int) -> list[Array]:
             )
         arrays.append(array)
     return arrays
+
+
+def _checked_step(
+    cell: Cell, xt: ArrayLike, before: tuple[ArrayLike, ...], parameters: Parameters
+) -> tuple[Array, ...]:
+    """Return the arrays of a step as its kernel takes them."""
+    xt_array = as_numbers("xt", xt)
+    check_shape("xt", xt_array, ("n_x", "m"), free=2)
+    names = [f"{state}_prev" for state in cell.states]
+    state = _state(dict(zip(names, before, strict=True)), xt_array.shape[1])
+    n_a = len(state[0])
+    own = cell.read(parameters, len(xt_array), n_a)
+    head = cell.read_head(parameters, n_a)
+    return _alike([xt_array, *state, *own, *head])
+
+
+def _checked_step_back(
+    cell: Cell, gradients: tuple[ArrayLike, ...], cache: Cache
+) -> tuple[Array, ...]:
+    """Return the arrays of a step back as its kernel takes them."""
+    values = cell.read_cache("cache", cache)
+    shape = values["a_next"].shape
+    arrays = []
+    for state, gradient in zip(cell.states, gradients, strict=True):
+        name = f"d{state}_next"
+        arrays.append(as_numbers(name, gradient))
+        check_shape(name, arrays[-1], shape)
+    own = cell.read(values["parameters"], len(values["xt"]), shape[0])
+    return _alike([*arrays, *[values[field] for field in cell.fields[:-1]], *own])
+
+
+def _alike(arrays: Sequence[Array]) -> tuple[Array, ...]:
+    dtype = common_dtype(arrays)
+    return tuple([np.ascontiguousarray(array, dtype) for array in arrays])
 
 
 @np.errstate(all="ignore")
@@ -175,6 +215,7 @@ def _widened(steps: Steps, dtype: np.dtype[Any]) -> tuple[Weights, Tape]:
     )
 
 
+@np.errstate(all="ignore")
 def _replay(
     cell: Cell, values: Sequence[Mapping[str, Any]], others: Sequence[Array]
 ) -> tuple[Weights, Tape]:

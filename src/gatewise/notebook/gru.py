@@ -17,8 +17,9 @@ _CELL = GatedCell(
     states=("a",),
     gates=("r", "u", "cct"),
     fields=("a_next", "a_prev", "r", "u", "cct", "xt", "parameters"),
+    own=("Wu", "bu", "Wr", "br", "Wc", "bc"),
+    layout="aj a1 aj a1 aj a1",
     head=("Wy", "by"),
-    listed="urc",
 )
 
 
@@ -64,7 +65,7 @@ def gru_cell_forward(
     >>> a_next
     array([[0.5]])
     """
-    (a_next,), yt_pred, cache = _run.cell_forward(_CELL, xt, {"a_prev": a_prev}, parameters)
+    (a_next,), yt_pred, cache = _run.cell_forward(_CELL, xt, (a_prev,), parameters)
     return a_next, yt_pred, cache
 
 
@@ -139,8 +140,7 @@ def gru_cell_backward(da_next: ArrayLike, cache: Cache) -> dict[str, Array]:
     >>> gradients["da_prev"], gradients["dbu"], gradients["dbc"]
     (array([[0.5]]), array([[-0.25]]), array([[0.5]]))
     """
-    dx, (da_prev,), gradients = _run.cell_backward(_CELL, {"da_next": da_next}, cache)
-    return {"dxt": dx[:, :, 0], "da_prev": da_prev, **gradients}
+    return _run.cell_backward(_CELL, (da_next,), cache)
 
 
 def gru_backward(da: ArrayLike, caches: Caches) -> dict[str, Array]:

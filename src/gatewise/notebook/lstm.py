@@ -28,8 +28,9 @@ _CELL = GatedCell(
         "xt",
         "parameters",
     ),
+    own=("Wf", "bf", "Wi", "bi", "Wc", "bc", "Wo", "bo"),
+    layout="aj a1 aj a1 aj a1 aj a1",
     head=("Wy", "by"),
-    listed="fico",
 )
 
 
@@ -77,7 +78,7 @@ def lstm_cell_forward(
     >>> c_next, a_next.round(4)
     (array([[2.]]), array([[0.482]]))
     """
-    before = {"a_prev": a_prev, "c_prev": c_prev}
+    before = (a_prev, c_prev)
     (a_next, c_next), yt_pred, cache = _run.cell_forward(_CELL, xt, before, parameters)
     return a_next, c_next, yt_pred, cache
 
@@ -158,9 +159,7 @@ def lstm_cell_backward(
     >>> gradients["dc_prev"], gradients["dbc"]
     (array([[0.75]]), array([[0.75]]))
     """
-    given = {"da_next": da_next, "dc_next": dc_next}
-    dx, (da_prev, dc_prev), gradients = _run.cell_backward(_CELL, given, cache)
-    return {"dxt": dx[:, :, 0], "da_prev": da_prev, "dc_prev": dc_prev, **gradients}
+    return _run.cell_backward(_CELL, (da_next, dc_next), cache)
 
 
 def lstm_backward(da: ArrayLike, caches: Caches) -> dict[str, Array]:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from gatewise._checks import Array
 from gatewise._direction import Tape, Weights
 from gatewise.notebook import _run
-from gatewise.notebook._cell import Cache, Cell, Parameters, Shapes
+from gatewise.notebook._cell import Cache, Cell, Parameters
 from gatewise.notebook._run import Caches
 
 __all__ = ["rnn_backward", "rnn_cell_backward", "rnn_cell_forward", "rnn_forward"]
@@ -20,9 +20,6 @@ __all__ = ["rnn_backward", "rnn_cell_backward", "rnn_cell_forward", "rnn_forward
 
 @dataclass(frozen=True)
 class _VanillaCell(Cell):
-    def shapes(self, n_x: int, n_a: int) -> Shapes:
-        return [("Wax", (n_a, n_x)), ("Waa", (n_a, n_a)), ("ba", (n_a, 1))]
-
     def weights(self, arrays: Sequence[Array], dtype: np.dtype[Any]) -> Weights:
         w_ax, w_aa, bias = arrays
         w_ih, w_hh = w_ax.astype(dtype, "C"), w_aa.astype(dtype, "C")
@@ -46,6 +43,8 @@ _CELL = _VanillaCell(
     states=("a",),
     gates=(),
     fields=("a_next", "a_prev", "xt", "parameters"),
+    own=("Wax", "Waa", "ba"),
+    layout="ax aa a1",
     head=("Wya", "by"),
 )
 
@@ -93,7 +92,7 @@ def rnn_cell_forward(
     >>> yt_pred.ravel()
     array([0.25, 0.25, 0.25, 0.25])
     """
-    (a_next,), yt_pred, cache = _run.cell_forward(_CELL, xt, {"a_prev": a_prev}, parameters)
+    (a_next,), yt_pred, cache = _run.cell_forward(_CELL, xt, (a_prev,), parameters)
     return a_next, yt_pred, cache
 
 
@@ -171,8 +170,7 @@ def rnn_cell_backward(da_next: ArrayLike, cache: Cache) -> dict[str, Array]:
     >>> gradients["dxt"], gradients["da_prev"]
     (array([[1.]]), array([[2.]]))
     """
-    dx, (da_prev,), gradients = _run.cell_backward(_CELL, {"da_next": da_next}, cache)
-    return {"dxt": dx[:, :, 0], "da_prev": da_prev, **gradients}
+    return _run.cell_backward(_CELL, (da_next,), cache)
 
 
 def rnn_backward(da: ArrayLike, caches: Caches) -> dict[str, Array]:
