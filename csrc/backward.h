@@ -18,8 +18,11 @@ static void store_dh(const void *step, const struct panels *p, ptrdiff_t block, 
 static void run_step_back(const struct back_step *step) {
     const gw_packed *layer = step->layer;
     const ptrdiff_t hidden_size = layer->hidden_size;
-    struct tiles tiles = {
-        .layout = &layer->back_recurrent, .term_count = 1, .begin = begin_zero, .end = store_dh};
+    struct tiles tiles = {.layout = &layer->back_recurrent,
+                          .term_count = 1,
+                          .begin = begin_zero,
+                          .end = store_dh,
+                          .descending = step->descending};
     tiles.terms[0] = (struct term){&layer->back_recurrent, 0, layer->gates * hidden_size, step->dgate_rows};
     if (layer->cell == GW_LSTM) {
         lstm_step_back(step);
@@ -96,7 +99,7 @@ static void run_back_part(void *context, gw_member *member) {
     }
     const float_state before = flush_denormals();
     for (ptrdiff_t n = 0; n < sequence->time; n++) {
-        struct back_step step = {.layer = run->layer, .member = member};
+        struct back_step step = {.layer = run->layer, .member = member, .descending = n % 2};
         prepare_step(run, &line, time_of(&line, n, !sequence->reverse), pointers, &step);
         run_step_back(&step);
     }
@@ -119,15 +122,15 @@ static gw_status backward(const gw_packed *layer, const gw_sequence *sequence, g
     const ptrdiff_t batch = sequence->batch;
     threads = useful_threads(layer, sequence, threads);
     run.by_rows = shares_rows(sequence, threads);
-    run.starts = new_starts(sequence);
-    run.pointers = gw_allocate((size_t)(threads * BACK_POINTERS * batch) * sizeof(real *));
-    run.dhidden = gw_allocate((size_t)(batch * layer->hidden_size) * sizeof(real));
+    struct workspace space;
+    open_space(&space);
+    run.starts = new_starts(&space, sequence);
+    run.pointers = take_space(&space, (size_t)(threads * BACK_POINTERS * batch) * sizeof(real *));
+    run.dhidden = take_space(&space, (size_t)(batch * layer->hidden_size) * sizeof(real));
     const int ready = (run.starts || !sequence->batch_sizes) && run.pointers && run.dhidden;
     if (ready)
         gw_run(run_back_part, &run, threads);
-    gw_free(run.starts);
-    gw_free((void *)run.pointers);
-    gw_free(run.dhidden);
+    release_space(&space);
     return ready ? GW_OK : GW_NO_MEMORY;
 }
 

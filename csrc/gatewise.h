@@ -37,6 +37,7 @@ typedef struct gw_sequence {
     ptrdiff_t time, batch;
     const int64_t *batch_sizes;
     int reverse;
+    int odd; /* alternates between short calls on the same weights, to make better use of caches */
 } gw_sequence;
 
 /* h and c are contiguous (batch, features); c is NULL but for the LSTM. */

@@ -21,6 +21,7 @@ struct gw_packed {
 struct step {
     const gw_packed *layer;
     gw_member *member;
+    int descending;
     ptrdiff_t rows;
     struct rows gates; /* the input's share, bias included, unless x_rows gives the inputs themselves */
     struct rows kept;  /* where the gates' values go, in training */
@@ -36,6 +37,7 @@ struct step {
 struct back_step {
     const gw_packed *layer;
     gw_member *member;
+    int descending;
     ptrdiff_t rows;
     struct rows gates, extra, y, dy;
     const real *const *before; /* what the step started from: the LSTM's c, everybody else's h */
@@ -95,9 +97,9 @@ INLINE struct tiles step_tiles(const struct step *step, tile_function *begin, ti
     const gw_packed *layer = step->layer;
     const struct term h = {&layer->recurrent, 0, layer->output_size, step->h_before};
     if (!step->x_rows)
-        return (struct tiles){&layer->recurrent, 1, {h}, begin, NULL, end};
+        return (struct tiles){&layer->recurrent, 1, {h}, begin, NULL, end, step->descending};
     const struct term x = {&layer->input, 0, layer->input_size, step->x_rows};
-    return (struct tiles){&layer->recurrent, 2, {x, h}, begin, between, end};
+    return (struct tiles){&layer->recurrent, 2, {x, h}, begin, between, end, step->descending};
 }
 
 #endif

@@ -19,4 +19,32 @@ static inline void *gw_allocate(size_t size) { return aligned_alloc(64, size ? (
 static inline void gw_free(void *memory) { free(memory); }
 #endif
 
+/* Memory for one call, on the stack where little is enough: the system's would take a tenth of a small step's
+ * time. */
+struct workspace {
+    ALIGNED char small[4096];
+    size_t used;
+    int count;
+    void *large[4];
+};
+
+static inline void open_space(struct workspace *space) { space->used = 0, space->count = 0; }
+
+/* NULL where there is no memory. */
+static inline void *take_space(struct workspace *space, size_t size) {
+    size = (size + 63) / 64 * 64;
+    if (size <= sizeof space->small - space->used) {
+        void *memory = space->small + space->used;
+        space->used += size;
+        return memory;
+    }
+    space->large[space->count] = gw_allocate(size);
+    return space->large[space->count++];
+}
+
+static inline void release_space(struct workspace *space) {
+    while (space->count > 0)
+        gw_free(space->large[--space->count]);
+}
+
 #endif

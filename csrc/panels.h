@@ -186,6 +186,7 @@ struct tiles {
     int term_count;
     struct term terms[2];
     tile_function *begin, *between, *end;
+    int descending; /* the order of the blocks */
 };
 
 /* sums = starts + scales * sums, for the scaled sums of `count` rows or of a pair of blocks. */
@@ -224,43 +225,54 @@ struct tile_job {
     const void *step;
 };
 
-/* All rows of a share of the blocks. */
-static void run_tiles(const void *context, int index, int count_of_shares) {
-    const struct tile_job *job = context;
+/* All rows of a block or, one row alone keeping too few sums in flight, of a pair of blocks. */
+static void run_block(const struct tile_job *job, ptrdiff_t block, int pair) {
     const struct tiles *tiles = job->tiles;
     const struct panels *p = tiles->layout;
-    const ptrdiff_t rows = job->rows;
     const void *step = job->step;
     /* Twice the size: what stands between the terms may put something aside. */
     ALIGNED real sums[2 * TILE_SIZE];
-    const ptrdiff_t all_blocks = block_count(p);
-    const ptrdiff_t blocks = all_blocks * (index + 1) / count_of_shares;
-    for (ptrdiff_t block = all_blocks * index / count_of_shares; block < blocks;) {
-        const int vectors = block_vectors(p, block);
-        const int most = MAX_ROWS(vectors);
-        /* One row alone keeps too few sums in flight: take two blocks at once. */
-        const int pair = rows == 1 && block + 1 < blocks && block_vectors(p, block + 1) == vectors;
-        real *second = sums + vectors * WIDTH;
-        for (ptrdiff_t row = 0; row < rows;) {
-            const ptrdiff_t left = rows - row;
-            const int count = (int)ceiling(left, ceiling(left, most));
-            tiles->begin(step, p, block, row, count, sums);
+    const int vectors = block_vectors(p, block);
+    const int most = MAX_ROWS(vectors);
+    real *second = sums + vectors * WIDTH;
+    for (ptrdiff_t row = 0; row < job->rows;) {
+        const ptrdiff_t left = job->rows - row;
+        const int count = (int)ceiling(left, ceiling(left, most));
+        tiles->begin(step, p, block, row, count, sums);
+        if (pair)
+            tiles->begin(step, p, block + 1, row, count, second);
+        for (int term = 0; term < tiles->term_count; term++) {
+            add_term(&tiles->terms[term], block, 1 + pair, row, count, sums);
+            if (term || !tiles->between)
+                continue;
+            tiles->between(step, p, block, row, count, sums);
             if (pair)
-                tiles->begin(step, p, block + 1, row, count, second);
-            for (int term = 0; term < tiles->term_count; term++) {
-                add_term(&tiles->terms[term], block, 1 + pair, row, count, sums);
-                if (term || !tiles->between)
-                    continue;
-                tiles->between(step, p, block, row, count, sums);
-                if (pair)
-                    tiles->between(step, p, block + 1, row, count, second);
-            }
-            tiles->end(step, p, block, row, count, sums);
-            if (pair)
-                tiles->end(step, p, block + 1, row, count, second);
-            row += count;
+                tiles->between(step, p, block + 1, row, count, second);
         }
-        block += 1 + pair;
+        tiles->end(step, p, block, row, count, sums);
+        if (pair)
+            tiles->end(step, p, block + 1, row, count, second);
+        row += count;
+    }
+}
+
+/* A share of the blocks. */
+static void run_tiles(const void *context, int index, int shares) {
+    const struct tile_job *job = context;
+    const struct panels *p = job->tiles->layout;
+    const ptrdiff_t first = block_count(p) * index / shares, end = block_count(p) * (index + 1) / shares;
+    const ptrdiff_t at_once = job->rows == 1 ? 2 : 1, groups = ceiling(end - first, at_once);
+    for (ptrdiff_t group = 0; group < groups; group++) {
+        const ptrdiff_t block = first + (job->tiles->descending ? groups - 1 - group : group) * at_once;
+        const ptrdiff_t last = block + at_once <= end ? block + at_once - 1 : end - 1;
+        if (last == block) {
+            run_block(job, block, 0);
+        } else if (block_vectors(p, block) == block_vectors(p, last)) {
+            run_block(job, block, 1);
+        } else {
+            run_block(job, block, 0);
+            run_block(job, last, 0);
+        }
     }
 }
 

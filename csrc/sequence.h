@@ -35,20 +35,14 @@ INLINE ptrdiff_t pointer_count(const struct run *run) {
     return (2 + (run->chunk ? run->chunk : 1)) * run->sequence->batch;
 }
 
-static int open_run(struct run *run, int threads) {
+static int open_run(struct run *run, struct workspace *space, int threads) {
     const ptrdiff_t batch = run->sequence->batch, width = run->layer->gates * run->layer->hidden_size;
-    run->starts = new_starts(run->sequence);
-    run->pointers = gw_allocate((size_t)(threads * pointer_count(run)) * sizeof(real *));
-    run->hidden = gw_allocate((size_t)(batch * run->layer->hidden_size) * sizeof(real));
-    run->chunk_gates = gw_allocate((size_t)(run->chunk * batch * width) * sizeof(real));
+    open_space(space);
+    run->starts = new_starts(space, run->sequence);
+    run->pointers = take_space(space, (size_t)(threads * pointer_count(run)) * sizeof(real *));
+    run->hidden = take_space(space, (size_t)(batch * run->layer->hidden_size) * sizeof(real));
+    run->chunk_gates = take_space(space, (size_t)(run->chunk * batch * width) * sizeof(real));
     return (run->starts || !run->sequence->batch_sizes) && run->pointers && run->hidden && run->chunk_gates;
-}
-
-static void close_run(struct run *run) {
-    gw_free(run->starts);
-    gw_free((void *)run->pointers);
-    gw_free(run->hidden);
-    gw_free(run->chunk_gates);
 }
 
 static void run_step(const struct run *run, const struct timeline *line, ptrdiff_t t, const real **pointers,
@@ -115,6 +109,8 @@ static void run_steps(const struct run *run, const struct timeline *line, const 
     for (ptrdiff_t n = 0; n < sequence->time; n++) {
         const ptrdiff_t t = time_of(line, n, sequence->reverse);
         struct step step = {.layer = run->layer, .member = member};
+        /* To and fro: what a step read last is still in a cache when the next one begins with it. */
+        step.descending = sequence->odd ^ (n % 2);
         step.kept = step_rows(line, &run->gates, t);
         if (!run->x.data) {
             step.gates = step.kept;
@@ -155,10 +151,12 @@ static ptrdiff_t chunk_steps(const gw_packed *layer, const gw_sequence *sequence
     const size_t weights =
         (size_t)(layer->gates * layer->hidden_size * layer->input_size) * weight_size(layer->input.format);
     const ptrdiff_t enough = weights > CACHED_WEIGHTS ? CHUNK_ROWS / 2 : FEW_ROWS;
-    if (layer->cell != GW_GRU_RESET_BEFORE && rows >= enough)
+    const int can_fuse = layer->cell != GW_GRU_RESET_BEFORE;
+    if (sequence->time == 0 || (can_fuse && (rows >= enough || sequence->time == 1)))
         return 0;
     const ptrdiff_t steps = rows < CHUNK_ROWS ? CHUNK_ROWS / (rows ? rows : 1) : 1;
-    return steps < sequence->time ? steps : sequence->time;
+    /* Of about equal lengths: a short last one would read all weights for little. */
+    return ceiling(sequence->time, ceiling(sequence->time, steps));
 }
 
 static gw_status forward(const gw_packed *layer, const gw_sequence *sequence, gw_rows x, gw_rows gates,
@@ -170,10 +168,11 @@ static gw_status forward(const gw_packed *layer, const gw_sequence *sequence, gw
     run.by_rows = shares_rows(sequence, threads);
     if (x.data)
         run.chunk = chunk_steps(layer, sequence, run.by_rows ? threads : 1);
-    const int ready = open_run(&run, threads);
+    struct workspace space;
+    const int ready = open_run(&run, &space, threads);
     if (ready)
         gw_run(run_part, &run, threads);
-    close_run(&run);
+    release_space(&space);
     return ready ? GW_OK : GW_NO_MEMORY;
 }
 

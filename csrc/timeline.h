@@ -12,10 +12,10 @@ struct timeline {
 };
 
 /* NULL for a plain batch, and where there is no memory. */
-static ptrdiff_t *new_starts(const gw_sequence *sequence) {
+static ptrdiff_t *new_starts(struct workspace *space, const gw_sequence *sequence) {
     if (!sequence->batch_sizes)
         return NULL;
-    ptrdiff_t *starts = gw_allocate((size_t)sequence->time * sizeof(ptrdiff_t));
+    ptrdiff_t *starts = take_space(space, (size_t)sequence->time * sizeof(ptrdiff_t));
     ptrdiff_t start = 0;
     for (ptrdiff_t t = 0; starts && t < sequence->time; t++) {
         starts[t] = start;

@@ -38,6 +38,7 @@ cdef extern from "gatewise.h" nogil:
         Py_ssize_t batch
         const int64_t *batch_sizes
         int reverse
+        int odd
 
     ctypedef struct gw_state:
         void *h
@@ -127,6 +128,7 @@ cdef inline gw_sequence sequence_of(
     sequence.batch = batch
     sequence.batch_sizes = NULL
     sequence.reverse = reverse
+    sequence.odd = False
     if batch_sizes is not None:
         sequence.time = batch_sizes.shape[0]
         sequence.batch_sizes = &batch_sizes[0]

@@ -95,19 +95,28 @@ def stepper(
     outputs: Sequence[Array],
     *,
     num_threads: int = 1,
-) -> Callable[[Array], None]:
+) -> Callable[[Array], Array | None]:
     """Return a function that runs layers upon layers one step on, in place.
 
-    It takes `x` ``(batch, I)`` or, with a batch of one, ``(I,)``. Each layer has its packed
-    weights, its state, which advances, and its `outputs` ``(batch, P)``, which it
-    overwrites and the next layer takes for its input.
+    It takes `x` ``(batch, I)`` or, with a batch of one, ``(I,)``, and returns the last
+    layer's output, ``(batch, P)`` or ``(P,)``; or does nothing and returns None, where `x`
+    has another shape or no contiguous features. Each layer has its packed weights, its
+    state, which advances, and its `outputs` ``(batch, P)``, which it overwrites and the
+    next layer takes for its input.
     """
+    y = outputs[-1]
+    shape = len(y), packed[0].w_ih.shape[1]
 
-    def step(x: Array) -> None:
-        rows = x.reshape(1, -1, x.shape[-1])
-        for layer, state, y in zip(packed, states, outputs, strict=True):
-            infer(layer, rows, state, y[None])
-            rows = y[None]
+    def step(x: Array) -> Array | None:
+        is_row = len(y) == 1 and x.ndim == 1
+        rows = x[None] if is_row else x
+        if rows.shape != shape or rows.strides[1] != rows.itemsize:
+            return None
+        rows = rows[None]
+        for layer, state, output in zip(packed, states, outputs, strict=True):
+            infer(layer, rows, state, output[None])
+            rows = output[None]
+        return y[0] if is_row else y
 
     return step
 

@@ -16,7 +16,6 @@ from gatewise._core cimport (
     GW_INT8,
     GW_LSTM,
     GW_NO_MEMORY,
-    GW_OK,
     GW_RNN_RELU,
     GW_RNN_TANH,
     gw_choose_instruction_set,
@@ -96,6 +95,7 @@ cdef class Packed:
 
     cdef gw_packed *layer
     cdef const gw_kernels *kernels
+    cdef Py_ssize_t input_size
     cdef bint single
 
     def __dealloc__(self):
@@ -147,6 +147,7 @@ def pack(
     weights.scale_hr = _address(scales[2])
     weights.bias, weights.bias_hn = _address(bias), _address(bias_hn)
     weights.peepholes = _address(peepholes)
+    packed.input_size = weights.input_size
     packed.single = bias.dtype.itemsize == 4
     packed.kernels = gw_get_kernels(packed.single)
     with nogil:
@@ -280,8 +281,8 @@ def stepper(
     outputs: Sequence[Array],
     *,
     num_threads: int = 1,
-) -> Callable[[Array], None]:
-    cdef _Stepper stepper = _Stepper(num_threads)
+) -> Callable[[Array], Array | None]:
+    cdef _Stepper stepper = _Stepper(packed[0], outputs[len(outputs) - 1], num_threads)
     for layer, state, y in zip(packed, states, outputs, strict=True):
         stepper.append(_Step(layer, state, y))
     return stepper
@@ -307,29 +308,54 @@ cdef class _Step:
 
 cdef class _Stepper:
     cdef list steps
+    cdef object y, first
+    cdef Py_ssize_t batch, features
     cdef int threads
+    cdef bint odd
 
-    def __init__(self, threads):
-        self.steps, self.threads = [], threads
+    def __init__(self, packed, y, threads):
+        self.steps, self.y, self.first = [], y, y[0]
+        self.batch, self.features = len(y), (<Packed?>packed).input_size
+        self.threads = threads
 
     cdef append(self, _Step step):
         self.steps.append(step)
 
     def __call__(self, x):
         cdef Py_buffer view
+        # A memoryview would cost as much as a small step.
+        PyObject_GetBuffer(x, &view, PyBUF_STRIDES)
+        try:
+            if not self.takes(&view):
+                return None
+            self.advance(&view)
+        finally:
+            PyBuffer_Release(&view)
+        return self.y if view.ndim == 2 else self.first
+
+    cdef bint takes(self, const Py_buffer *view):
+        if view.ndim == 1:
+            return self.batch == 1 and (
+                view.shape[0] == self.features and view.strides[0] == view.itemsize
+            )
+        return view.ndim == 2 and (
+            view.shape[0] == self.batch
+            and view.shape[1] == self.features
+            and view.strides[1] == view.itemsize
+        )
+
+    cdef advance(self, const Py_buffer *view):
         cdef gw_rows rows
         cdef gw_rows none
         cdef gw_sequence sequence
-        cdef gw_status status = GW_OK
+        cdef gw_status status
         cdef _Step step
         none.data = NULL
-        sequence.time, sequence.batch_sizes, sequence.reverse = 1, NULL, False
-        # The layer above has checked x; a memoryview would cost as much as a small step.
-        PyObject_GetBuffer(x, &view, PyBUF_STRIDES)
+        sequence.time, sequence.batch, sequence.batch_sizes = 1, self.batch, NULL
+        sequence.reverse, sequence.odd = False, self.odd
+        self.odd = not self.odd
         rows.data, rows.time, rows.row = view.buf, 0, 0
-        sequence.batch = 1
         if view.ndim == 2:
-            sequence.batch = view.shape[0]
             rows.row = view.strides[0] // view.itemsize
         for step in self.steps:
             with nogil:
@@ -337,11 +363,8 @@ cdef class _Stepper:
                     step.packed.layer, &sequence, rows, step.state, step.y, none,
                     self.threads,
                 )
-            if status != GW_OK:
-                break
+            _check(status)
             rows = step.y
-        PyBuffer_Release(&view)
-        _check(status)
 
 
 def project_back(packed: Packed, dgates: Array, dx: Array, *, num_threads: int = 1) -> None:

@@ -74,15 +74,12 @@ class Stream:
         self._states = [tuple(p[i] for p in parts) for i in range(layer.num_layers)]
         # The one object that arrays of this kind have for their dtype.
         self._dtype = np.dtype(layer.dtype.type)
-        self._step_shape = (self._batch, layer.input_size)
-        # Of a step without a batch axis, which only a batch of one may leave out.
-        self._row_shape = (layer.input_size,) if self._batch == 1 else None
         shape = (self._batch, layer.output_size)
         self._outputs = [np.empty(shape, layer.dtype) for _ in range(layer.num_layers)]
         self._y = self._outputs[-1]
-        self._first: Array = self._y[0]
-        self._step: Callable[[Array], object] | None = None
-        self._made_for: object = None
+        self._step: Callable[[Array], Array | None] | None = None
+        self._version, self._threads = -1, 0
+        self._kernels: object = None
 
     @property
     def state(self) -> Any:
@@ -109,32 +106,31 @@ class Stream:
     def __call__(self, x: ArrayLike) -> Array:
         """Advance by the step or the chunk `x` and return its output."""
         # What a loop passes again and again goes straight to the kernels.
-        if type(x) is np.ndarray and x.dtype is self._dtype and x.flags.c_contiguous:
-            if x.shape == self._step_shape:
-                self._advance(x)
-                return self._y
-            if x.shape == self._row_shape:
-                self._advance(x)
-                return self._first
+        if type(x) is np.ndarray and x.dtype is self._dtype:
+            if (
+                self._layer._version != self._version
+                or _backend.kernels is not self._kernels
+                or (self._num_threads or _threads.get_num_threads()) != self._threads
+            ):
+                self._renew()
+            if self._step is not None:
+                y = self._step(x)
+                if y is not None:
+                    return y
         return self._take(inputs.as_array("x", x))
 
-    def _advance(self, x: Array) -> None:
-        """Take a step ``(batch, input_size)``, or ``(input_size,)`` with a batch of one."""
+    def _renew(self) -> None:
+        """Make the kernels' step for the present weights, backend and number of threads."""
         layer = self._layer
-        threads = self._num_threads or _threads.get_num_threads()
-        key = layer._version, _backend.kernels, threads
-        if self._made_for != key:
-            prepared = layer._prepare()
-            if any(layer._zoneout_rates):
-                self._step = self._run_step
-            else:
-                packed = [directions[0].packed for directions in prepared]
-                self._step = _backend.kernels.stepper(
-                    packed, self._states, self._outputs, num_threads=threads
-                )
-            self._made_for = key
-        assert self._step is not None
-        self._step(x)
+        self._version, self._kernels = layer._version, _backend.kernels
+        self._threads = self._num_threads or _threads.get_num_threads()
+        self._step = None
+        # Zoneout comes between the steps of the layers.
+        if not any(layer._zoneout_rates):
+            packed = [directions[0].packed for directions in layer._prepare()]
+            self._step = _backend.kernels.stepper(
+                packed, self._states, self._outputs, num_threads=self._threads
+            )
 
     def _take(self, array: Array) -> Array:
         """Take whatever a stream takes, or say what it does not."""
@@ -150,7 +146,8 @@ class Stream:
             return self._y
         if array.shape == features and self._batch == 1:
             self._run_step(array[None])
-            return self._first
+            first: Array = self._y[0]
+            return first
         if array.ndim == 2 + len(features) and array.shape[::2] == (self._batch, *features):
             rows = array.swapaxes(0, 1)
             shape = (self._batch, len(rows), layer.output_size)
@@ -165,7 +162,9 @@ class Stream:
     def _run_step(self, step: Array) -> None:
         tokens = inputs.is_tokens(step)
         rows = (
-            step.reshape(1, self._batch) if tokens else step.reshape(1, *self._step_shape)
+            step.reshape(1, self._batch)
+            if tokens
+            else step.reshape(1, self._batch, self._layer.input_size)
         )
         self._run(rows, [y[None] for y in self._outputs])
 
