@@ -109,7 +109,7 @@ static void run_steps(const struct run *run, const struct timeline *line, const 
     for (ptrdiff_t n = 0; n < sequence->time; n++) {
         const ptrdiff_t t = time_of(line, n, sequence->reverse);
         struct step step = {.layer = run->layer, .member = member};
-        /* To and fro: what a step read last is still in a cache when the next one begins with it. */
+        /* Back and forth: what a step read last is still in a cache when the next one begins with it. */
         step.descending = sequence->odd ^ (n % 2);
         step.kept = step_rows(line, &run->gates, t);
         if (!run->x.data) {

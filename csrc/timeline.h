@@ -99,7 +99,7 @@ static ptrdiff_t share_start(const gw_sequence *sequence, int thread, int thread
 /* Below this many multiply-adds in all, waking another thread costs more than it saves. */
 #define WORTH_SHARING 500000
 /* Below this many in one step, waiting for each other in every step does. */
-#define WORTH_WAITING 30000
+#define WORTH_WAITING 12000
 
 INLINE ptrdiff_t step_work(const gw_packed *layer, ptrdiff_t rows) {
     return rows * layer->gates * layer->hidden_size * (layer->output_size + layer->input_size);
