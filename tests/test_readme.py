@@ -1,4 +1,4 @@
-"""The README's example runs and prints what it says."""
+"""The README's examples run and print what it says."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import pytest
 README = Path(__file__).parent.parent / "README.md"
 
 
-def test_the_first_look(backend: str, capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=["notebook", "layers"])
+def test_an_example(example: str, backend: str, capsys: pytest.CaptureFixture[str]) -> None:
     exec(compile(example, str(README), "exec"), {})
-    said = re.findall(r"print\(.*?\)  # (.*)", example)
+    said = re.findall(r"print\(.*\)  # (.*)", example)
     assert said
     assert capsys.readouterr().out.splitlines() == said
