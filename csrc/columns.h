@@ -57,12 +57,10 @@ static void fill_rows(const real *column, ptrdiff_t rows, ptrdiff_t columns, rea
             out[row * columns + k] = column[row];
 }
 
-static void sum_rows(const real *from, ptrdiff_t rows, ptrdiff_t columns, real *sums) {
-    for (ptrdiff_t row = 0; row < rows; row++) {
-        sums[row] = 0;
+static void add_rows(const real *from, ptrdiff_t rows, ptrdiff_t columns, real *sums) {
+    for (ptrdiff_t row = 0; row < rows; row++)
         for (ptrdiff_t column = 0; column < columns; column++)
             sums[row] += from[row * columns + column];
-    }
 }
 
 /* out (n_a, m) = w [a; x] + bias; w's rows hold the weights of a before those of x. */
@@ -156,13 +154,12 @@ struct columns_scratch {
     real *dz, *stack, *other_stack, *values;
 };
 
-/* dw (n_a, n_a + n_x) = dz stack, db (n_a, 1) = the sums of dz, and what dz hands on to a and x. */
+/* Adds to dw (n_a, n_a + n_x) dz stack, to db (n_a, 1) the sums of dz, and what dz hands on to a and x. */
 static void gate_back(const gw_columns *s, const real *dz, const void *w, const real *stack, real *da,
                       real *dx, void *const *out) {
     const ptrdiff_t inputs = s->n_a + s->n_x;
-    memset(out[0], 0, (size_t)(s->n_a * inputs) * sizeof(real));
     multiply_columns(s->n_a, s->m, inputs, (struct strided){dz, s->m, 1}, stack, out[0]);
-    sum_rows(dz, s->n_a, s->m, out[1]);
+    add_rows(dz, s->n_a, s->m, out[1]);
     multiply_columns(s->n_a, s->n_a, s->m, (struct strided){w, 1, inputs}, dz, da);
     multiply_columns(s->n_x, s->n_a, s->m, (struct strided){(const real *)w + s->n_a, 1, inputs}, dz, dx);
 }
@@ -180,13 +177,11 @@ static void rnn_columns_back(const gw_columns *s, const void *const *in, void *c
         dz[k] = da_next[k] * (1 - a_next[k] * a_next[k]);
     multiply_columns(s->n_x, s->n_a, s->m, (struct strided){in[4], 1, s->n_x}, dz, out[0]);
     multiply_columns(s->n_a, s->n_a, s->m, (struct strided){in[5], 1, s->n_a}, dz, out[1]);
-    memset(out[2], 0, (size_t)(s->n_a * s->n_x) * sizeof(real));
     transpose(in[3], s->n_x, s->m, transposed, s->n_x);
     multiply_columns(s->n_a, s->m, s->n_x, (struct strided){dz, s->m, 1}, transposed, out[2]);
-    memset(out[3], 0, (size_t)(s->n_a * s->n_a) * sizeof(real));
     transpose(in[2], s->n_a, s->m, transposed, s->n_a);
     multiply_columns(s->n_a, s->m, s->n_a, (struct strided){dz, s->m, 1}, transposed, out[3]);
-    sum_rows(dz, s->n_a, s->m, out[4]);
+    add_rows(dz, s->n_a, s->m, out[4]);
 }
 
 static void lstm_columns_back(const gw_columns *s, const void *const *in, void *const *out,
@@ -203,7 +198,7 @@ static void lstm_columns_back(const gw_columns *s, const void *const *in, void *
         di[k] = dc * g[k] * i[k] * (1 - i[k]);
         dg[k] = dc * i[k] * (1 - g[k] * g[k]);
         d_o[k] = da_next[k] * tanh_c[k] * o[k] * (1 - o[k]);
-        dc_prev[k] = dc * f[k];
+        dc_prev[k] += dc * f[k];
     }
     make_stack(s, a_prev, xt, scratch->stack);
     for (int k = 0; k < 4; k++)
@@ -241,8 +236,6 @@ static gw_status cell_backward(const gw_columns *s, const void *const *in, void 
     const struct columns_scratch scratch = {memory, memory + 6 * size, memory + 6 * size + stack,
                                             memory + 4 * size};
     const float_state before = flush_denormals();
-    memset(out[0], 0, (size_t)(s->n_x * s->m) * sizeof(real));
-    memset(out[1], 0, size * sizeof(real));
     if (s->cell == GW_LSTM)
         lstm_columns_back(s, in, out, &scratch);
     else if (s->cell == GW_GRU_RESET_BEFORE)

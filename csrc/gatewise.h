@@ -87,7 +87,8 @@ typedef struct gw_kernels {
     gw_status (*outer)(gw_block a, gw_block b, gw_matrix out, int threads);
     /* Adds to the rows of out that the tokens name. */
     void (*add_by_token)(const int64_t *tokens, gw_block rows, gw_matrix out);
-    /* in, values and out are as for cell_forward and cell_backward in src/gatewise/_columns.py. */
+    /* in, values and out are as for cell_forward and cell_backward in src/gatewise/_columns.py. The latter
+     * adds to out. */
     void (*cell_forward)(const gw_columns *sizes, const void *const *in, void *values, void *yt);
     gw_status (*cell_backward)(const gw_columns *sizes, const void *const *in, void *const *out);
     void (*tanh)(const void *z, void *out, ptrdiff_t count);

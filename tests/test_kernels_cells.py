@@ -1,6 +1,6 @@
-"""The kernels for a single step on the notebook's arrays, both backends' compared.
+"""The kernels on the notebook's own arrays, both backends' compared.
 
-These two kernels look at what they are given, since nothing does before them.
+These kernels look at what they are given, since nothing does before them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ Array = np.ndarray[Any, Any]
 CELLS = {"rnn": rnn._CELL, "lstm": lstm._CELL, "gru": gru._CELL}
 TOLERANCE = {"float32": 3e-6, "float64": 1e-14}
 
+LAYOUTS = {
+    "forward": lambda spec: spec.step_layout,
+    "backward": lambda spec: spec.step_back_layout,
+}
+
 every_cell = pytest.mark.parametrize("cell", CELLS)
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
@@ -33,16 +38,15 @@ def native() -> Iterator[Any]:
         pytest.skip(str(error))
 
 
-def draw(
-    layout: str, dtype: str, n_x: int, n_a: int, n_y: int, m: int
-) -> tuple[Array, ...]:
-    """Arrays of the sizes of a layout; the weights are small."""
-    random = np.random.default_rng([n_x, n_a, n_y, m])
-    sizes = {"x": n_x, "a": n_a, "y": n_y, "m": m, "j": n_a + n_x, "1": 1}
+def draw(layout: str, dtype: str, *numbers: int) -> tuple[Array, ...]:
+    """Arrays of a layout with n_x, n_a, n_y, m and T_x as given; the weights are small."""
+    random = np.random.default_rng(numbers)
+    sizes = dict(zip("xaymt", numbers, strict=False))
+    sizes |= {"j": sizes["a"] + sizes["x"], "1": 1}
     arrays = []
-    for row, column in layout.split():
-        scale = 1.0 if column == "m" else (n_a + n_x) ** -0.5
-        values = random.uniform(-scale, scale, (sizes[row], sizes[column]))
+    for names in layout.split():
+        scale = 1.0 if "m" in names else sizes["j"] ** -0.5
+        values = random.uniform(-scale, scale, [sizes[name] for name in names])
         arrays.append(values.astype(dtype))
     return tuple(arrays)
 
@@ -64,15 +68,15 @@ def compare(
 ) -> None:
     """Run both kernels of both backends; the native ones on arrays after `change`."""
     spec = CELLS[cell]
-    plain = draw(spec.forward_layout, dtype, *sizes)
-    values, prediction = _columns.cell_forward(spec.kernel, spec.forward_layout, plain)
+    plain = draw(spec.step_layout, dtype, *sizes)
+    values, prediction = _columns.cell_forward(spec.kernel, spec.step_layout, plain)
     changed = tuple(change(array) for array in plain)
-    outcome = native.cell_forward(spec.kernel, spec.forward_layout, changed)
+    outcome = native.cell_forward(spec.kernel, spec.step_layout, changed)
     assert_alike([*outcome[0], outcome[1]], [*values, prediction], dtype)
-    plain = draw(spec.backward_layout, dtype, *sizes)
-    gradients = _columns.cell_backward(spec.kernel, spec.backward_layout, plain)
+    plain = draw(spec.step_back_layout, dtype, *sizes)
+    gradients = _columns.cell_backward(spec.kernel, spec.step_back_layout, plain)
     changed = tuple(change(array) for array in plain)
-    got = native.cell_backward(spec.kernel, spec.backward_layout, changed)
+    got = native.cell_backward(spec.kernel, spec.step_back_layout, changed)
     assert_alike(got, gradients, dtype)
 
 
@@ -119,10 +123,10 @@ def test_strides(native: Any, cell: str, layout: str) -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
 def test_what_is_not_finite(native: Any, cell: str, value: float) -> None:
     spec = CELLS[cell]
-    given = draw(spec.forward_layout, "float64", 3, 5, 2, 10)
+    given = draw(spec.step_layout, "float64", 3, 5, 2, 10)
     given[0][1, 4] = value
     outcomes = [
-        kernels.cell_forward(spec.kernel, spec.forward_layout, given)
+        kernels.cell_forward(spec.kernel, spec.step_layout, given)
         for kernels in (native, _columns)
     ]
     got, wanted = ([*values, prediction] for values, prediction in outcomes)
@@ -135,7 +139,7 @@ def test_what_is_not_finite(native: Any, cell: str, value: float) -> None:
 @pytest.mark.parametrize("kind", ["forward", "backward"])
 def test_what_a_step_does_not_take(cell: str, kind: str, backend: str) -> None:
     spec = CELLS[cell]
-    layout = getattr(spec, f"{kind}_layout")
+    layout = LAYOUTS[kind](spec)
     kernel = getattr(_backend.kernels, f"cell_{kind}")
     arrays = draw(layout, "float64", 3, 5, 2, 10)
     assert kernel(spec.kernel, layout, arrays) is not None
@@ -170,7 +174,7 @@ def test_what_a_step_does_not_take(cell: str, kind: str, backend: str) -> None:
 def test_arrays_are_not_written_to(cell: str, dtype: str, backend: str) -> None:
     spec = CELLS[cell]
     for kind in ("forward", "backward"):
-        layout = getattr(spec, f"{kind}_layout")
+        layout = LAYOUTS[kind](spec)
         arrays = draw(layout, dtype, 3, 5, 2, 10)
         before = [array.copy() for array in arrays]
         kernel = getattr(_backend.kernels, f"cell_{kind}")
@@ -181,3 +185,55 @@ def test_arrays_are_not_written_to(cell: str, dtype: str, backend: str) -> None:
         for array in flat:
             assert array.flags.writeable
             assert not any(np.shares_memory(array, other) for other in arrays)
+
+
+@every_cell
+@every_dtype
+def test_sequences(native: Any, cell: str, dtype: str) -> None:
+    spec = CELLS[cell]
+    for sizes in product((0, 3), (1, 5, 9), (0, 1, 2), (0, 1, 10), (0, 1, 2, 7)):
+        arrays = draw(spec.run_layout, dtype, *sizes)
+        run, wanted = (
+            kernels.run_forward(spec.kernel, spec.run_layout, arrays)
+            for kernels in (native, _columns)
+        )
+        assert_alike(run.states, wanted.states, dtype)
+        assert_alike([run.predictions], [wanted.predictions], dtype)
+        assert_alike(run.kept, wanted.kept, dtype)
+        assert len(run.values) == len(wanted.values) == sizes[4]
+        for step, other in zip(run.values, wanted.values, strict=True):
+            assert_alike(list(step), list(other), dtype)
+        da = draw("am", dtype, *sizes[:4])[0][:, :, None] * np.ones(sizes[4], dtype)
+        gradients = [
+            kernels.run_backward(spec.kernel, record.values, record.kept, da)
+            for kernels in (native, _columns)
+            for record in (run, wanted)
+        ]
+        for other in gradients[:-1]:
+            assert_alike(other, gradients[-1], dtype)
+
+
+@every_cell
+def test_larger_sequences(native: Any, cell: str) -> None:
+    spec = CELLS[cell]
+    arrays = draw(spec.run_layout, "float64", 40, 130, 3, 2, 5)
+    assert native.run_forward(spec.kernel, spec.run_layout, arrays) is None
+    run = _columns.run_forward(spec.kernel, spec.run_layout, arrays)
+    da = draw("am", "float64", 40, 130, 3, 2)[0][:, :, None] * np.ones(5)
+    got, wanted = (
+        kernels.run_backward(spec.kernel, run.values, run.kept, da)
+        for kernels in (native, _columns)
+    )
+    assert_alike(got, wanted, "float64")
+
+
+@every_cell
+def test_what_a_sequence_does_not_take(cell: str, backend: str) -> None:
+    spec, kernel = CELLS[cell], _backend.kernels.run_forward
+    arrays = draw(spec.run_layout, "float64", 3, 5, 2, 10, 4)
+    assert kernel(spec.kernel, spec.run_layout, arrays) is not None
+    assert kernel(spec.kernel, spec.run_layout, arrays[:-1]) is None
+    for place, array in enumerate(arrays):
+        for other in (array.tolist(), array.astype("float32"), array[:0], array[..., 0]):
+            changed = (*arrays[:place], other, *arrays[place + 1 :])
+            assert kernel(spec.kernel, spec.run_layout, changed) is None, place

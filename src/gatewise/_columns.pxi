@@ -1,19 +1,29 @@
-# One step on the notebook's own arrays, a part of _native.pyx: columns.h called.
+# The notebook's own arrays, a part of _native.pyx: columns.h called, step by step.
 
 cdef enum:
     MOST_ARRAYS = 19
     # BLAS is faster with matrices of more elements than this for each of MANY examples.
     LARGE = 8192
     MANY = 32
+    # With more multiplications than this for each gate, and for FEW examples as many as for
+    # more, the other kernels are faster.
+    LONG = 1 << 17
+    FEW = 8
+
+cdef object EMPTY = np.empty
+cdef object ZEROS = np.zeros
+cdef object FLOAT32 = np.dtype(np.float32)
+cdef object FLOAT64 = np.dtype(np.float64)
 
 
 cdef class _Arrays:
-    """The arrays of a step, whose memory it holds, and the sizes that they have."""
+    """Arrays whose memory it holds, and the sizes that they have."""
 
     cdef Py_buffer views[MOST_ARRAYS]
     cdef const void *data[MOST_ARRAYS]
     cdef int count
     cdef gw_columns sizes
+    cdef Py_ssize_t time
     cdef const gw_kernels *kernels
     cdef object dtype
 
@@ -22,20 +32,18 @@ cdef class _Arrays:
             PyBuffer_Release(&self.views[k])
 
     cdef bint take(self, cell, layout, tuple arrays) except -1:
-        """Whether these arrays are as a step takes them."""
+        """Whether these arrays are of one layout and one dtype."""
         cdef const char *expected = PyUnicode_AsUTF8(layout)
         self.sizes.cell = CELLS[cell]
-        self.sizes.n_x = self.sizes.n_a = self.sizes.n_y = self.sizes.m = -1
-        if 3 * len(arrays) != len(layout) + 1:
-            return False
+        self.sizes.n_x = self.sizes.n_a = self.sizes.n_y = self.sizes.m = self.time = -1
         for array in arrays:
-            if not self.add(array, expected):
+            if expected[0] == 0 or not self.add(array, &expected):
                 return False
-            expected += 3
-        return self.sizes.n_a > 0
+        return expected[0] == 0 and self.sizes.n_a > 0
 
-    cdef bint add(self, array, const char *expected) except -1:
+    cdef bint add(self, array, const char **expected) except -1:
         cdef Py_buffer *view = &self.views[self.count]
+        cdef int axis
         try:
             PyObject_GetBuffer(array, view, PyBUF_FORMAT | PyBUF_STRIDES)
             if not PyBuffer_IsContiguous(view, b"C"):
@@ -46,18 +54,21 @@ cdef class _Arrays:
             return False
         self.data[self.count] = view.buf
         self.count += 1
-        if view.ndim != 2 or view.format[0] == 0 or view.format[1] != 0:
+        if view.format[0] == 0 or view.format[1] != 0 or view.format[0] not in b"fd":
             return False
         if self.count == 1:
-            if view.format[0] not in b"fd":
-                return False
             self.dtype = FLOAT32 if view.format[0] == b"f" else FLOAT64
             self.kernels = gw_get_kernels(view.format[0] == b"f")
-        return (
-            view.format[0] == self.views[0].format[0]
-            and self.fits(view.shape[0], expected[0])
-            and self.fits(view.shape[1], expected[1])
-        )
+        if view.format[0] != self.views[0].format[0]:
+            return False
+        for axis in range(view.ndim):
+            if not self.fits(view.shape[axis], expected[0][0]):
+                return False
+            expected[0] += 1
+        if expected[0][0] == b" ":
+            expected[0] += 1
+            return True
+        return expected[0][0] == 0
 
     cdef bint fits(self, Py_ssize_t size, char name) noexcept:
         cdef Py_ssize_t *known
@@ -71,8 +82,12 @@ cdef class _Arrays:
             known = &self.sizes.n_a
         elif name == b"y":
             known = &self.sizes.n_y
-        else:
+        elif name == b"m":
             known = &self.sizes.m
+        elif name == b"t":
+            known = &self.time
+        else:
+            return False
         if known[0] < 0:
             known[0] = size
         return size == known[0]
@@ -80,14 +95,6 @@ cdef class _Arrays:
     cdef bint are_large(self) noexcept:
         cdef Py_ssize_t inputs = self.sizes.n_a + self.sizes.n_x
         return self.sizes.n_a * inputs > LARGE * min(self.sizes.m, MANY)
-
-    cdef empty(self, Py_ssize_t rows, Py_ssize_t columns):
-        return EMPTY((rows, columns), self.dtype)
-
-
-cdef object EMPTY = np.empty
-cdef object FLOAT32 = np.dtype(np.float32)
-cdef object FLOAT64 = np.dtype(np.float64)
 
 
 def cell_forward(
@@ -101,7 +108,7 @@ def cell_forward(
     if given.are_large():
         return _columns.cell_forward(cell, layout, arrays)
     values = EMPTY((_columns.VALUES[cell], given.sizes.n_a, given.sizes.m), given.dtype)
-    yt = given.empty(given.sizes.n_y, given.sizes.m)
+    yt = EMPTY((given.sizes.n_y, given.sizes.m), given.dtype)
     into, predictions = <void *>_address(values), <void *>_address(yt)
     with nogil:
         given.kernels.cell_forward(&given.sizes, given.data, into, predictions)
@@ -119,16 +126,119 @@ def cell_backward(
         return None
     if given.are_large():
         return _columns.cell_backward(cell, layout, arrays)
-    first = _columns.FIRST_PARAMETER[cell]
-    cdef Py_ssize_t n_x = given.sizes.n_x, n_a = given.sizes.n_a, m = given.sizes.m
-    cdef list gradients = [given.empty(n_x, m), given.empty(n_a, m)]
-    if given.sizes.cell == GW_LSTM:
-        gradients.append(given.empty(n_a, m))
+    # xt, the states and the parameters.
+    cdef int states = _columns.STATES[cell]
+    first = given.count - _columns.PARAMETERS[cell]
+    cdef list gradients = [_zeros_like(&given.views[first - 1], given.dtype)]
+    for k in range(states):
+        gradients.append(_zeros_like(&given.views[k], given.dtype))
     for k in range(first, given.count):
-        gradients.append(given.empty(given.views[k].shape[0], given.views[k].shape[1]))
+        gradients.append(_zeros_like(&given.views[k], given.dtype))
     for k in range(len(gradients)):
         into[k] = <void *>_address(gradients[k])
     with nogil:
         status = given.kernels.cell_backward(&given.sizes, given.data, into)
     _check(status)
     return gradients
+
+
+cdef _zeros_like(const Py_buffer *view, dtype):
+    return ZEROS((view.shape[0], view.shape[1]), dtype)
+
+
+def run_forward(cell: str, layout: str, arrays: tuple[Any, ...]) -> Run | None:
+    cdef _Arrays given = _Arrays.__new__(_Arrays)
+    cdef const void *step[MOST_ARRAYS]
+    cdef int states = _columns.STATES[cell], k
+    if not given.take(cell, layout, arrays):
+        return None
+    cdef Py_ssize_t n_x = given.sizes.n_x, n_a = given.sizes.n_a, m = given.sizes.m
+    cdef Py_ssize_t time = given.time, t, itemsize = given.views[0].itemsize
+    if time * max(m, FEW) * n_a * (n_a + n_x) > LONG:
+        return None
+    cdef int count = _columns.VALUES[cell]
+    kept = [np.asarray(arrays[0]).transpose(2, 0, 1).copy()]
+    kept += [np.array(array, order="C") for array in arrays[1:given.count - 2]]
+    if states == 2:
+        kept.insert(2, ZEROS((n_a, m), given.dtype))
+    values = EMPTY((time, count, n_a, m), given.dtype)
+    predictions = EMPTY((time, given.sizes.n_y, m), given.dtype)
+    cdef const char *x = <const char *>_address(kept[0])
+    cdef char *into = <char *>_address(values)
+    cdef char *yt = <char *>_address(predictions)
+    cdef Py_ssize_t x_size = n_x * m * itemsize, size = n_a * m * itemsize
+    cdef Py_ssize_t y_size = given.sizes.n_y * m * itemsize
+    for k in range(1, len(kept)):
+        step[k] = _address(kept[k])
+    for k in range(2):
+        step[len(kept) + k] = given.data[given.count - 2 + k]
+    with nogil:
+        for t in range(time):
+            step[0] = x + t * x_size
+            given.kernels.cell_forward(&given.sizes, step, into, yt)
+            for k in range(states):
+                step[1 + k] = into + k * size
+            into += count * size
+            yt += y_size
+    sequences = [values[:, k].transpose(1, 2, 0).copy() for k in range(states)]
+    return _columns.Run(sequences, predictions.transpose(1, 2, 0), values, kept)
+
+
+def run_backward(
+    cell: str, values: Any, kept: Sequence[Array], da: Array
+) -> list[Array]:
+    cdef const void *step[MOST_ARRAYS]
+    cdef void *into[MOST_ARRAYS]
+    cdef gw_columns sizes
+    cdef int states = _columns.STATES[cell], count = _columns.VALUES[cell], k
+    cdef int parameters = len(kept) - 1 - states, gates = count - states
+    cdef Py_ssize_t time = len(values), t
+    sizes.cell = CELLS[cell]
+    sizes.n_x, sizes.n_a, sizes.m = kept[0].shape[1], len(kept[1]), kept[0].shape[2]
+    if sizes.n_a * (sizes.n_a + sizes.n_x) > LARGE * min(sizes.m, MANY):
+        return _columns.run_backward(cell, values, kept, da)
+    dtype = da.dtype
+    cdef Py_ssize_t itemsize = dtype.itemsize
+    cdef const gw_kernels *kernels = gw_get_kernels(itemsize == 4)
+    values = np.ascontiguousarray(values)
+    # A step adds what it hands on to the gradient that the step before it has already.
+    da_steps = da.transpose(2, 0, 1).copy()
+    dx, da0 = ZEROS(kept[0].shape, dtype), ZEROS(kept[1].shape, dtype)
+    dc_steps = ZEROS((time + 1, *da0.shape), dtype) if states == 2 else None
+    gradients = [ZEROS(array.shape, dtype) for array in kept[1 + states:]]
+    cdef const char *x = <const char *>_address(kept[0])
+    cdef const char *after = <const char *>_address(values)
+    cdef char *dxt = <char *>_address(dx)
+    cdef char *da_t = <char *>_address(da_steps)
+    cdef char *dc_t = <char *>_address(dc_steps)
+    cdef void *da_first = <void *>_address(da0)
+    cdef Py_ssize_t x_size = sizes.n_x * sizes.m * itemsize
+    cdef Py_ssize_t size = sizes.n_a * sizes.m * itemsize
+    cdef const void *initial[2]
+    cdef gw_status status = GW_OK
+    for k in range(states):
+        initial[k] = _address(kept[1 + k])
+    for k in range(parameters):
+        step[3 * states + gates + 1 + k] = _address(kept[1 + states + k])
+        into[1 + states + k] = <void *>_address(gradients[k])
+    with nogil:
+        for t in range(time - 1, -1, -1):
+            step[0] = da_t + t * size
+            into[0] = dxt + t * x_size
+            into[1] = da_t + (t - 1) * size if t else da_first
+            if states == 2:
+                step[1] = dc_t + (t + 1) * size
+                into[2] = dc_t + t * size
+            for k in range(states):
+                step[states + k] = after + (t * count + k) * size
+                step[2 * states + k] = initial[k]
+                if t:
+                    step[2 * states + k] = after + ((t - 1) * count + k) * size
+            for k in range(gates):
+                step[3 * states + k] = after + (t * count + states + k) * size
+            step[3 * states + gates] = x + t * x_size
+            status = kernels.cell_backward(&sizes, step, into)
+            if status != GW_OK:
+                break
+    _check(status)
+    return [dx.transpose(1, 2, 0), da0, *gradients]

@@ -1,28 +1,49 @@
-"""One step of the notebook's cells in plain NumPy, forward and back, on its own arrays.
+"""The notebook's cells in plain NumPy, forward and back, on the notebook's own arrays.
 
-A feature is a row here and an example a column, as the notebook has it. A part of
-``_fallback``; for a single step, whose arrays are small, to bring them into the form of the
-other kernels would take longer than the step.
+A feature is a row here and an example a column. These kernels of ``_fallback`` and their
+twins in ``_native`` are for what is over sooner than its arrays could be brought into the
+form of the other kernels. For the same reason they look at what they are given themselves:
+in Python that can take longer than a step.
 
-The sizes of the arrays come as a `layout`, two letters for each array: x, a and y for
-n_x, n_a and n_y, m for m, j for n_a + n_x, and 1.
+The sizes of the arrays come as a `layout`, a letter for each axis: x, a and y for n_x, n_a
+and n_y, m for m, t for T_x, j for n_a + n_x, and 1. Cells are called as everywhere: the
+notebook's GRU is ``"gru_reset_before"``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-__all__ = ["FIRST_PARAMETER", "VALUES", "cell_backward", "cell_forward"]
+__all__ = ["Run", "cell_backward", "cell_forward", "run_backward", "run_forward"]
 
-# How many arrays of values a step makes, and where those for its way back end.
+# How many arrays: the state, all values that a step makes, the parameters.
+STATES = {"rnn_tanh": 1, "lstm": 2, "gru_reset_before": 1}
 VALUES = {"rnn_tanh": 1, "lstm": 6, "gru_reset_before": 4}
-FIRST_PARAMETER = {"rnn_tanh": 4, "lstm": 11, "gru_reset_before": 7}
+PARAMETERS = {"rnn_tanh": 3, "lstm": 8, "gru_reset_before": 6}
+
+# Enough for one product to be worth more than several, few enough to stay in a cache.
+_JOINED_COLUMNS = 128
+
+
+class Run(NamedTuple):
+    """A run over a sequence, and all that its way back needs.
+
+    `states` and `predictions` are of all steps. `values` holds for each step what
+    `cell_forward` returns of it; `kept` has copies of the inputs ``(T_x, n_x, m)``, of the
+    initial state and of the parameters.
+    """
+
+    states: Sequence[Array]
+    predictions: Array
+    values: Any
+    kept: Sequence[Array]
 
 
 def cell_forward(
@@ -33,7 +54,7 @@ def cell_forward(
     `arrays` are xt, the state, the cell's parameters and those of the prediction; what
     comes back is the new state and the gates, all in the notebook's order. The result is
     None unless the arrays have the sizes of `layout` and all the same dtype, float32 or
-    float64: this is the one kernel that looks at what it is given.
+    float64.
     """
     if not _fits(layout, arrays):
         return None
@@ -54,8 +75,66 @@ def cell_backward(cell: str, layout: str, arrays: tuple[Any, ...]) -> list[Array
     if not _fits(layout, arrays):
         return None
     with np.errstate(all="ignore"):
-        gradients: list[Array] = _BACKWARD[cell](*arrays)
-        return gradients
+        gradients, factors = _BACKWARD[cell](*arrays)
+        return [*gradients, *_GRADIENTS[cell](*factors)]
+
+
+def run_forward(cell: str, layout: str, arrays: tuple[Any, ...]) -> Run | None:
+    """Run over a sequence.
+
+    `arrays` are x, a0, the cell's parameters and those of the prediction; an LSTM's c
+    starts at zero. The result is None where the arrays are not as `cell_forward` wants
+    them, or where the other kernels would be faster.
+    """
+    if not _fits(layout, arrays):
+        return None
+    x, a0, *parameters, w_y, b_y = arrays
+    time, m = x.shape[2], x.shape[1]
+    inputs = x.transpose(2, 0, 1).copy()
+    state: Sequence[Array] = [a0, np.zeros(a0.shape, a0.dtype)][: STATES[cell]]
+    kept = [inputs, *[array.copy() for array in (*state, *parameters)]]
+    sequences = [np.empty((*a0.shape, time), a0.dtype) for _ in state]
+    values = []
+    with np.errstate(all="ignore"):
+        for t in range(time):
+            step = _FORWARD[cell](inputs[t], *state, *parameters)
+            state = step[: len(sequences)]
+            for sequence, array in zip(sequences, state, strict=True):
+                sequence[:, :, t] = array
+            values.append(step)
+        scores = np.dot(w_y, sequences[0].reshape(len(a0), m * time))
+        scores += b_y
+        predictions = _softmax(scores).reshape(len(w_y), m, time)
+    return Run(sequences, predictions, values, kept)
+
+
+def run_backward(cell: str, values: Any, kept: Sequence[Array], da: Array) -> list[Array]:
+    """Return the gradients of x, a0 and the parameters, given that of all a.
+
+    `values` and `kept` are those of a `Run`, and `da` has their dtype.
+    """
+    states = STATES[cell]
+    inputs, parameters = kept[0], kept[1 + states :]
+    dx = np.empty((*inputs.shape[1:], len(inputs)), inputs.dtype)
+    dstate = [np.zeros(array.shape, array.dtype) for array in kept[1 : 1 + states]]
+    sums = [np.zeros(array.shape, array.dtype) for array in parameters]
+    factors = []
+    with np.errstate(all="ignore"):
+        for t in range(len(inputs) - 1, -1, -1):
+            dstate[0] = da[:, :, t] + dstate[0]
+            after, gates = values[t][:states], values[t][states:]
+            before = values[t - 1][:states] if t else kept[1 : 1 + states]
+            arrays = (*dstate, *after, *before, *gates, inputs[t], *parameters)
+            (dx[:, :, t], *dstate), step_factors = _BACKWARD[cell](*arrays)
+            factors.append(step_factors)
+            if t and len(factors) * da.shape[1] < _JOINED_COLUMNS:
+                continue
+            # The products of some steps, summed up, are one product of all their columns.
+            joined = [np.concatenate(parts, axis=1) for parts in zip(*factors, strict=True)]
+            for total, gradient in zip(sums, _GRADIENTS[cell](*joined), strict=True):
+                total += gradient
+            factors = []
+    return [dx, dstate[0], *sums]
 
 
 def _fits(layout: str, arrays: tuple[Any, ...]) -> bool:
@@ -71,14 +150,12 @@ _DTYPES = ({np.dtype(np.float32)}, {np.dtype(np.float64)})
 
 @lru_cache
 def _are_shapes(layout: str, shapes: tuple[tuple[int, ...], ...]) -> bool:
-    """Whether these are the shapes of a layout: what step after step asks anew."""
+    """Whether these are the shapes of a layout: what call after call asks anew."""
     expected = layout.split()
-    if len(shapes) != len(expected):
+    if [len(names) for names in expected] != [len(shape) for shape in shapes]:
         return False
     sizes = {"1": 1}
     for names, shape in zip(expected, shapes, strict=True):
-        if len(shape) != 2:
-            return False
         for name, size in zip(names, shape, strict=True):
             if name == "j":
                 sizes[name] = sizes["a"] + sizes["x"]
@@ -141,12 +218,19 @@ def _gru(xt: Array, a_prev: Array, *parameters: Array) -> Any:
     return a_next, r, u, cct
 
 
+# A step back returns the gradients of xt and of the state, and the factors of those of the
+# parameters.
+
+
 def _rnn_back(
     da: Array, a: Array, a_prev: Array, xt: Array, w_ax: Array, w_aa: Array, _: Any
 ) -> Any:
     dz = da * (1 - a * a)
-    dxt, da_prev = np.dot(w_ax.T, dz), np.dot(w_aa.T, dz)
-    return [dxt, da_prev, np.dot(dz, xt.T), np.dot(dz, a_prev.T), _sum(dz)]
+    return (np.dot(w_ax.T, dz), np.dot(w_aa.T, dz)), (dz, xt, a_prev)
+
+
+def _rnn_gradients(dz: Array, xt: Array, a_prev: Array) -> list[Array]:
+    return [np.dot(dz, xt.T), np.dot(dz, a_prev.T), _sum(dz)]
 
 
 def _lstm_back(da: Array, dc: Array, *arrays: Array) -> Any:
@@ -161,11 +245,16 @@ def _lstm_back(da: Array, dc: Array, *arrays: Array) -> Any:
     dstack += np.dot(w_i.T, di)
     dstack += np.dot(w_c.T, dg)
     dstack += np.dot(w_o.T, do)
-    columns = np.concatenate((a_prev, xt)).T
-    gradients = [dstack[len(a_prev) :], dstack[: len(a_prev)], dc * ft]
-    for dz in (df, di, dg, do):
-        gradients += np.dot(dz, columns), _sum(dz)
-    return gradients
+    dxt, da_prev = dstack[len(a_prev) :], dstack[: len(a_prev)]
+    return (dxt, da_prev, dc * ft), (df, di, dg, do, np.concatenate((a_prev, xt)))
+
+
+def _lstm_gradients(
+    df: Array, di: Array, dg: Array, do: Array, stack: Array
+) -> list[Array]:
+    return [
+        gradient for dz in (df, di, dg, do) for gradient in (np.dot(dz, stack.T), _sum(dz))
+    ]
 
 
 def _gru_back(da: Array, *arrays: Array) -> Any:
@@ -179,12 +268,17 @@ def _gru_back(da: Array, *arrays: Array) -> Any:
     dstack = np.dot(w_u.T, du)
     dstack += np.dot(w_r.T, dr)
     da_prev = dstack[:n_a] + dreset[:n_a] * r + da * (1 - u)
-    columns = np.concatenate((a_prev, xt)).T
-    reset_columns = np.concatenate((r * a_prev, xt)).T
-    gradients = [dstack[n_a:] + dreset[n_a:], da_prev]
-    for dz, inputs in ((du, columns), (dr, columns), (dg, reset_columns)):
-        gradients += np.dot(dz, inputs), _sum(dz)
-    return gradients
+    dxt = dstack[n_a:] + dreset[n_a:]
+    stack, reset = np.concatenate((a_prev, xt)), np.concatenate((r * a_prev, xt))
+    return (dxt, da_prev), (du, dr, dg, stack, reset)
+
+
+def _gru_gradients(
+    du: Array, dr: Array, dg: Array, stack: Array, reset: Array
+) -> list[Array]:
+    stack, reset = stack.T, reset.T
+    update, candidate = [np.dot(du, stack), _sum(du)], [np.dot(dg, reset), _sum(dg)]
+    return [*update, np.dot(dr, stack), _sum(dr), *candidate]
 
 
 def _sum(dz: Array) -> Array:
@@ -198,4 +292,10 @@ _BACKWARD: dict[str, Any] = {
     "rnn_tanh": _rnn_back,
     "lstm": _lstm_back,
     "gru_reset_before": _gru_back,
+}
+
+_GRADIENTS: dict[str, Any] = {
+    "rnn_tanh": _rnn_gradients,
+    "lstm": _lstm_gradients,
+    "gru_reset_before": _gru_gradients,
 }

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewise._cells import BACKWARD, FORWARD, GATES, Packed, widened
-from gatewise._columns import cell_backward, cell_forward
+from gatewise._columns import cell_backward, cell_forward, run_backward, run_forward
 
 Array = NDArray[Any]
 
@@ -46,6 +46,8 @@ __all__ = [
     "outer",
     "pack",
     "project_back",
+    "run_backward",
+    "run_forward",
     "sigmoid",
     "softmax",
     "stepper",

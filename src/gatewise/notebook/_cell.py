@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gatewise._checks import Array, as_numbers, check_shape, parameter
-from gatewise._direction import Tape, Weights
+from gatewise._direction import Weights
 
 Parameters = Mapping[str, ArrayLike]
 Cache = tuple[Any, ...]
@@ -49,20 +49,16 @@ class Cell(ABC):
     head: tuple[str, str]
 
     @abstractmethod
-    def weights(self, arrays: Sequence[Array], dtype: np.dtype[Any]) -> Weights:
+    def weights(self, arrays: Sequence[Array]) -> Weights:
         """Return canonical weights, new arrays all, from those that `own` names."""
 
     @abstractmethod
-    def gradients(self, gradients: Weights) -> dict[str, Array]:
-        """Return the gradients of canonical weights under the notebook's names."""
+    def gradients(self, gradients: Weights) -> list[Array]:
+        """Return the gradients of what `own` names from those of canonical weights."""
 
     @abstractmethod
     def cached_gates(self, gates: Array) -> list[Array]:
         """Return what a cache holds of one step's ``gates (m, gates * n_a)``."""
-
-    @abstractmethod
-    def tape(self, values: Mapping[str, Array]) -> Tape:
-        """Return the tape of steps of which `values` has every cached field, as rows."""
 
     @cached_property
     def own_arrays(self) -> Callable[[Any], tuple[Any, ...]]:
@@ -75,21 +71,31 @@ class Cell(ABC):
         return itemgetter(*self.own, *self.head)
 
     @cached_property
-    def forward_layout(self) -> str:
-        """The sizes of what ``cell_forward`` takes."""
+    def step_layout(self) -> str:
+        """The sizes of the arrays of a step, as ``_columns`` reads them."""
         return " ".join(["xm", *["am"] * len(self.states), self.layout, "ya y1"])
 
     @cached_property
-    def backward_layout(self) -> str:
-        """The sizes of what ``cell_backward`` takes."""
+    def run_layout(self) -> str:
+        """The sizes of the arrays of a sequence."""
+        return f"xmt am {self.layout} ya y1"
+
+    @cached_property
+    def step_back_layout(self) -> str:
+        """The sizes of the arrays of a step back."""
         values = len(self.states) + len(self.fields) - 2
         return " ".join([*["am"] * values, "xm", self.layout])
 
     @cached_property
-    def gradient_names(self) -> tuple[str, ...]:
-        """The names of the gradients of one step."""
+    def step_gradients(self) -> tuple[str, ...]:
+        """The names of the gradients of a step."""
         states = [f"d{state}_prev" for state in self.states]
         return ("dxt", *states, *[f"d{name}" for name in self.own])
+
+    @cached_property
+    def run_gradients(self) -> tuple[str, ...]:
+        """The names of the gradients of a sequence."""
+        return ("dx", "da0", *[f"d{name}" for name in self.own])
 
     def read(self, parameters: Parameters, n_x: int, n_a: int) -> list[Array]:
         """Return the arrays that `own` names, checked."""
@@ -108,22 +114,6 @@ class Cell(ABC):
         bias = parameter(parameters, bias_name)
         check_shape(bias_name, bias, (matrix.shape[0], 1))
         return matrix, bias
-
-    def cache(
-        self,
-        gates: Array,
-        before: Sequence[ArrayLike],
-        after: Sequence[Array],
-        xt: ArrayLike,
-        parameters: Parameters,
-    ) -> Cache:
-        """Return one step's cache, of ``gates (m, gates * n_a)`` and all else as it is."""
-        values: dict[str, Any] = {"xt": xt, "parameters": parameters}
-        for state, old, new in zip(self.states, before, after, strict=True):
-            values[f"{state}_prev"] = old
-            values[f"{state}_next"] = new
-        values.update(zip(self.gates, self.cached_gates(gates), strict=True))
-        return tuple([values[field] for field in self.fields])
 
     def read_cache(self, where: str, cache: Any) -> dict[str, Any]:
         """Return what the cache of one step holds, by field, its arrays checked."""
@@ -164,16 +154,16 @@ class GatedCell(Cell):
         """Where each gate's matrix stands in `own`, with its bias after it."""
         return [self.own.index(f"W{gate[0]}") for gate in self.gates]
 
-    def weights(self, arrays: Sequence[Array], dtype: np.dtype[Any]) -> Weights:
+    def weights(self, arrays: Sequence[Array]) -> Weights:
         """As in `Cell`."""
         n_a = arrays[0].shape[0]
-        stacked = np.concatenate([arrays[place] for place in self._places], dtype=dtype)
-        bias = np.concatenate([arrays[place + 1] for place in self._places], dtype=dtype)
+        stacked = np.concatenate([arrays[place] for place in self._places])
+        bias = np.concatenate([arrays[place + 1] for place in self._places])
         self._swap_u_and_z(stacked, bias)
         w_ih, w_hh = stacked[:, n_a:].copy(), stacked[:, :n_a].copy()
         return Weights(self.kernel, w_ih, w_hh, bias[:, 0])
 
-    def gradients(self, gradients: Weights) -> dict[str, Array]:
+    def gradients(self, gradients: Weights) -> list[Array]:
         """As in `Cell`."""
         n_a = gradients.w_hh.shape[1]
         stacked = np.concatenate([gradients.w_hh, gradients.w_ih], axis=1)
@@ -183,22 +173,17 @@ class GatedCell(Cell):
         for gate, place in enumerate(self._places):
             part = slice(gate * n_a, (gate + 1) * n_a)
             arrays[place], arrays[place + 1] = stacked[part], bias[part]
-        return {f"d{name}": array for name, array in zip(self.own, arrays, strict=True)}
+        return arrays
 
     def cached_gates(self, gates: Array) -> list[Array]:
         """As in `Cell`."""
         n_a = gates.shape[1] // len(self.gates)
         columns = gates.T
-        values = [columns[k : k + n_a] for k in range(0, len(columns), n_a)]
-        return [1 - v if g == "u" else v for g, v in zip(self.gates, values, strict=True)]
-
-    def tape(self, values: Mapping[str, Array]) -> Tape:
-        """As in `Cell`."""
-        gates = [1 - values[gate] if gate == "u" else values[gate] for gate in self.gates]
-        extra = values["c_next"] if "c" in self.states else values["r"] * values["a_prev"]
-        initial = tuple(values[f"{state}_prev"][0] for state in self.states)
-        joined = np.concatenate(gates, axis=2)
-        return Tape(values["xt"], joined, extra, values["a_next"], initial, None, False)
+        parts = [columns[k : k + n_a] for k in range(0, len(columns), n_a)]
+        named = dict(zip(self.gates, parts, strict=True))
+        if "u" in named:
+            named["u"] = 1 - named["u"]
+        return [named[field] for field in self.fields if field in named]
 
     def _swap_u_and_z(self, *arrays: Array) -> None:
         if "u" in self.gates:

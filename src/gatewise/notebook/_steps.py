@@ -8,43 +8,31 @@ from typing import Any, SupportsIndex, overload
 
 from numpy.typing import ArrayLike
 
-from gatewise import _backend
 from gatewise._checks import Array
-from gatewise._direction import Tape, Weights
-from gatewise.notebook._cell import Cache, Cell, Parameters
+from gatewise.notebook._cell import Cache, Parameters
+from gatewise.notebook._records import Record
 
-__all__ = ["Steps", "tape_states"]
+__all__ = ["Steps"]
 
 
 class Steps(Sequence[Cache]):
-    """One cache for each time step, as a list of them would be, over the tape of one run.
+    """One cache for each time step, as a list of them would be, over the record of one run.
 
-    The caches are tuples of views. `x` and `a0` are the caller's, and so is `parameters`;
-    `weights` are those that the run was made with.
+    The caches are tuples of views. `x` and `a0` are the caller's, and so is `parameters`.
     """
 
-    __slots__ = ("_packed", "a0", "cell", "parameters", "tape", "weights", "x")
+    __slots__ = ("a0", "parameters", "record", "x")
 
     def __init__(
-        self,
-        cell: Cell,
-        tape: Tape,
-        weights: Weights,
-        packed: Any,
-        x: Array,
-        a0: ArrayLike,
-        parameters: Parameters,
+        self, record: Record, x: Array, a0: ArrayLike, parameters: Parameters
     ) -> None:
-        self.cell = cell
-        self.tape = tape
-        self.weights = weights
-        self._packed = packed
+        self.record = record
         self.x = x
         self.a0 = a0
         self.parameters = parameters
 
     def __len__(self) -> int:
-        return len(self.tape.y)
+        return self.record.shape[2]
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> Cache: ...
@@ -62,34 +50,16 @@ class Steps(Sequence[Cache]):
         return self._cache(step)
 
     def __repr__(self) -> str:
-        return f"<{self.cell.name} caches of {len(self)} steps>"
+        return f"<{self.record.cell.name} caches of {len(self)} steps>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The packed form belongs to this process's backend, and is quickly made anew.
-        run = (self.cell, self.tape, self.weights, None, self.x, self.a0, self.parameters)
-        return type(self), run
-
-    def packed(self) -> Any:
-        """Return the weights packed for the backend in use."""
-        if not isinstance(self._packed, _backend.kernels.Packed):
-            self._packed = self.weights.pack()
-        return self._packed
+        return type(self), (self.record, self.x, self.a0, self.parameters)
 
     def _cache(self, step: int) -> Cache:
-        states = tape_states(self.tape)
-        after = [rows[step].T for rows in states]
-        before: list[ArrayLike]
-        if step == 0:
-            before = [self.a0, *(initial.T for initial in self.tape.initial[1:])]
-        else:
-            before = [rows[step - 1].T for rows in states]
-        gates, xt = self.tape.gates[step], self.x[:, :, step]
-        return self.cell.cache(gates, before, after, xt, self.parameters)
-
-
-def tape_states(tape: Tape) -> list[Array]:
-    """Return the rows of the states that the steps left: a, and for the LSTM c."""
-    if len(tape.initial) == 1:
-        return [tape.y]
-    assert tape.extra is not None
-    return [tape.y, tape.extra]
+        states = len(self.record.cell.states)
+        values = self.record.step(step)
+        before: Sequence[Any] = (self.a0, *self.record.initial[1:])
+        if step:
+            before = self.record.step(step - 1)[:states]
+        xt = self.x[:, :, step]
+        return (*values[:states], *before, *values[states:], xt, self.parameters)

@@ -172,5 +172,4 @@ def gru_backward(da: ArrayLike, caches: Caches) -> dict[str, Array]:
     >>> gru_backward(np.ones((1, 1, 3)), caches)["da0"]
     array([[0.875]])
     """
-    dx, (da0,), gradients = _run.backward(_CELL, da, caches)
-    return {"dx": dx, "da0": da0, **gradients}
+    return _run.backward(_CELL, da, caches)

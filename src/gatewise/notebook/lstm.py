@@ -191,5 +191,4 @@ def lstm_backward(da: ArrayLike, caches: Caches) -> dict[str, Array]:
     >>> lstm_backward(np.ones((1, 1, 3)), caches)["dbc"]
     array([[1.0625]])
     """
-    dx, (da0, _), gradients = _run.backward(_CELL, da, caches)
-    return {"dx": dx, "da0": da0, **gradients}
+    return _run.backward(_CELL, da, caches)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from gatewise._checks import Array
-from gatewise._direction import Tape, Weights
+from gatewise._direction import Weights
 from gatewise.notebook import _run
 from gatewise.notebook._cell import Cache, Cell, Parameters
 from gatewise.notebook._run import Caches
@@ -20,21 +18,15 @@ __all__ = ["rnn_backward", "rnn_cell_backward", "rnn_cell_forward", "rnn_forward
 
 @dataclass(frozen=True)
 class _VanillaCell(Cell):
-    def weights(self, arrays: Sequence[Array], dtype: np.dtype[Any]) -> Weights:
+    def weights(self, arrays: Sequence[Array]) -> Weights:
         w_ax, w_aa, bias = arrays
-        w_ih, w_hh = w_ax.astype(dtype, "C"), w_aa.astype(dtype, "C")
-        return Weights(self.kernel, w_ih, w_hh, bias[:, 0].astype(dtype))
+        return Weights(self.kernel, w_ax.copy(), w_aa.copy(), bias[:, 0].copy())
 
-    def gradients(self, gradients: Weights) -> dict[str, Array]:
-        bias = gradients.bias[:, None]
-        return {"dWax": gradients.w_ih, "dWaa": gradients.w_hh, "dba": bias}
+    def gradients(self, gradients: Weights) -> list[Array]:
+        return [gradients.w_ih, gradients.w_hh, gradients.bias[:, None]]
 
     def cached_gates(self, gates: Array) -> list[Array]:
         return []
-
-    def tape(self, values: Mapping[str, Array]) -> Tape:
-        a_next = values["a_next"]
-        return Tape(values["xt"], a_next, None, a_next, (values["a_prev"][0],), None, False)
 
 
 _CELL = _VanillaCell(
@@ -203,5 +195,4 @@ def rnn_backward(da: ArrayLike, caches: Caches) -> dict[str, Array]:
     >>> rnn_backward(np.ones((1, 1, 3)), caches)["dx"]
     array([[[7., 3., 1.]]])
     """
-    dx, (da0,), gradients = _run.backward(_CELL, da, caches)
-    return {"dx": dx, "da0": da0, **gradients}
+    return _run.backward(_CELL, da, caches)
