@@ -58,8 +58,17 @@ class Shape(NamedTuple):
 class Case:
     """Weights, inputs and everything that a forward and a backward pass need."""
 
-    def __init__(self, cell: str, shape: Shape, dtype: str, order: str = "time") -> None:
+    def __init__(
+        self,
+        cell: str,
+        shape: Shape,
+        dtype: str,
+        order: str = "time",
+        threads: int = 1,
+        narrow: str | None = None,
+    ) -> None:
         self.random = np.random.default_rng([len(cell), *shape[:4]])
+        self.threads = threads
         self.dtype, self.order, self.shape = dtype, order, shape
         self.cell, _, variant = cell.partition(" ")
         hidden = shape.hidden
@@ -78,6 +87,8 @@ class Case:
             "w_hr": scale * draw(self.outputs, hidden) if projected else None,
             "peepholes": draw(3, hidden) if variant in ("peepholes", "both") else None,
         }
+        if narrow is not None:
+            self.narrow(narrow)
         self.x = self.rows(shape.inputs)
         self.state = [draw(shape.batch, self.outputs)]
         if self.cell == "lstm":
@@ -96,6 +107,18 @@ class Case:
         # Every other row, and of it the middle.
         return self.draw(2 * time, 3 * batch, features + 4)[::2, ::3, 2 : features + 2]
 
+    def narrow(self, dtype: str) -> None:
+        """Keep the matrices in this dtype, integers with a scale for each row."""
+        matrices: list[Any] = [*self.weights[:2], self.options["w_hr"]]
+        scales: list[Any] = [None, None, None]
+        for k, matrix in enumerate(matrices):
+            if matrix is not None and dtype == "int8":
+                scales[k] = 0.01 + 0.001 * np.abs(self.draw(len(matrix)))
+                matrix = 50 * matrix
+            matrices[k] = None if matrix is None else matrix.astype(dtype)
+        self.weights = (matrices[0], matrices[1], self.weights[2])
+        self.options |= {"w_hr": matrices[2], "scales": tuple(scales)}
+
     def pack(self, kernels: Any) -> Any:
         return kernels.pack(self.cell, *self.weights, **self.options)
 
@@ -104,18 +127,27 @@ class Case:
         if self.cell == "lstm":
             cells = self.blank(self.shape.hidden)
         state = tuple(array.copy() for array in self.state)
-        options = {"batch_sizes": self.shape.batch_sizes, "reverse": reverse}
-        kernels.infer(self.pack(kernels), self.x.copy(), state, y, cells=cells, **options)
+        before = self.x.copy()
+        options = self.how(reverse)
+        kernels.infer(self.pack(kernels), self.x, state, y, cells=cells, **options)
+        np.testing.assert_array_equal(self.x, before)
         return {"y": y, "cells": cells, **dict(zip(("h", "c"), state, strict=False))}
 
-    def forward(self, kernels: Any, reverse: bool) -> dict[str, Any]:
-        gates = self.like(self.x @ self.weights[0].T + self.weights[2])
+    def how(self, reverse: bool) -> dict[str, Any]:
+        sizes, threads = self.shape.batch_sizes, self.threads
+        return {"batch_sizes": sizes, "reverse": reverse, "num_threads": threads}
+
+    def forward(self, kernels: Any, reverse: bool, projects: bool) -> dict[str, Any]:
+        """Run forward; `projects` leaves the product with x to the kernel."""
+        x, gates = self.x, self.blank(self.gates)
+        if not projects:
+            x, gates = None, self.like(self.x @ self.weights[0].T + self.weights[2])
         rnn = self.cell.startswith("rnn")
         y = gates if rnn else self.blank(self.outputs)
         extra = None if rnn else self.blank(self.shape.hidden)
         state = tuple(array.copy() for array in self.state)
-        options = {"batch_sizes": self.shape.batch_sizes, "reverse": reverse}
-        kernels.forward(self.pack(kernels), gates, state, y, extra, **options)
+        options = self.how(reverse)
+        kernels.forward(self.pack(kernels), gates, state, y, extra, x=x, **options)
         names = dict(zip(("h", "c"), state, strict=False))
         return {"gates": gates, "y": y, "extra": extra, **names}
 
@@ -138,7 +170,7 @@ class Case:
         dy = self.rows(self.outputs)
         dstate = tuple(self.draw(*array.shape) for array in self.state)
         initial = tuple(array.copy() for array in self.state)
-        options = {"batch_sizes": self.shape.batch_sizes, "reverse": reverse}
+        options = self.how(reverse)
         packed = self.pack(kernels)
         kernels.backward(
             packed, gates, extra, y, initial, dy, dstate, dgates, dextra, **options
@@ -179,8 +211,9 @@ def assert_alike(got: dict[str, Any], wanted: dict[str, Any], dtype: str) -> Non
 def compare(case: Case, native: Any, reverse: bool) -> None:
     """Run all kernels of both backends on `case`."""
     assert_alike(case.infer(native, reverse), case.infer(_fallback, reverse), case.dtype)
-    tape = case.forward(_fallback, reverse)
-    assert_alike(case.forward(native, reverse), tape, case.dtype)
+    tape = case.forward(_fallback, reverse, False)
+    for kernels, projects in ((native, False), (native, True), (_fallback, True)):
+        assert_alike(case.forward(kernels, reverse, projects), tape, case.dtype)
     for in_place in (False, True):
         got, wanted = (
             case.backward(kernels, reverse, tape, in_place)
@@ -236,8 +269,75 @@ def test_ragged_batches(
 
 
 @everywhere
-def test_a_larger_batch(native: Any, cell: str, dtype: str, reverse: bool) -> None:
-    compare(Case(cell, Shape(4, 33, 20, 130), dtype), native, reverse)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_larger_batches(
+    native: Any, cell: str, dtype: str, reverse: bool, threads: int
+) -> None:
+    lengths = tuple(range(9, 0, -1)) + (1,) * 24
+    for ragged in (None, lengths):
+        shape = Shape(9 if ragged else 4, 33, 20, 130, ragged)
+        compare(Case(cell, shape, dtype, threads=threads), native, reverse)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("narrow", ["float16", "int8"])
+@pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
+def test_narrow_weights(native: Any, cell: str, narrow: str, reverse: bool) -> None:
+    ragged = (7, 5, 5, 2, 1)
+    for hidden, lengths, threads in (
+        (1, None, 1),
+        (5, ragged, 1),
+        (17, None, 2),
+        (100, ragged, 2),
+    ):
+        shape = Shape(7, 5, 9, hidden, lengths)
+        case = Case(cell, shape, "float32", "gaps", threads, narrow)
+        got, wanted = (case.infer(kernels, reverse) for kernels in (native, _fallback))
+        assert_alike(got, wanted, "float32")
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_steppers(native: Any, cell: str, dtype: str, batch: int) -> None:
+    shape = Shape(1, batch, 9, 12)
+    first = Case(cell, shape, dtype)
+    second = Case(cell, shape._replace(inputs=first.outputs, hidden=17), dtype)
+    results = []
+    for kernels in (native, _fallback):
+        states = [tuple(a.copy() for a in case.state) for case in (first, second)]
+        outputs = [np.empty_like(state[0]) for state in states]
+        packed = [case.pack(kernels) for case in (first, second)]
+        step = kernels.stepper(packed, states, outputs, num_threads=2)
+        for k in range(3):
+            y = step((k + 1) * first.x[0])
+            np.testing.assert_array_equal(y, outputs[-1])
+        arrays = [*states[0], *states[1], *outputs]
+        results.append({str(number): array for number, array in enumerate(arrays)})
+    assert_alike(*results, dtype)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("order", ["time", "batch", "gaps"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_products_of_the_way_back(
+    native: Any, cell: str, dtype: str, order: str, threads: int
+) -> None:
+    for time, batch, inputs, hidden in (
+        (0, 2, 3, 5),
+        (1, 1, 1, 1),
+        (3, 5, 9, 17),
+        (40, 7, 50, 33),
+    ):
+        case = Case(cell, Shape(time, batch, inputs, hidden), dtype, order)
+        dgates, results = case.rows(case.gates), []
+        for kernels in (native, _fallback):
+            dx, out = case.blank(inputs), np.ones((case.gates, inputs + 3), dtype)
+            kernels.project_back(case.pack(kernels), dgates, dx, num_threads=threads)
+            kernels.outer(dgates, case.x, out[:, 1:-2], num_threads=threads)
+            results.append({"dx": dx, "out": out})
+        assert_alike(*results, dtype)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -263,7 +363,7 @@ def test_what_is_not_finite(native: Any, cell: str, value: float, dtype: str) ->
             )
 
 
-@pytest.mark.parametrize("name", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("name", ["sigmoid", "softmax", "tanh"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_activations(native: Any, name: str, dtype: str) -> None:
     random = np.random.default_rng(0)
