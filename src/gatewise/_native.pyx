@@ -59,10 +59,6 @@ import numpy as np
 
 from gatewise import _cells, _columns, _fallback
 
-cdef extern from "Python.h":
-    int PyTraceMalloc_Track(unsigned int domain, uintptr_t memory, size_t size)
-    int PyTraceMalloc_Untrack(unsigned int domain, uintptr_t memory)
-
 __all__ = [
     "Packed",
     "add_by_token",
@@ -170,44 +166,6 @@ cdef const void *_address(array) except? NULL:
     return view.buf
 
 
-cdef enum:
-    # Any number that others do not use.
-    TRACE_DOMAIN = 0x67617465
-    SMALL = 1 << 16
-
-
-cdef class _Block:
-    """Memory of the store's, for as long as an array refers to it."""
-
-    cdef void *memory
-    cdef size_t size
-    cdef Py_ssize_t wanted
-
-    def __cinit__(self, Py_ssize_t wanted):
-        self.wanted = self.size = wanted
-        self.memory = gw_take(&self.size)
-        if self.memory is NULL:
-            raise MemoryError(f"no memory for {wanted} bytes")
-        # So that tracemalloc sees it, as it sees NumPy's.
-        PyTraceMalloc_Track(TRACE_DOMAIN, <uintptr_t>self.memory, wanted)
-
-    def __dealloc__(self):
-        if self.memory is not NULL:
-            PyTraceMalloc_Untrack(TRACE_DOMAIN, <uintptr_t>self.memory)
-            gw_give_back(self.memory, self.size)
-
-    def __getbuffer__(self, Py_buffer *view, int flags):
-        PyBuffer_FillInfo(view, self, self.memory, self.wanted, False, flags)
-
-
-def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    cdef Py_ssize_t size = math.prod(shape) * dtype.itemsize
-    # Small arrays are not made of fresh memory anyway.
-    if size < SMALL:
-        return np.empty(shape, dtype)
-    return np.ndarray(shape, dtype, _Block(size))
-
-
 def infer(
     packed: Packed,
     x: Array,
@@ -276,148 +234,6 @@ def backward(
             packed, gates, extra, y, initial[0], c, dy, dstate[0], dc, dgates, dextra,
             batch_sizes, reverse, num_threads,
         )
-
-
-def stepper(
-    packed: Sequence[Packed],
-    states: Sequence[tuple[Array, ...]],
-    outputs: Sequence[Array],
-    *,
-    num_threads: int = 1,
-) -> Callable[[Array], Array | None]:
-    cdef _Stepper stepper = _Stepper(packed[0], outputs[len(outputs) - 1], num_threads)
-    for layer, state, y in zip(packed, states, outputs, strict=True):
-        stepper.append(_Step(layer, state, y))
-    return stepper
-
-
-cdef class _Step:
-    """One layer's share of a step: what it runs on, whose memory it keeps alive."""
-
-    cdef Packed packed
-    cdef object arrays
-    cdef gw_state state
-    cdef gw_rows y
-
-    def __init__(self, packed, state, y):
-        cdef Packed layer = packed
-        c = state[1] if len(state) == 2 else None
-        self.packed, self.arrays = layer, (state, y)
-        if layer.single:
-            self.state, self.y = state_of[float](state[0], c), rows_of[float](y[None])
-        else:
-            self.state, self.y = state_of[double](state[0], c), rows_of[double](y[None])
-
-
-cdef class _Stepper:
-    cdef list steps
-    cdef object y, first
-    cdef Py_ssize_t batch, features
-    cdef int threads
-    cdef bint odd
-
-    def __init__(self, packed, y, threads):
-        self.steps, self.y, self.first = [], y, y[0]
-        self.batch, self.features = len(y), (<Packed?>packed).input_size
-        self.threads = threads
-
-    cdef append(self, _Step step):
-        self.steps.append(step)
-
-    def __call__(self, x):
-        cdef Py_buffer view
-        # A memoryview would cost as much as a small step.
-        PyObject_GetBuffer(x, &view, PyBUF_STRIDES)
-        try:
-            if not self.takes(&view):
-                return None
-            self.advance(&view)
-        finally:
-            PyBuffer_Release(&view)
-        return self.y if view.ndim == 2 else self.first
-
-    cdef bint takes(self, const Py_buffer *view):
-        if view.ndim == 1:
-            return self.batch == 1 and (
-                view.shape[0] == self.features and view.strides[0] == view.itemsize
-            )
-        return view.ndim == 2 and (
-            view.shape[0] == self.batch
-            and view.shape[1] == self.features
-            and view.strides[1] == view.itemsize
-        )
-
-    cdef advance(self, const Py_buffer *view):
-        cdef gw_rows rows
-        cdef gw_rows none
-        cdef gw_sequence sequence
-        cdef gw_status status
-        cdef _Step step
-        none.data = NULL
-        sequence.time, sequence.batch, sequence.batch_sizes = 1, self.batch, NULL
-        sequence.reverse, sequence.odd = False, self.odd
-        self.odd = not self.odd
-        rows.data, rows.time, rows.row = view.buf, 0, 0
-        if view.ndim == 2:
-            rows.row = view.strides[0] // view.itemsize
-        for step in self.steps:
-            with nogil:
-                status = step.packed.kernels.infer(
-                    step.packed.layer, &sequence, rows, step.state, step.y, none,
-                    self.threads,
-                )
-            _check(status)
-            rows = step.y
-
-
-def project_back(packed: Packed, dgates: Array, dx: Array, *, num_threads: int = 1) -> None:
-    if (<Packed?>packed).single:
-        _project_back[float](packed, dgates, dx, num_threads)
-    else:
-        _project_back[double](packed, dgates, dx, num_threads)
-
-
-def multiply(x: Array, w: Array, out: Array, *, num_threads: int = 1) -> None:
-    transposed = not w.flags.c_contiguous
-    if out.dtype.itemsize == 4:
-        _multiply[float](x, w.T if transposed else w, transposed, out, num_threads)
-    else:
-        _multiply[double](x, w.T if transposed else w, transposed, out, num_threads)
-
-
-def add_by_token(tokens: NDArray[np.int64], rows: Array, out: Array) -> None:
-    if out.dtype.itemsize == 4:
-        _add_by_token[float](tokens, rows, out)
-    else:
-        _add_by_token[double](tokens, rows, out)
-
-
-def outer(a: Array, b: Array, out: Array, *, num_threads: int = 1) -> None:
-    if out.dtype.itemsize == 4:
-        _outer[float](a, b, out, num_threads)
-    else:
-        _outer[double](a, b, out, num_threads)
-
-
-def sigmoid(z: Array, out: Array) -> None:
-    if z.dtype.itemsize == 4:
-        _sigmoid[float](z, out)
-    else:
-        _sigmoid[double](z, out)
-
-
-def tanh(z: Array, out: Array) -> None:
-    if z.dtype.itemsize == 4:
-        _tanh[float](z, out)
-    else:
-        _tanh[double](z, out)
-
-
-def softmax(z: Array, out: Array) -> None:
-    if z.dtype.itemsize == 4:
-        _softmax[float](z, out)
-    else:
-        _softmax[double](z, out)
 
 
 cdef _infer(
@@ -493,77 +309,14 @@ cdef _backward(
     _check(status)
 
 
-cdef _project_back(
-    Packed packed, const floating[:, :, :] dgates, floating[:, :, :] dx, int threads
-):
-    cdef gw_status status
-    _check(packed.kernels.prepare_backward(packed.layer))
-    with nogil:
-        status = packed.kernels.project_back(
-            packed.layer, block_of(dgates), block_of(dx), threads
-        )
-    _check(status)
-
-
-cdef _multiply(
-    const floating[:, :, :] x,
-    const floating[:, :] w,
-    bint transposed,
-    floating[:, :, :] out,
-    int threads,
-):
-    cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
-    cdef gw_matrix matrix = matrix_of(w)
-    cdef gw_status status
-    matrix.rows, matrix.columns = out.shape[2], x.shape[2]
-    with nogil:
-        status = kernels.multiply(block_of(x), matrix, transposed, block_of(out), threads)
-    _check(status)
-
-
-cdef _add_by_token(
-    const int64_t[::1] tokens, const floating[:, :, :] rows, floating[:, :] out
-):
-    cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
-    with nogil:
-        kernels.add_by_token(&tokens[0], block_of(rows), matrix_of(out))
-
-
-cdef _outer(
-    const floating[:, :, :] a, const floating[:, :, :] b, floating[:, :] out, int threads
-):
-    cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
-    cdef gw_status status
-    with nogil:
-        status = kernels.outer(block_of(a), block_of(b), matrix_of(out), threads)
-    _check(status)
-
-
-cdef _sigmoid(const floating[::1] z, floating[::1] out):
-    cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
-    with nogil:
-        kernels.sigmoid(&z[0], &out[0], z.shape[0])
-
-
-cdef _tanh(const floating[::1] z, floating[::1] out):
-    cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
-    with nogil:
-        kernels.tanh(&z[0], &out[0], z.shape[0])
-
-
-cdef _softmax(const floating[:, ::1] z, floating[:, ::1] out):
-    cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
-    if z.shape[1] == 0:
-        return
-    with nogil:
-        kernels.softmax(&z[0, 0], &out[0, 0], z.shape[0], z.shape[1])
-
-
 cdef _check(gw_status status):
     if status == GW_NO_MEMORY:
         raise MemoryError("no memory for the kernel's workspace")
 
 
+include "_memory.pxi"
+include "_stepper.pxi"
+include "_products.pxi"
 include "_columns.pxi"
 
 

@@ -1,0 +1,117 @@
+# Products of all rows, sums by token and activations, a part of _native.pyx.
+
+
+def project_back(packed: Packed, dgates: Array, dx: Array, *, num_threads: int = 1) -> None:
+    if (<Packed?>packed).single:
+        _project_back[float](packed, dgates, dx, num_threads)
+    else:
+        _project_back[double](packed, dgates, dx, num_threads)
+
+
+def multiply(x: Array, w: Array, out: Array, *, num_threads: int = 1) -> None:
+    transposed = not w.flags.c_contiguous
+    if out.dtype.itemsize == 4:
+        _multiply[float](x, w.T if transposed else w, transposed, out, num_threads)
+    else:
+        _multiply[double](x, w.T if transposed else w, transposed, out, num_threads)
+
+
+def add_by_token(tokens: NDArray[np.int64], rows: Array, out: Array) -> None:
+    if out.dtype.itemsize == 4:
+        _add_by_token[float](tokens, rows, out)
+    else:
+        _add_by_token[double](tokens, rows, out)
+
+
+def outer(a: Array, b: Array, out: Array, *, num_threads: int = 1) -> None:
+    if out.dtype.itemsize == 4:
+        _outer[float](a, b, out, num_threads)
+    else:
+        _outer[double](a, b, out, num_threads)
+
+
+def sigmoid(z: Array, out: Array) -> None:
+    if z.dtype.itemsize == 4:
+        _sigmoid[float](z, out)
+    else:
+        _sigmoid[double](z, out)
+
+
+def tanh(z: Array, out: Array) -> None:
+    if z.dtype.itemsize == 4:
+        _tanh[float](z, out)
+    else:
+        _tanh[double](z, out)
+
+
+def softmax(z: Array, out: Array) -> None:
+    if z.dtype.itemsize == 4:
+        _softmax[float](z, out)
+    else:
+        _softmax[double](z, out)
+
+
+cdef _project_back(
+    Packed packed, const floating[:, :, :] dgates, floating[:, :, :] dx, int threads
+):
+    cdef gw_status status
+    _check(packed.kernels.prepare_backward(packed.layer))
+    with nogil:
+        status = packed.kernels.project_back(
+            packed.layer, block_of(dgates), block_of(dx), threads
+        )
+    _check(status)
+
+
+cdef _multiply(
+    const floating[:, :, :] x,
+    const floating[:, :] w,
+    bint transposed,
+    floating[:, :, :] out,
+    int threads,
+):
+    cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
+    cdef gw_matrix matrix = matrix_of(w)
+    cdef gw_status status
+    matrix.rows, matrix.columns = out.shape[2], x.shape[2]
+    with nogil:
+        status = kernels.multiply(block_of(x), matrix, transposed, block_of(out), threads)
+    _check(status)
+
+
+cdef _add_by_token(
+    const int64_t[::1] tokens, const floating[:, :, :] rows, floating[:, :] out
+):
+    cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
+    with nogil:
+        kernels.add_by_token(&tokens[0], block_of(rows), matrix_of(out))
+
+
+cdef _outer(
+    const floating[:, :, :] a, const floating[:, :, :] b, floating[:, :] out, int threads
+):
+    cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
+    cdef gw_status status
+    with nogil:
+        status = kernels.outer(block_of(a), block_of(b), matrix_of(out), threads)
+    _check(status)
+
+
+cdef _sigmoid(const floating[::1] z, floating[::1] out):
+    cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
+    with nogil:
+        kernels.sigmoid(&z[0], &out[0], z.shape[0])
+
+
+cdef _tanh(const floating[::1] z, floating[::1] out):
+    cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
+    with nogil:
+        kernels.tanh(&z[0], &out[0], z.shape[0])
+
+
+cdef _softmax(const floating[:, ::1] z, floating[:, ::1] out):
+    cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
+    if z.shape[1] == 0:
+        return
+    with nogil:
+        kernels.softmax(&z[0, 0], &out[0, 0], z.shape[0], z.shape[1])
