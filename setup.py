@@ -1,7 +1,7 @@
 """What pyproject.toml cannot say: how the compiled module is built, or that none is.
 
 GATEWISE_PURE=1 builds the pure Python package; otherwise a build compiles or fails.
-GATEWISE_DEBUG=1 builds with every check of Cython's and of C's ``assert`` turned on.
+GATEWISE_DEBUG=1 builds with every check of Cython's turned on, and hardly optimised.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ static int has_avx512(void) { return has_avx2() && __builtin_cpu_supports("avx51
 
 #if IS_X86_64
 #define BASELINE "sse2"
-#elif defined(__ARM_NEON) || defined(_M_ARM64)
+#elif defined(__aarch64__) || defined(_M_ARM64)
 #define BASELINE "neon"
 #else
 #define BASELINE "scalar"

@@ -1,8 +1,9 @@
 /* What the C core offers: one table of functions per instruction set and precision.
  *
- * The core knows floats, strides and counts. It checks nothing, keeps no state between calls and allocates
- * nothing inside a time loop. Its vocabulary (rows, ragged batches, cells, extra) is that of
- * src/gatewise/_fallback.py, which says what each function computes.
+ * The core knows floats, strides and counts. It checks nothing, allocates nothing inside a time loop and, but
+ * for the threads and the memory that wait for the next call, keeps nothing between calls. Its vocabulary
+ * (rows, ragged batches, cells, extra) is that of src/gatewise/_fallback.py, which says what each function
+ * computes.
  */
 #ifndef GATEWISE_H
 #define GATEWISE_H

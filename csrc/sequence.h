@@ -35,12 +35,18 @@ INLINE ptrdiff_t pointer_count(const struct run *run) {
     return (2 + (run->chunk ? run->chunk : 1)) * run->sequence->batch;
 }
 
+/* Whether something of a step's comes between its gates and its output. */
+INLINE int has_hidden(const gw_packed *layer) {
+    return layer->cell == GW_GRU_RESET_BEFORE || layer->projection.data;
+}
+
 static int open_run(struct run *run, struct workspace *space, int threads) {
     const ptrdiff_t batch = run->sequence->batch, width = run->layer->gates * run->layer->hidden_size;
+    const ptrdiff_t hidden_count = batch * run->layer->hidden_size;
     open_space(space);
     run->starts = new_starts(space, run->sequence);
     run->pointers = take_space(space, (size_t)(threads * pointer_count(run)) * sizeof(real *));
-    run->hidden = take_space(space, (size_t)(batch * run->layer->hidden_size) * sizeof(real));
+    run->hidden = take_space(space, has_hidden(run->layer) ? (size_t)hidden_count * sizeof(real) : 0);
     run->chunk_gates = take_space(space, (size_t)(run->chunk * batch * width) * sizeof(real));
     return (run->starts || !run->sequence->batch_sizes) && run->pointers && run->hidden && run->chunk_gates;
 }
@@ -55,7 +61,7 @@ static void run_step(const struct run *run, const struct timeline *line, ptrdiff
     step->c = state_rows(line, run->state.c, layer->hidden_size);
     point_before(pointers, line, &run->y, t, h);
     step->h_before = pointers;
-    if (layer->cell == GW_LSTM ? layer->projection.data != NULL : layer->cell == GW_GRU_RESET_BEFORE) {
+    if (has_hidden(layer)) {
         const int keeps = layer->cell == GW_GRU_RESET_BEFORE && step->extra.base;
         step->hidden = keeps ? step->extra : state_rows(line, run->hidden, layer->hidden_size);
         step->hidden_rows = pointers + run->sequence->batch;

@@ -48,11 +48,13 @@ enum {
     PATIENCE = 100
 };
 
-static void wait_a_little(int waited) {
-    if (waited < PAUSES)
+/* Counts how often, up to a number that is more than enough. */
+static void wait_a_little(int *waited) {
+    if (*waited < PAUSES)
         PAUSE();
     else
         give_way();
+    *waited += *waited < PAUSES + YIELDS;
 }
 
 /* Each in a cache line of its own. */
@@ -90,12 +92,11 @@ void gw_run_shares(gw_member *member, gw_share *share, const void *context) {
     const size_t goal = member->phase * (size_t)member->threads;
     run_share(member, member->thread, share, context);
     int helped = 0;
-    for (int waited = 0; atomic_load_explicit(&member->team->shares_done, memory_order_acquire) < goal;
-         waited++) {
+    for (int waited = 0; atomic_load_explicit(&member->team->shares_done, memory_order_acquire) < goal;) {
         if (waited >= member->patience)
             for (int seat = 0; seat < member->threads; seat++)
                 helped |= run_share(member, seat, share, context);
-        wait_a_little(waited);
+        wait_a_little(&waited);
     }
     /* Who did not come in this phase is not expected in the next. */
     member->patience = helped ? 0 : PATIENCE;
@@ -138,11 +139,11 @@ static void sleep_until_called(void) {
 }
 
 static void work(void) {
-    for (int waited = 0;; waited++) {
+    for (int waited = 0;;) {
         if (join())
             waited = 0;
         else if (waited < PAUSES + YIELDS)
-            wait_a_little(waited);
+            wait_a_little(&waited);
         else
             sleep_until_called();
     }
@@ -226,7 +227,7 @@ void gw_run(gw_task *task, void *context, int threads) {
     /* What nobody has come for is done here. */
     while (join())
         ;
-    for (int waited = 0; atomic_load(&pool.working); waited++)
-        wait_a_little(waited);
+    for (int waited = 0; atomic_load(&pool.working);)
+        wait_a_little(&waited);
     atomic_flag_clear(&pool.busy);
 }

@@ -48,7 +48,7 @@ typedef double real;
 #include "vector_avx512.h"
 #elif defined(VARIANT_AVX2)
 #include "vector_avx2.h"
-#elif defined(__ARM_NEON) || defined(_M_ARM64)
+#elif defined(__aarch64__) || defined(_M_ARM64)
 #include "vector_neon.h"
 #elif defined(__SSE2__) || defined(_M_X64)
 #include "vector_sse2.h"

@@ -56,8 +56,10 @@ INLINE vreal v_power_of_two(vreal shifted) {
 #if SINGLE
 INLINE vreal v_load_half(const uint16_t *p) {
     const bits magnitude = *p & 0x7fffu, sign = (bits)(*p & 0x8000u) << 16;
-    /* Half's exponent bias is 15, single's 127; a half without an exponent counts units of 2^-24. */
-    const vreal normal = from_bits((magnitude + ((127u - 15) << 10)) << 13);
+    /* Half's exponent bias is 15, single's 127; a half without an exponent counts units of 2^-24. What is not
+     * finite has the largest exponent in both. */
+    const bits bias = (127u - 15) << 10, excess = magnitude < 31u << 10 ? 0 : bias;
+    const vreal normal = from_bits((magnitude + bias + excess) << 13);
     return v_copysign(magnitude < (1u << 10) ? (vreal)magnitude / (1 << 24) : normal, from_bits(sign));
 }
 

@@ -74,8 +74,12 @@ INLINE vreal v_load_half(const uint16_t *p) {
     const __m128i bits = _mm_unpacklo_epi16(_mm_loadl_epi64((const void *)p), _mm_setzero_si128());
     const __m128i magnitude = _mm_and_si128(bits, _mm_set1_epi32(0x7fff));
     const __m128i sign = _mm_slli_epi32(_mm_and_si128(bits, _mm_set1_epi32(0x8000)), 16);
-    /* Half's exponent bias is 15, single's 127; a half without an exponent counts units of 2^-24. */
-    const __m128i normal = _mm_slli_epi32(_mm_add_epi32(magnitude, _mm_set1_epi32((127 - 15) << 10)), 13);
+    /* Half's exponent bias is 15, single's 127; a half without an exponent counts units of 2^-24. What is not
+     * finite has the largest exponent in both. */
+    const __m128i is_finite = _mm_cmplt_epi32(magnitude, _mm_set1_epi32(31 << 10));
+    const __m128i excess = _mm_andnot_si128(is_finite, _mm_set1_epi32((127 - 15) << 10));
+    const __m128i biased = _mm_add_epi32(_mm_add_epi32(magnitude, _mm_set1_epi32((127 - 15) << 10)), excess);
+    const __m128i normal = _mm_slli_epi32(biased, 13);
     const __m128i small = AS_INT(v_mul(_mm_cvtepi32_ps(magnitude), v_set(1.0f / (1 << 24))));
     const __m128i is_small = _mm_cmplt_epi32(magnitude, _mm_set1_epi32(1 << 10));
     const __m128i chosen = _mm_or_si128(_mm_and_si128(is_small, small), _mm_andnot_si128(is_small, normal));

@@ -100,6 +100,8 @@ def test_a_step_takes_what_fits_and_leaves_the_rest(batch: int, backend: str) ->
         wide[None, :, :4],
         np.zeros((batch + 1, 4), np.float32),
         np.float32(1) * np.ones(()),
+        y[:, :4],
+        np.zeros(batch, [("byte", "i1"), ("row", "f4", 4)])["row"],
     ]
     if batch == 1:
         unfit += [wide[0, :3], wide[0, ::2]]
@@ -113,3 +115,24 @@ def test_a_step_takes_what_fits_and_leaves_the_rest(batch: int, backend: str) ->
     assert y.any()
     if batch == 1:
         assert np.shares_memory(step(wide[0, :4]), y)
+
+
+def test_halves_of_all_kinds_are_read_as_they_are(backend: str) -> None:
+    # Many, and all about the smallest and the largest exponents: what is not finite, too.
+    edges = [
+        np.arange(around - 32, around + 32) for around in (0x20, 0x400, 0x7C00, 0xFC00)
+    ]
+    bits = np.concatenate([np.arange(0, 1 << 16, 61), *edges])
+    kernels, size, one = _backend.kernels, 64, np.ones((1, 1, 1), np.float32)
+    for first in range(0, len(bits), size):
+        halves = bits[first : first + size].astype(np.uint16).view(np.float16)[:, None]
+        count = len(halves)
+        zeros = np.zeros((count, count), np.float16)
+        packed = kernels.pack("rnn_relu", halves, zeros, np.zeros(count, np.float32))
+        for sign in (1, -1):
+            y = np.empty((1, 1, count), np.float32)
+            h = np.zeros((1, count), np.float32)
+            kernels.infer(packed, sign * one, (h,), y)
+            with np.errstate(invalid="ignore"):  # of a NaN that signals
+                expected = np.maximum(sign * halves[:, 0].astype(np.float32), 0)
+            np.testing.assert_array_equal(y[0, 0], expected)

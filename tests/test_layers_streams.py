@@ -393,3 +393,27 @@ def test_values_of_a_long_stream_stay_right(backend: str) -> None:
     found = np.stack([stream(step).copy() for step in x[0]])
     np.testing.assert_allclose(found, y[0], rtol=0, atol=1e-12)
     np.testing.assert_allclose(stream.state, h, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_a_stream_takes_its_own_output(kind: str, num_layers: int, backend: str) -> None:
+    layer = getattr(gatewise, kind)(100, 100, num_layers, seed=0)
+    for batch in (1, 3):
+        own, apart = layer.stream(batch), layer.stream(batch)
+        y = other = np.ones((batch, 100), np.float32)
+        for _ in range(4):
+            y = own(y)
+            other = apart(other.copy())
+            np.testing.assert_array_equal(y, other)
+
+
+def test_a_stream_takes_rows_that_are_not_aligned(backend: str) -> None:
+    packed = np.zeros(3, [("byte", "i1"), ("row", "f4", 5)])
+    packed["row"] = np.random.default_rng(0).standard_normal((3, 5))
+    layer = gatewise.LSTM(5, 20, seed=0)
+    found, expected = layer.stream(3), layer.stream(3)
+    np.testing.assert_array_equal(found(packed["row"]), expected(packed["row"].copy()))
+    np.testing.assert_array_equal(
+        layer.stream()(packed["row"][1]), layer.stream()(packed["row"][1].copy())
+    )

@@ -1,5 +1,6 @@
 """The C core as Cython sees it: csrc/gatewise.h."""
 
+cimport cython
 from cython cimport floating
 from libc.stdint cimport int64_t
 
@@ -118,8 +119,10 @@ cdef extern from "store.h" nogil:
 
 
 # What the kernels take, of typed memoryviews. None gives what stands for an absent array.
+# Where an array has no elements, its address is taken without a check of bounds.
 
 
+@cython.boundscheck(False)
 cdef inline gw_sequence sequence_of(
     Py_ssize_t time, Py_ssize_t batch, const int64_t[::1] batch_sizes, bint reverse
 ) noexcept:
@@ -135,6 +138,7 @@ cdef inline gw_sequence sequence_of(
     return sequence
 
 
+@cython.boundscheck(False)
 cdef inline gw_state state_of(
     const floating[:, ::1] h, const floating[:, ::1] c
 ) noexcept nogil:
@@ -146,6 +150,7 @@ cdef inline gw_state state_of(
     return state
 
 
+@cython.boundscheck(False)
 cdef inline gw_rows rows_of(const floating[:, :, :] array) noexcept nogil:
     cdef gw_rows rows
     rows.data = NULL
@@ -166,6 +171,7 @@ cdef inline gw_block block_of(const floating[:, :, :] array) noexcept nogil:
     return block
 
 
+@cython.boundscheck(False)
 cdef inline gw_matrix matrix_of(const floating[:, :] array) noexcept nogil:
     cdef gw_matrix matrix
     matrix.data = <void *>&array[0, 0]

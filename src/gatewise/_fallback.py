@@ -101,10 +101,10 @@ def stepper(
     """Return a function that runs layers upon layers one step on, in place.
 
     It takes `x` ``(batch, I)`` or, with a batch of one, ``(I,)``, and returns the last
-    layer's output, ``(batch, P)`` or ``(P,)``; or does nothing and returns None, where `x`
-    has another shape or no contiguous features. Each layer has its packed weights, its
-    state, which advances, and its `outputs` ``(batch, P)``, which it overwrites and the
-    next layer takes for its input.
+    layer's output, ``(batch, P)`` or ``(P,)``. Where `x` has another shape, features that
+    are not contiguous and aligned, or the output's own memory, it does nothing and returns
+    None. Each layer has its packed weights, its state, which advances, and its `outputs`
+    ``(batch, P)``, which it overwrites and the next layer takes for its input.
     """
     y = outputs[-1]
     shape = len(y), packed[0].w_ih.shape[1]
@@ -112,7 +112,8 @@ def stepper(
     def step(x: Array) -> Array | None:
         is_row = len(y) == 1 and x.ndim == 1
         rows = x[None] if is_row else x
-        if rows.shape != shape or rows.strides[1] != rows.itemsize:
+        fits = rows.shape == shape and rows.strides[1] == rows.itemsize
+        if not fits or not rows.flags.aligned or np.may_share_memory(rows, y):
             return None
         rows = rows[None]
         for layer, state, output in zip(packed, states, outputs, strict=True):

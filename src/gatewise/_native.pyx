@@ -5,6 +5,7 @@ Besides those, `instruction_set` names the variant of the core in use and `instr
 those that this CPU can run; the environment variable GATEWISE_ISA chooses one.
 """
 
+cimport cython
 from cython cimport floating
 from libc.stdint cimport int64_t, uintptr_t
 

@@ -1,4 +1,5 @@
-# Products of all rows, sums by token and activations, a part of _native.pyx.
+# Products of all rows, sums by token and activations, a part of _native.pyx. Where an array
+# has no elements, its address is taken without a check of bounds.
 
 
 def project_back(packed: Packed, dgates: Array, dx: Array, *, num_threads: int = 1) -> None:
@@ -79,6 +80,7 @@ cdef _multiply(
     _check(status)
 
 
+@cython.boundscheck(False)
 cdef _add_by_token(
     const int64_t[::1] tokens, const floating[:, :, :] rows, floating[:, :] out
 ):
@@ -97,18 +99,21 @@ cdef _outer(
     _check(status)
 
 
+@cython.boundscheck(False)
 cdef _sigmoid(const floating[::1] z, floating[::1] out):
     cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
     with nogil:
         kernels.sigmoid(&z[0], &out[0], z.shape[0])
 
 
+@cython.boundscheck(False)
 cdef _tanh(const floating[::1] z, floating[::1] out):
     cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
     with nogil:
         kernels.tanh(&z[0], &out[0], z.shape[0])
 
 
+@cython.boundscheck(False)
 cdef _softmax(const floating[:, ::1] z, floating[:, ::1] out):
     cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
     if z.shape[1] == 0:

@@ -35,12 +35,16 @@ cdef class _Step:
 cdef class _Stepper:
     cdef list steps
     cdef object y, first
+    cdef char *y_begin
+    cdef char *y_end
     cdef Py_ssize_t batch, features
     cdef int threads
     cdef bint odd
 
     def __init__(self, packed, y, threads):
         self.steps, self.y, self.first = [], y, y[0]
+        self.y_begin = <char *>_address(y)
+        self.y_end = self.y_begin + <Py_ssize_t>y.nbytes
         self.batch, self.features = len(y), (<Packed?>packed).input_size
         self.threads = threads
 
@@ -60,15 +64,27 @@ cdef class _Stepper:
         return self.y if view.ndim == 2 else self.first
 
     cdef bint takes(self, const Py_buffer *view):
+        cdef Py_ssize_t row = 0
         if view.ndim == 1:
-            return self.batch == 1 and (
-                view.shape[0] == self.features and view.strides[0] == view.itemsize
-            )
-        return view.ndim == 2 and (
-            view.shape[0] == self.batch
-            and view.shape[1] == self.features
-            and view.strides[1] == view.itemsize
+            if self.batch != 1:
+                return False
+        elif view.ndim != 2 or view.shape[0] != self.batch:
+            return False
+        else:
+            row = view.strides[0]
+        return (
+            view.shape[view.ndim - 1] == self.features
+            and view.strides[view.ndim - 1] == view.itemsize
+            and row % view.itemsize == 0
+            and <uintptr_t>view.buf % view.itemsize == 0
+            and not self.overlaps(view, (self.batch - 1) * row)
         )
+
+    cdef bint overlaps(self, const Py_buffer *view, Py_ssize_t last_row):
+        """Whether a step would write its output over the inputs that it still reads."""
+        cdef char *first = <char *>view.buf + min(last_row, 0)
+        cdef char *end = <char *>view.buf + max(last_row, 0) + self.features * view.itemsize
+        return first < self.y_end and self.y_begin < end
 
     cdef advance(self, const Py_buffer *view):
         cdef gw_rows rows

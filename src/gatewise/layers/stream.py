@@ -160,6 +160,9 @@ class Stream:
         )
 
     def _run_step(self, step: Array) -> None:
+        if np.may_share_memory(step, self._y):
+            # A stream that is fed its own output, which the step writes over.
+            step = step.copy()
         tokens = inputs.is_tokens(step)
         rows = (
             step.reshape(1, self._batch)

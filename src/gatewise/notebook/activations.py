@@ -31,7 +31,7 @@ def sigmoid(z: ArrayLike) -> Array:
     array([0. , 0.5, 1. ])
     """
     values = as_floating("z", z)
-    flat = np.ascontiguousarray(values).reshape(-1)
+    flat = np.require(values, None, ["C", "A"]).reshape(-1)
     result = np.empty_like(flat)
     _backend.kernels.sigmoid(flat, result)
     # [()] makes a scalar of an array without axes, as NumPy's own functions do.
@@ -65,7 +65,7 @@ def softmax(z: ArrayLike) -> Array:
         raise ValueError("z should have at least one axis, got shape ()")
     # The kernel wants a row for each column.
     columns = np.moveaxis(values, 0, -1)
-    rows = np.ascontiguousarray(columns).reshape(-1, max(values.shape[0], 1))
+    rows = np.require(columns, None, ["C", "A"]).reshape(-1, max(values.shape[0], 1))
     result = np.empty_like(rows)
     _backend.kernels.softmax(rows, result)
     return np.moveaxis(result.reshape(columns.shape), -1, 0)

@@ -172,7 +172,8 @@ def lstm_backward(da: ArrayLike, caches: Caches) -> dict[str, Array]:
         those after it.
     caches : tuple
         What `lstm_forward` returned, which holds the run as it was, whatever became of `x`
-        and the parameters since; or ``(steps, x)`` with a list of caches of single steps.
+        and the parameters since; or ``(steps, x)`` with a list of caches of single steps,
+        each of which went on from where the one before ended, with the same parameters.
 
     Returns
     -------
