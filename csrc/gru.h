@@ -121,8 +121,8 @@ static void gru_step(const struct step *step) {
     const struct tiles tiles = step_tiles(step, begin_gates, NULL, gru_reset_end);
     for_each_tile(&tiles, step->rows, step, step->member);
     const struct term reset_h = {&layer->candidate, 0, layer->hidden_size, step->hidden_rows};
-    const struct tiles candidate = {&layer->candidate,   1,    {reset_h},
-                                    gru_candidate_begin, NULL, gru_candidate_end};
+    const struct tiles candidate = {
+        &layer->candidate, 1, {reset_h}, gru_candidate_begin, NULL, gru_candidate_end, step->descending};
     for_each_tile(&candidate, step->rows, step, step->member);
 }
 
@@ -185,7 +185,8 @@ static void gru_step_back(const struct back_step *step) {
     for_each_unit(step, layer->hidden_size, gru_units_back);
     if (layer->cell == GW_GRU_RESET_BEFORE) {
         const struct term dn = {&layer->back_candidate, 0, layer->hidden_size, step->dn_rows};
-        const struct tiles tiles = {&layer->back_candidate, 1, {dn}, begin_zero, NULL, gru_reset_back_end};
+        const struct tiles tiles = {&layer->back_candidate, 1, {dn}, begin_zero, NULL, gru_reset_back_end,
+                                    step->descending};
         for_each_tile(&tiles, step->rows, step, step->member);
     }
 }

@@ -40,7 +40,7 @@ static void large_part(void *context, gw_member *member) {
     part.first_row = count * member->thread / member->threads;
     const ptrdiff_t end = count * (member->thread + 1) / member->threads;
     const struct term term = {part.panels, 0, part.panels->inputs, part.rows + part.first_row};
-    const struct tiles tiles = {part.panels, 1, {term}, begin_zero, NULL, large_end};
+    const struct tiles tiles = {part.panels, 1, {term}, begin_zero, NULL, large_end, 0};
     const float_state before = flush_denormals();
     gw_member alone = gw_alone();
     for_each_tile(&tiles, end - part.first_row, &part, &alone);

@@ -102,7 +102,7 @@ static struct rows project_chunk(const struct run *run, const struct timeline *l
         all.rows += rows_at(line, t);
     }
     const struct term x = {&layer->input, 0, layer->input_size, x_rows};
-    const struct tiles tiles = {&layer->input, 1, {x}, begin_bias, NULL, store_gates};
+    const struct tiles tiles = {&layer->input, 1, {x}, begin_bias, NULL, store_gates, 0};
     for_each_tile(&tiles, all.rows, &all, member);
     return all.gates;
 }

@@ -122,7 +122,6 @@ cdef extern from "store.h" nogil:
 # Where an array has no elements, its address is taken without a check of bounds.
 
 
-@cython.boundscheck(False)
 cdef inline gw_sequence sequence_of(
     Py_ssize_t time, Py_ssize_t batch, const int64_t[::1] batch_sizes, bint reverse
 ) noexcept:
@@ -134,29 +133,31 @@ cdef inline gw_sequence sequence_of(
     sequence.odd = False
     if batch_sizes is not None:
         sequence.time = batch_sizes.shape[0]
-        sequence.batch_sizes = &batch_sizes[0]
+        with cython.boundscheck(False):
+            sequence.batch_sizes = &batch_sizes[0]
     return sequence
 
 
-@cython.boundscheck(False)
 cdef inline gw_state state_of(
     const floating[:, ::1] h, const floating[:, ::1] c
 ) noexcept nogil:
     cdef gw_state state
-    state.h = <void *>&h[0, 0]
+    with cython.boundscheck(False):
+        state.h = <void *>&h[0, 0]
     state.c = NULL
     if c is not None:
-        state.c = <void *>&c[0, 0]
+        with cython.boundscheck(False):
+            state.c = <void *>&c[0, 0]
     return state
 
 
-@cython.boundscheck(False)
 cdef inline gw_rows rows_of(const floating[:, :, :] array) noexcept nogil:
     cdef gw_rows rows
     rows.data = NULL
     rows.time = rows.row = 0
     if array is not None:
-        rows.data = <void *>&array[0, 0, 0]
+        with cython.boundscheck(False):
+            rows.data = <void *>&array[0, 0, 0]
         rows.time = array.strides[0] // <Py_ssize_t>sizeof(floating)
         rows.row = array.strides[1] // <Py_ssize_t>sizeof(floating)
     return rows
@@ -171,10 +172,10 @@ cdef inline gw_block block_of(const floating[:, :, :] array) noexcept nogil:
     return block
 
 
-@cython.boundscheck(False)
 cdef inline gw_matrix matrix_of(const floating[:, :] array) noexcept nogil:
     cdef gw_matrix matrix
-    matrix.data = <void *>&array[0, 0]
+    with cython.boundscheck(False):
+        matrix.data = <void *>&array[0, 0]
     matrix.rows = array.shape[0]
     matrix.columns = array.shape[1]
     matrix.step = array.strides[0] // <Py_ssize_t>sizeof(floating)
