@@ -30,11 +30,10 @@ INLINE vreal load_weight(const void *panel, ptrdiff_t index, const enum format f
     return v_load((const real *)panel + index);
 }
 
-/* `input_step` is the distance between a row's inputs, `panel_step` that between panels; there is more than
- * one panel only with one row. */
-INLINE void product_tile(const real *const *rows, ptrdiff_t inputs, const ptrdiff_t input_step,
-                         const void *panel, ptrdiff_t panel_step, real *sums, const enum format format,
-                         const int row_count, const int vectors, const int panels) {
+/* `panel_step` is the distance between panels; there is more than one only with one row. */
+INLINE void product_tile(const real *const *rows, ptrdiff_t inputs, const void *panel, ptrdiff_t panel_step,
+                         real *sums, const enum format format, const int row_count, const int vectors,
+                         const int panels) {
     vreal sum[MOST_ROWS * MOST_VECTORS];
     const int count = row_count * vectors * panels;
     UNROLL for (int s = 0; s < count; s++)
@@ -42,7 +41,7 @@ INLINE void product_tile(const real *const *rows, ptrdiff_t inputs, const ptrdif
     ptrdiff_t first = 0;
     for (ptrdiff_t k = 0; k < inputs; k++) {
         if (row_count == 1) {
-            const vreal x = v_set(rows[0][k * input_step]);
+            const vreal x = v_set(rows[0][k]);
             UNROLL for (int v = 0; v < vectors * panels; v++) {
                 const ptrdiff_t index = first + (v / vectors) * panel_step + (v % vectors) * WIDTH;
                 sum[v] = v_fma(x, load_weight(panel, index, format), sum[v]);
@@ -52,7 +51,7 @@ INLINE void product_tile(const real *const *rows, ptrdiff_t inputs, const ptrdif
             UNROLL for (int v = 0; v < vectors; v++)
                 weight[v] = load_weight(panel, first + v * WIDTH, format);
             UNROLL for (int row = 0; row < row_count; row++) {
-                const vreal x = v_set(rows[row][k * input_step]);
+                const vreal x = v_set(rows[row][k]);
                 UNROLL for (int v = 0; v < vectors; v++)
                     sum[row * vectors + v] = v_fma(x, weight[v], sum[row * vectors + v]);
             }
@@ -69,7 +68,7 @@ typedef void product_function(const real *const *rows, ptrdiff_t inputs, const v
 #define DEFINE_PRODUCT(format, row_count, vectors, panels)                                                   \
     static void product_##format##_##row_count##x##vectors##x##panels(                                       \
         const real *const *rows, ptrdiff_t inputs, const void *panel, ptrdiff_t panel_step, real *sums) {    \
-        product_tile(rows, inputs, 1, panel, panel_step, sums, format, row_count, vectors, panels);          \
+        product_tile(rows, inputs, panel, panel_step, sums, format, row_count, vectors, panels);             \
     }
 #define DEFINE_PRODUCTS(format, vectors)                                                                     \
     DEFINE_PRODUCT(format, 1, vectors, 1)                                                                    \
