@@ -131,7 +131,8 @@ def check_gradients(layer: Any, form: str) -> None:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("kind", "options"), LAYERS, ids=str)
 def test_gradients(kind: str, options: dict[str, Any], form: str, backend: str) -> None:
-    layer = getattr(gatewise, kind)(3, 4, **options, dtype="float64", seed=1)
+    tokens = form == "tokens"
+    layer = getattr(gatewise, kind)(3, 4, **options, tokens=tokens, dtype="float64", seed=1)
     check_gradients(layer, form)
 
 
@@ -140,7 +141,8 @@ def test_gradients(kind: str, options: dict[str, Any], form: str, backend: str) 
 def test_gradients_of_what_training_draws(
     kind: str, options: dict[str, Any], form: str, backend: str
 ) -> None:
-    layer = getattr(gatewise, kind)(3, 4, **options, dtype="float64", seed=1)
+    tokens = form == "tokens"
+    layer = getattr(gatewise, kind)(3, 4, **options, tokens=tokens, dtype="float64", seed=1)
     check_gradients(layer, form)
 
 
@@ -150,7 +152,8 @@ def test_gradients_of_what_training_draws(
 def test_inference_is_the_reference(
     kind: str, options: dict[str, Any], form: str, dtype: str, backend: str
 ) -> None:
-    layer = getattr(gatewise, kind)(3, 4, **options, dtype=dtype, seed=1)
+    tokens = form == "tokens"
+    layer = getattr(gatewise, kind)(3, 4, **options, tokens=tokens, dtype=dtype, seed=1)
     x, state, lengths = arguments(layer, form, np.random.default_rng(7))
     one_hot = np.eye(layer.input_size)[x] if form == "tokens" else x
     y, final, cells = reference.recurrence(layer, one_hot, state, lengths)

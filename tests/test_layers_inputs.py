@@ -62,17 +62,17 @@ INPUTS: dict[str, Refusal] = {
         "x should have shape (batch, time, 3) or (time, 3), got (2, 4, 4)",
     ),
     "one integer": (
-        lambda: gru()(2),
+        lambda: gru(tokens=True)(2),
         ValueError,
         "x should have shape (batch, time) or (time,) for tokens, got ()",
     ),
     "token too high": (
-        lambda: gru()([[0, 3]]),
+        lambda: gru(tokens=True)([[0, 3]]),
         ValueError,
         "x should hold tokens from 0 to 2, got 3",
     ),
     "token below zero": (
-        lambda: gru()([[0, -1]]),
+        lambda: gru(tokens=True)([[0, -1]]),
         ValueError,
         "x should hold tokens from 0 to 2, got -1",
     ),
@@ -227,12 +227,12 @@ INPUTS: dict[str, Refusal] = {
         "x should have shape (2, 3) or (2, time, 3), got (3,)",
     ),
     "tokens of another batch": (
-        lambda: gru().stream(batch=2)([1, 2, 0]),
+        lambda: gru(tokens=True).stream(batch=2)([1, 2, 0]),
         ValueError,
         "x should have shape (2,) or (2, time), got (3,)",
     ),
     "stream's token": (
-        lambda: gru().stream()(7),
+        lambda: gru(tokens=True).stream()(7),
         ValueError,
         "x should hold tokens from 0 to 2, got 7",
     ),

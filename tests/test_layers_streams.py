@@ -53,7 +53,7 @@ def assert_same(found: Any, expected: Any, dtype: str = "float32") -> None:
 def test_streamed_chunked_and_whole(
     kind: str, options: dict[str, Any], dtype: str, batch: int, tokens: bool, backend: str
 ) -> None:
-    layer = make(kind, options, dtype)
+    layer = make(kind, options | {"tokens": tokens}, dtype)
     x = draw(batch, 9, 5)
     if tokens:
         x = np.argmax(x, axis=2)
@@ -163,7 +163,7 @@ def test_lengths_that_are_all_alike(lengths: list[int], backend: str) -> None:
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0)], ids=str)
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
 def test_no_sequences_and_no_steps(kind: str, shape: tuple[int, int], backend: str) -> None:
-    layer = getattr(gatewise, kind)(5, 17, 2, bidirectional=True, seed=0)
+    layer = getattr(gatewise, kind)(5, 17, 2, bidirectional=True, tokens=True, seed=0)
     batch, time = shape
     x = np.zeros((*shape, 5), np.float32)
     h: Any = draw(4, batch, 17, seed=1)
@@ -188,7 +188,8 @@ def test_no_sequences_and_no_steps(kind: str, shape: tuple[int, int], backend: s
 
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
 def test_one_sequence_without_a_batch_axis(kind: str, backend: str) -> None:
-    layer = getattr(gatewise, kind)(5, 17, 2, bidirectional=True, dtype="float64", seed=0)
+    options = {"bidirectional": True, "tokens": True, "dtype": "float64"}
+    layer = getattr(gatewise, kind)(5, 17, 2, **options, seed=0)
     x = draw(6, 5)
     batched_y, batched_state = layer(x[None])
     y, state = layer(x)

@@ -92,7 +92,7 @@ def assert_close(found: Any, wanted: Any, tolerance: float = 1e-6) -> None:
 def test_it_is_the_layer_of_the_rounded_weights(
     kind: str, options: dict[str, Any], batch: int, weight_format: str, backend: str
 ) -> None:
-    layer = make(kind, options)
+    layer = make(kind, options | {"tokens": True})
     narrow, wide = layer.quantize(weight_format), rounded(layer, weight_format)
     x = draw(batch, 8, 7)
     y, state = narrow(x)

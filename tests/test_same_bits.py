@@ -232,7 +232,7 @@ def test_streamed_chunked_and_whole(
 def test_tokens(
     kind: str, options: dict[str, Any], size: Size, weights: str, backend: str
 ) -> None:
-    layer = Case(kind, options, size, weights).layer
+    layer = Case(kind, options | {"tokens": True}, size, weights).layer
     tokens = np.random.default_rng(0).integers(0, size.inputs, (7, size.time))
     y, state = layer(tokens)
     stream = layer.stream(7)

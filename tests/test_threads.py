@@ -135,7 +135,7 @@ def test_a_call_has_its_own_number(
     names = ("infer", "forward", "backward", "project_back", "outer", "multiply", "stepper")
     noted = {name: noting(getattr(kernels, name)) for name in names}
     monkeypatch.setattr(_backend, "kernels", SimpleNamespace(**vars(kernels) | noted))
-    layer = gatewise.GRU(3, 4, 2, zoneout=zoneout, seed=0)
+    layer = gatewise.GRU(3, 4, 2, zoneout=zoneout, tokens=tokens, seed=0)
     first = gatewise.Embedding(3, 3) if tokens else gatewise.Linear(3, 3)
     model = gatewise.Sequential(first, layer)
     x = np.ones((2, 5), int) if tokens else np.ones((2, 5, 3), np.float32)

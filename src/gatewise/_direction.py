@@ -272,7 +272,8 @@ def _add_products(
         products = [di * before, df * before, do * tape.extra]
         gradients.peepholes[...] += [product.sum(axis=(0, 1)) for product in products]
     if tape.x.dtype.kind in "iu":
-        tokens = np.ascontiguousarray(tape.x.reshape(-1), np.int64)
+        # The batch's own copy, checked and aligned; only its order may be another one.
+        tokens = np.ascontiguousarray(tape.x.reshape(-1))
         table = np.zeros_like(gradients.w_ih.T, order="C")
         _backend.kernels.add_by_token(tokens, dgates, table)
         gradients.w_ih[...] += table.T

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from gatewise._direction import Weights
 from gatewise.layers.module import Gradients
 from gatewise.layers.recurrent import Recurrent
+
+Array = NDArray[Any]
 
 
 class GRU(Recurrent):
@@ -22,7 +25,7 @@ class GRU(Recurrent):
     Parameters
     ----------
     input_size
-        Features of a step of the input, or the number of tokens.
+        Features of a step of the input, or, with `tokens`, the number of tokens.
     hidden_size
         Units of each layer.
     num_layers
@@ -44,6 +47,8 @@ class GRU(Recurrent):
         slower.
     variational
         Whether `dropout` hides the same outputs at all steps of a sequence.
+    tokens
+        Whether integers without the last axis are tokens, which stand for one-hot rows.
     dtype
         ``"float32"`` or ``"float64"``; inputs are converted to it.
     seed
@@ -73,6 +78,7 @@ class GRU(Recurrent):
         recurrent_dropout: float = 0.0,
         zoneout: float = 0.0,
         variational: bool = False,
+        tokens: bool = False,
         dtype: DTypeLike = "float32",
         seed: int | np.random.Generator | None = None,
     ) -> None:
@@ -86,6 +92,7 @@ class GRU(Recurrent):
             recurrent_dropout=recurrent_dropout,
             zoneout=zoneout,
             variational=variational,
+            tokens=tokens,
             dtype=dtype,
             seed=seed,
         )
@@ -96,16 +103,16 @@ class GRU(Recurrent):
     def _cell(self) -> str:
         return "gru" if self.reset_after else "gru_reset_before"
 
-    def _weights(self, suffix: str) -> Weights:
-        weights = super()._weights(suffix)
+    def _weights(self, arrays: Mapping[str, Array], suffix: str) -> Weights:
+        weights = super()._weights(arrays, suffix)
         if not self.reset_after:
             return weights
         # The reset gate acts on the hidden bias of n, which so stays apart.
         bias_hn = np.zeros(self.hidden_size, self._dtype)
         if self.bias:
             n = slice(2 * self.hidden_size, None)
-            bias_hn[...] = self._arrays["bias_hh" + suffix][n]
-            weights.bias[n] = self._arrays["bias_ih" + suffix][n]
+            bias_hn[...] = arrays["bias_hh" + suffix][n]
+            weights.bias[n] = arrays["bias_ih" + suffix][n]
         return weights._replace(bias_hn=bias_hn)
 
     def _named(self, gradients: Weights) -> Gradients:

@@ -28,6 +28,10 @@ def floating_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     return wanted.newbyteorder("=")
 
 
+# A size of 2^31 and more is a mistake, which NumPy would report in words of its own.
+_LARGEST_SIZE = 2**31 - 1
+
+
 def size(name: str, value: int, *, minimum: int = 1) -> int:
     """A size or count: an integer of at least `minimum`."""
     try:
@@ -39,6 +43,8 @@ def size(name: str, value: int, *, minimum: int = 1) -> int:
         ) from None
     if number < minimum:
         raise ValueError(f"{name} should be at least {minimum}, got {number}")
+    if number > _LARGEST_SIZE:
+        raise ValueError(f"{name} should be at most {_LARGEST_SIZE}, got {number}")
     return number
 
 
@@ -51,6 +57,21 @@ def probability(name: str, value: float) -> float:
     if not 0 <= number < 1:
         raise ValueError(f"{name} should be at least 0 and below 1, got {value!r}")
     return number
+
+
+def flag(name: str, value: bool) -> bool:
+    """Whether an option is on: True or False, and nothing that only counts as such."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} should be True or False, got {value!r}")
+    return bool(value)
+
+
+def generator(name: str, value: np.random.Generator) -> np.random.Generator:
+    """A source of random numbers."""
+    if not isinstance(value, np.random.Generator):
+        kind = type(value).__name__
+        raise TypeError(f"{name} should be a numpy.random.Generator, got {kind}")
+    return value
 
 
 def real(name: str, value: ArrayLike, dtype: np.dtype[Any]) -> Array:
@@ -77,13 +98,29 @@ def as_array(name: str, value: ArrayLike) -> Array:
         raise ValueError(f"{name} should be an array: {error}") from error
 
 
-def is_tokens(array: Array) -> bool:
-    """Whether the array holds integers, which stand for one-hot rows."""
+def weight(name: str, value: Any) -> Array:
+    """`value` as an array of whatever dtype it has; tensors of other libraries too."""
+    if hasattr(value, "detach"):
+        # A PyTorch parameter, which NumPy refuses to read while it has a gradient.
+        value = value.detach()
+        if str(getattr(value, "dtype", "")) == "torch.bfloat16":
+            value = value.float()
+    array = as_array(name, value)
+    # NumPy itself has no bfloat16; who has it converts it.
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+
+
+def is_integer(array: Array) -> bool:
+    """Whether the array holds integers, as tokens are."""
     return array.dtype.kind in "iu"
 
 
-def check_tokens(name: str, tokens: Array, count: int) -> Array:
-    """`tokens` in a dtype to index with, each of them below `count`."""
+def tokens(name: str, value: Array, count: int) -> NDArray[np.int64]:
+    """A copy of `value` for indexing, in which every token is below `count`.
+
+    A copy, since the kernels do not look again at what is checked here.
+    """
+    tokens = np.array(value, order="C")
     if tokens.size:
         low, high = tokens.min(), tokens.max()
         if low < 0 or high >= count:
@@ -91,7 +128,7 @@ def check_tokens(name: str, tokens: Array, count: int) -> Array:
             raise ValueError(
                 f"{name} should hold tokens from 0 to {count - 1}, got {wrong}"
             )
-    return tokens.astype(np.intp, copy=False)
+    return tokens.astype(np.int64, copy=False)
 
 
 def sequence_lengths(lengths: ArrayLike, batch: int, time: int) -> NDArray[np.int64]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, overload
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -12,7 +13,6 @@ from gatewise._direction import Weights
 from gatewise.layers import inputs
 from gatewise.layers.module import Gradients
 from gatewise.layers.recurrent import Recurrent
-from gatewise.layers.sequences import Batch
 
 Array = NDArray[Any]
 Pair = tuple[Array, Array]
@@ -28,7 +28,7 @@ class LSTM(Recurrent):
     Parameters
     ----------
     input_size
-        Features of a step of the input, or the number of tokens.
+        Features of a step of the input, or, with `tokens`, the number of tokens.
     hidden_size
         Units of each layer.
     num_layers
@@ -56,6 +56,8 @@ class LSTM(Recurrent):
         much slower.
     variational
         Whether `dropout` hides the same outputs at all steps of a sequence.
+    tokens
+        Whether integers without the last axis are tokens, which stand for one-hot rows.
     dtype
         ``"float32"`` or ``"float64"``; inputs are converted to it.
     seed
@@ -74,6 +76,10 @@ class LSTM(Recurrent):
     True
     """
 
+    _changeable: ClassVar[Mapping[str, Callable[[str, Any], Any]]] = {
+        **Recurrent._changeable,
+        "cell_zoneout": inputs.probability,
+    }
     _gates = 4
     _state_parts = ("h", "c")
 
@@ -93,6 +99,7 @@ class LSTM(Recurrent):
         zoneout: float = 0.0,
         cell_zoneout: float = 0.0,
         variational: bool = False,
+        tokens: bool = False,
         dtype: DTypeLike = "float32",
         seed: int | np.random.Generator | None = None,
     ) -> None:
@@ -106,6 +113,7 @@ class LSTM(Recurrent):
             recurrent_dropout=recurrent_dropout,
             zoneout=zoneout,
             variational=variational,
+            tokens=tokens,
             dtype=dtype,
             seed=seed,
         )
@@ -115,7 +123,7 @@ class LSTM(Recurrent):
                 f"proj_size should be below hidden_size {self.hidden_size}, got {proj_size}"
             )
         self.peepholes = bool(peepholes)
-        self.cell_zoneout = inputs.probability("cell_zoneout", cell_zoneout)
+        self.cell_zoneout = cell_zoneout
         self._initialise()
         if forget_bias is not None:
             self._start_forget_gates(forget_bias)
@@ -153,14 +161,11 @@ class LSTM(Recurrent):
             shapes["weight_peephole"] = (3, self.hidden_size)
         return shapes
 
-    def _weights(self, suffix: str) -> Weights:
-        return (
-            super()
-            ._weights(suffix)
-            ._replace(
-                w_hr=self._arrays.get("weight_hr" + suffix),
-                peepholes=self._arrays.get("weight_peephole" + suffix),
-            )
+    def _weights(self, arrays: Mapping[str, Array], suffix: str) -> Weights:
+        weights = super()._weights(arrays, suffix)
+        return weights._replace(
+            w_hr=arrays.get("weight_hr" + suffix),
+            peepholes=arrays.get("weight_peephole" + suffix),
         )
 
     def _named(self, gradients: Weights) -> Gradients:
@@ -207,10 +212,10 @@ class LSTM(Recurrent):
         Parameters
         ----------
         x
-            ``(batch, time, input_size)``, or one sequence ``(time, input_size)``. An
-            integer array ``(batch, time)`` or ``(time,)`` holds tokens from 0 to
-            ``input_size - 1``, which stand for one-hot rows. A transposed view of
-            time-first data is not copied.
+            ``(batch, time, input_size)``, or one sequence ``(time, input_size)``. For a
+            layer made with ``tokens=True``, integers ``(batch, time)`` or ``(time,)`` are
+            tokens from 0 to ``input_size - 1``. A transposed view of time-first data is not
+            copied.
         state
             The initial state ``(h, c)``, of the shapes of the final one; zeros if None.
         lengths
@@ -235,8 +240,10 @@ class LSTM(Recurrent):
             hidden_size)``, in the order of the state, with zeros past each length.
         """
         threads = _threads.resolve(num_threads)
-        batch = Batch(x, self.input_size, self._dtype, lengths)
-        y, state, cells = self._infer(batch, state, threads, cells=return_cells)
+        batch = self._batch(x, lengths)
+        y, state, cells = self._infer(
+            self._snapshot(), batch, state, threads, cells=return_cells
+        )
         return (y, state, batch.restore_cells(cells)) if return_cells else (y, state)
 
     def _own_options(self) -> dict[str, tuple[Any, Any]]:

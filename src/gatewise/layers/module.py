@@ -1,23 +1,32 @@
 """What every layer has: named parameters, and one way of changing them.
 
-The parameters that a layer hands out are read-only, and are written through the layer
-alone. So nothing that a layer prepares from its weights can be out of date.
+The parameters that a layer hands out are read-only, and change through the layer alone,
+all in one step. So nothing that a layer prepares from its weights can be out of date, and
+a call computes with the parameters of one moment.
 """
 
 from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from gatewise.layers import inputs
+from gatewise.layers import inputs, parameters
+from gatewise.layers.parameters import Snapshot
 
 Array = NDArray[Any]
 Gradients = dict[str, Array]
+
+
+class IncompatibleKeys(NamedTuple):
+    """What `Module.load_state_dict` did not use, by names, as PyTorch has it."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
 
 
 class Module(ABC):
@@ -27,12 +36,15 @@ class Module(ABC):
     the shape or the formula of a layer is fixed once it is made.
     """
 
-    _changeable: frozenset[str] = frozenset()
+    # The attributes that may change, each with the check of its values.
+    _changeable: ClassVar[Mapping[str, Callable[[str, Any], Any]]] = {}
+
+    # Whether the output has the dtype of the input, whatever that is.
+    _keeps_dtype = False
 
     def __init__(self, dtype: DTypeLike = "float32") -> None:
         self._dtype = inputs.floating_dtype(dtype)
-        self._arrays: dict[str, Array] = {}
-        self._version = 0
+        self._values = parameters.settled(Snapshot({}))
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -40,26 +52,36 @@ class Module(ABC):
         return self._dtype
 
     def parameters(self) -> dict[str, Array]:
-        """Return the parameters by name, as read-only views that follow every change.
+        """Return the parameters of this moment by name, as read-only arrays.
 
-        To change parameters, give new values to `set_parameters`.
+        To change parameters, give new values to `set_parameters`. Arrays from before a
+        change keep the old values.
         """
-        return {name: array.view() for name, array in self._arrays.items()}
+        arrays = self._named_arrays(self._snapshot()).items()
+        return {name: array.view() for name, array in arrays}
 
     @property
     def parameter_count(self) -> int:
         """How many numbers the parameters are."""
-        return sum(array.size for array in self.parameters().values())
+        return sum(array.size for array in self._named_arrays(self._snapshot()).values())
 
     def set_parameters(self, values: Mapping[str, ArrayLike]) -> None:
         """Overwrite the named parameters; those not named stay as they are.
 
-        Either all values are written or, where one does not fit, none.
+        All values are written in one step or, where one does not fit, none. Calls that run
+        meanwhile in other threads have the old parameters.
 
         Parameters
         ----------
         values
             Arrays by parameter name, converted to the layer's dtype.
+
+        Raises
+        ------
+        ValueError
+            If a name is unknown, or an array has another shape than the parameter.
+        TypeError
+            If a value holds no real numbers.
 
         Examples
         --------
@@ -72,12 +94,13 @@ class Module(ABC):
         self._write(self._fitting("values", values, missing=True, unexpected=False))
 
     def state_dict(self) -> dict[str, Array]:
-        """Return copies of the parameters by name."""
-        return {name: array.copy() for name, array in self.parameters().items()}
+        """Return copies of the parameters by name, all of one moment."""
+        arrays = self._named_arrays(self._snapshot()).items()
+        return {name: array.copy() for name, array in arrays}
 
     def load_state_dict(
-        self, state_dict: Mapping[str, ArrayLike], strict: bool = True
-    ) -> None:
+        self, state_dict: Mapping[str, ArrayLike], strict: bool = True, *, prefix: str = ""
+    ) -> IncompatibleKeys:
         """Take over the parameters of `state_dict`, which has PyTorch's names and shapes.
 
         Nothing is changed when something does not fit.
@@ -85,15 +108,59 @@ class Module(ABC):
         Parameters
         ----------
         state_dict
-            Arrays by parameter name; PyTorch tensors on the CPU will do.
+            Arrays by parameter name. PyTorch's tensors and parameters will do, bfloat16
+            too.
         strict
             Whether a missing or an unexpected name is an error. A wrong shape always is
-            one.
+            one, and so is a `state_dict` of which no name fits.
+        prefix
+            Only names that begin so are looked at, and known by what follows, as in
+            ``prefix="encoder.lstm."``.
+
+        Returns
+        -------
+        IncompatibleKeys
+            A pair of lists, ``missing_keys`` and ``unexpected_keys``; both are empty if
+            `strict`.
+
+        Raises
+        ------
+        ValueError
+            If a name or a shape does not fit; the message lists all that do not.
+        TypeError
+            If a value holds no real numbers.
+
+        Examples
+        --------
+        >>> import gatewise
+        >>> layer = gatewise.Linear(2, 1)
+        >>> layer.load_state_dict({"head.weight": [[1, 2]]}, strict=False, prefix="head.")
+        IncompatibleKeys(missing_keys=['bias'], unexpected_keys=[])
         """
+        if not isinstance(prefix, str):
+            raise TypeError(f"prefix should be a string, got {type(prefix).__name__}")
+        if prefix and isinstance(state_dict, Mapping):
+            state_dict = {
+                name.removeprefix(prefix): value
+                for name, value in state_dict.items()
+                if isinstance(name, str) and name.startswith(prefix)
+            }
         values = self._fitting(
             "state_dict", state_dict, missing=not strict, unexpected=not strict
         )
+        own = self._named_arrays(self._snapshot())
+        known = own.keys() | self._aliases().keys()
+        if own and not values:
+            hint = _prefix_hint(own, state_dict)
+            raise ValueError(
+                f"state_dict should have parameters of this {type(self).__name__}, such as "
+                f"{next(iter(own))}, got {_some(state_dict)}{hint}"
+            )
         self._write(values)
+        return IncompatibleKeys(
+            [name for name in own if name not in values],
+            [str(name) for name in state_dict if name not in known],
+        )
 
     def _fitting(
         self,
@@ -111,51 +178,79 @@ class Module(ABC):
             raise TypeError(
                 f"{argument} should map names to arrays, got {type(values).__name__}"
             )
-        own = self.parameters()
+        own = self._named_arrays(self._snapshot())
         problems = []
         lacking = [name for name in own if name not in values]
         if lacking and not missing:
             problems.append(f"missing {', '.join(lacking)}")
-        unknown = [str(name) for name in values if name not in own]
+        places, aliases = self._places(), self._aliases()
+        unknown = [str(n) for n in values if n not in own and n not in aliases]
         if unknown and not unexpected:
             problems.append(f"unexpected {', '.join(unknown)}")
-        fitting = {}
-        for name, parameter in own.items():
-            if name in values:
-                given = f"{argument}[{name!r}]"
-                array = inputs.as_array(given, values[name])
-                narrow = parameter.dtype not in (np.float32, np.float64)
-                if narrow and array.dtype != parameter.dtype:
-                    # A cast would lose what the scales of narrow weights are for.
-                    problems.append(
-                        f"{name} should have dtype {parameter.dtype}, got {array.dtype}"
-                    )
-                    continue
-                array = inputs.real(given, array, parameter.dtype)
-                if array.shape != parameter.shape:
-                    problems.append(
-                        f"{name} should have shape {parameter.shape}, got {array.shape}"
-                    )
-                fitting[name] = array
+        fitting: dict[str, Array] = {}
+        for name in values:
+            parameter = own.get(aliases.get(name, name))
+            if parameter is None:
+                continue
+            given = f"{argument}[{name!r}]"
+            array = inputs.weight(given, values[name])
+            problem = places[name][0]._problem(name, parameter, array)
+            if problem:
+                problems.append(problem)
+                continue
+            array = inputs.real(given, array, parameter.dtype)
+            first = fitting.setdefault(aliases.get(name, name), array)
+            if not np.array_equal(first, array, equal_nan=True):
+                problems.append(f"{name} should be equal to {aliases.get(name, name)}")
         if problems:
             kind = type(self).__name__
-            raise ValueError(f"{argument} does not fit this {kind}: {'; '.join(problems)}")
-        return fitting
+            hint = _prefix_hint(own, values) if lacking else ""
+            raise ValueError(
+                f"{argument} does not fit this {kind}: {'; '.join(problems)}{hint}"
+            )
+        return {name: fitting[name] for name in own if name in fitting}
+
+    def _problem(self, name: str, parameter: Array, given: Array) -> str | None:
+        """Why an array cannot take the place of a parameter, if it cannot."""
+        if given.shape != parameter.shape:
+            return f"{name} should have shape {parameter.shape}, got {given.shape}"
+        return None
+
+    def _features(self) -> tuple[int | None, int | None]:
+        """How many features the input and the output have: 0 for tokens, None for any."""
+        return None, None
+
+    def _places(self) -> dict[str, tuple[Module, str]]:
+        """Which layer holds each parameter, under which name, by all names that it has."""
+        return {name: (self, name) for name in self._values.after.arrays}
+
+    def _aliases(self) -> dict[str, str]:
+        """The names of a parameter after its first, each with that first one."""
+        firsts: dict[tuple[Module, str], str] = {}
+        all_names = {
+            name: firsts.setdefault(place, name) for name, place in self._places().items()
+        }
+        return {name: first for name, first in all_names.items() if name != first}
+
+    def _snapshot(self) -> Snapshot:
+        """The parameters of this moment."""
+        return self._values.now()
+
+    def _named_arrays(self, snapshot: Snapshot) -> dict[str, Array]:
+        """The arrays of a snapshot by the names of `parameters`."""
+        return snapshot.arrays
 
     def _write(self, values: Mapping[str, Array]) -> None:
+        places = self._places()
+        new: dict[Module, dict[str, Array]] = {}
         for name, value in values.items():
-            array = self._arrays[name]
-            array.flags.writeable = True
-            try:
-                array[...] = value
-            finally:
-                array.flags.writeable = False
-        self._version += 1
+            layer, own = places[name]
+            dtype = layer._values.after.arrays[own].dtype
+            new.setdefault(layer, {})[own] = parameters.frozen(value, dtype)
+        parameters.change(new.items())
 
     def _add_parameter(self, name: str, value: Array) -> None:
-        array = np.ascontiguousarray(value, self._dtype)
-        array.flags.writeable = False
-        self._arrays[name] = array
+        self._values.after.arrays[name] = parameters.frozen(value, self._dtype)
 
     @abstractmethod
     def _sizes(self) -> str:
@@ -169,31 +264,53 @@ class Module(ABC):
         return f"{self._description()} with {self.parameter_count} parameters"
 
     def __setattr__(self, name: str, value: object) -> None:
-        fixed = name in self.__dict__ and not name.startswith("_")
-        if fixed and name not in self._changeable:
+        if name in self._changeable:
+            value = self._changeable[name](name, value)
+        elif name in self.__dict__ and not name.startswith("_"):
             kind = type(self).__name__
             raise AttributeError(f"{name} is fixed once a {kind} is made; make another one")
         super().__setattr__(name, value)
 
     def __copy__(self) -> Self:
-        # A copy that shared its arrays could not see the other's changes.
+        # A copy that shared its random generator would draw what the other one draws.
         return copy.deepcopy(self)
 
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__ | {"_arrays": self._values.now().arrays}
+        del state["_values"]
+        return state
+
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        own = dict(state)
         # Neither pickle nor deepcopy keeps arrays read-only, and loaders may lend memory.
-        arrays = self._arrays.items()
-        self._arrays = {n: a if a.flags.owndata else a.copy() for n, a in arrays}
-        for array in self._arrays.values():
-            array.flags.writeable = False
+        arrays = {n: parameters.frozen(a, a.dtype) for n, a in own.pop("_arrays").items()}
+        self.__dict__.update(own, _values=parameters.settled(Snapshot(arrays)))
+
+
+def _some(names: Mapping[Any, Any]) -> str:
+    """A few of a mapping's names."""
+    shown = ", ".join(str(name) for name in list(names)[:3])
+    return f"{shown}{', ...' if len(names) > 3 else ''}" if shown else "none"
+
+
+def _prefix_hint(own: Mapping[str, Array], given: Mapping[Any, Any]) -> str:
+    """What to say where all parameters are there, under names with a common beginning."""
+    first = next(iter(own), None)
+    for name in given:
+        if first is None or not isinstance(name, str) or not name.endswith(f".{first}"):
+            continue
+        prefix = name.removesuffix(first)
+        if all(prefix + each in given for each in own):
+            return f"; prefix={prefix!r} would find all of them"
+    return ""
 
 
 class ModuleTape:
     """The base of all tapes: what one forward pass leaves for the backward pass."""
 
-    def __init__(self, module: Module) -> None:
+    def __init__(self, module: Module, snapshot: Snapshot) -> None:
         self._module = module
-        self._version = module._version
+        self.snapshot = snapshot
 
     def check(self, module: Module) -> None:
         """Raise unless `module`, with its present parameters, made this tape."""
@@ -202,7 +319,7 @@ class ModuleTape:
                 f"tape should come from this {type(module).__name__}'s forward, "
                 f"got one from another {type(self._module).__name__}"
             )
-        if module._version != self._version:
+        if module._snapshot() != self.snapshot:
             raise RuntimeError(
                 "tape should be used before parameters change, got one from before a change"
             )
@@ -221,13 +338,24 @@ def check_tape(tape: object, kind: type[ModuleTape], module: Module) -> None:
 class Feedforward(Module):
     """A layer that maps arrays to arrays and carries no state from step to step."""
 
-    @abstractmethod
     def __call__(self, x: ArrayLike, *, num_threads: int | None = None) -> Array:
-        """Return the output for `x`, as at inference."""
+        """Return the output for `x`, as at inference.
 
-    @abstractmethod
+        Parameters
+        ----------
+        x
+            The input, of any leading shape.
+        num_threads
+            How many threads this call may use; as `gatewise.set_num_threads` says if None.
+        """
+        return self._call(self._snapshot(), x, num_threads)
+
     def forward(self, x: ArrayLike, *, num_threads: int | None = None) -> tuple[Array, Any]:
-        """Return the output for `x`, as in training, and a tape for `backward`."""
+        """Return the output for `x`, as in training, and a tape for `backward`.
+
+        The tape refers to `x`, which may not change before `backward`, or to the output.
+        """
+        return self._forward(self._snapshot(), x, num_threads)
 
     @abstractmethod
     def backward(
@@ -235,11 +363,20 @@ class Feedforward(Module):
     ) -> tuple[Array | None, Gradients]:
         """Return the gradients of `x` (None for tokens) and of the parameters, by name."""
 
+    @abstractmethod
+    def _call(self, snapshot: Snapshot, x: ArrayLike, num_threads: int | None) -> Array:
+        """A call, with the parameters of `snapshot`."""
+
+    @abstractmethod
+    def _forward(
+        self, snapshot: Snapshot, x: ArrayLike, num_threads: int | None
+    ) -> tuple[Array, Any]:
+        """`forward`, with the parameters of `snapshot`."""
+
 
 class Stateful(Module):
     """A layer over sequences that carries a state from step to step."""
 
-    @abstractmethod
     def __call__(
         self,
         x: ArrayLike,
@@ -249,8 +386,8 @@ class Stateful(Module):
         num_threads: int | None = None,
     ) -> Any:
         """Return the outputs for the sequences `x` and the final state, as at inference."""
+        return self._call(self._snapshot(), x, state, lengths, num_threads)
 
-    @abstractmethod
     def forward(
         self,
         x: ArrayLike,
@@ -260,6 +397,7 @@ class Stateful(Module):
         num_threads: int | None = None,
     ) -> tuple[Array, Any, Any]:
         """Return outputs and final state, as in training, and a tape for `backward`."""
+        return self._forward(self._snapshot(), x, state, lengths, num_threads)
 
     @abstractmethod
     def backward(
@@ -271,3 +409,25 @@ class Stateful(Module):
         num_threads: int | None = None,
     ) -> tuple[Array | None, Any, Gradients]:
         """Return the gradients of `x`, of the initial state and of the parameters."""
+
+    @abstractmethod
+    def _call(
+        self,
+        snapshot: Snapshot,
+        x: ArrayLike,
+        state: Any,
+        lengths: ArrayLike | None,
+        num_threads: int | None,
+    ) -> Any:
+        """A call, with the parameters of `snapshot`."""
+
+    @abstractmethod
+    def _forward(
+        self,
+        snapshot: Snapshot,
+        x: ArrayLike,
+        state: Any,
+        lengths: ArrayLike | None,
+        num_threads: int | None,
+    ) -> tuple[Array, Any, Any]:
+        """`forward`, with the parameters of `snapshot`."""

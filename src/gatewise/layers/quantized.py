@@ -6,6 +6,7 @@ but for how its weights are stored, and that it cannot be trained.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -40,29 +41,43 @@ class Quantized(Recurrent):
 
     def __init__(self, layer: Recurrent, weight_format: str) -> None:
         arrays: dict[str, Array] = {}
-        for name, array in layer._arrays.items():
+        for name, array in layer._snapshot().arrays.items():
             if name.startswith(_NARROW):
                 arrays |= _narrow(name, array, weight_format)
             else:
-                arrays[name] = array.copy()
+                arrays[name] = array
         state = layer.__getstate__()
         # What draws for training has no use here.
         del state["generator"]
-        self.__setstate__(
-            state | {"_arrays": arrays, "_version": 0, "weight_format": weight_format}
-        )
+        self.__setstate__(state | {"_arrays": arrays, "weight_format": weight_format})
 
     @property
     def nbytes(self) -> int:
         """The bytes of the weights, their scales, the biases and the peepholes."""
-        return sum(array.nbytes for array in self._arrays.values())
+        return sum(array.nbytes for array in self._snapshot().arrays.values())
 
-    def _prepare_direction(self, suffix: str) -> direction.Prepared:
-        w_ih, w_hh, w_hr = (self._arrays.get(f"{name}{suffix}_scale") for name in _NARROW)
-        return direction.Prepared(self._weights(suffix), (w_ih, w_hh, w_hr))
+    def _prepare_direction(
+        self, arrays: Mapping[str, Array], suffix: str
+    ) -> direction.Prepared:
+        w_ih, w_hh, w_hr = (arrays.get(f"{name}{suffix}_scale") for name in _NARROW)
+        return direction.Prepared(self._weights(arrays, suffix), (w_ih, w_hh, w_hr))
+
+    def _problem(self, name: str, parameter: Array, given: Array) -> str | None:
+        if parameter.dtype != np.float32 and given.dtype != parameter.dtype:
+            # A cast would lose what the scales of narrow weights are for.
+            return f"{name} should have dtype {parameter.dtype}, got {given.dtype}"
+        problem = super()._problem(name, parameter, given)
+        if problem or not name.endswith("_scale") or given.dtype.kind not in "fiu":
+            return problem
+        wrong = given[~np.isfinite(given)]
+        # What it gives with a weight of 0 would depend on the order of the products.
+        return f"{name} should hold finite numbers, got {wrong[0]}" if wrong.size else None
 
     def forward(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse: a quantized layer cannot be trained."""
+        self._refuse()
+
+    def _forward(self, *args: Any, **kwargs: Any) -> NoReturn:
         self._refuse()
 
     def backward(self, *args: Any, **kwargs: Any) -> NoReturn:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from gatewise import _backend, _threads
+from gatewise import _threads
 from gatewise._direction import Weights, empty_like_rows
 from gatewise.layers import direction, inputs
+from gatewise.layers.masks import Mask
 from gatewise.layers.module import Gradients, Stateful, check_tape
+from gatewise.layers.parameters import Snapshot
 from gatewise.layers.sequences import Batch
 from gatewise.layers.stream import Stream
 from gatewise.layers.tape import RecurrentTape
@@ -21,24 +25,20 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 State = Array | tuple[Array, Array]
-
-# No version of the parameters has this number.
-_NOTHING: tuple[int, list[list[direction.Prepared]]] = (-1, [])
+# Every layer's directions, in the forms that the kernels run on.
+Prepared = list[list[direction.Prepared]]
 
 
 class Recurrent(Stateful):
     """The base of RNN, LSTM and GRU."""
 
-    _changeable = frozenset(
-        {
-            "dropout",
-            "recurrent_dropout",
-            "zoneout",
-            "cell_zoneout",
-            "variational",
-            "generator",
-        }
-    )
+    _changeable: ClassVar[Mapping[str, Callable[[str, Any], Any]]] = {
+        "dropout": inputs.probability,
+        "recurrent_dropout": inputs.probability,
+        "zoneout": inputs.probability,
+        "variational": inputs.flag,
+        "generator": inputs.generator,
+    }
     _gates = 1
     _state_parts: tuple[str, ...] = ("h",)
 
@@ -54,6 +54,7 @@ class Recurrent(Stateful):
         recurrent_dropout: float,
         zoneout: float,
         variational: bool,
+        tokens: bool,
         dtype: DTypeLike,
         seed: int | np.random.Generator | None,
     ) -> None:
@@ -62,14 +63,21 @@ class Recurrent(Stateful):
         self.hidden_size = inputs.size("hidden_size", hidden_size)
         self.num_layers = inputs.size("num_layers", num_layers)
         self.bias = bool(bias)
-        self.dropout = inputs.probability("dropout", dropout)
+        self.dropout = dropout
         self.bidirectional = bool(bidirectional)
-        self.recurrent_dropout = inputs.probability("recurrent_dropout", recurrent_dropout)
-        self.zoneout = inputs.probability("zoneout", zoneout)
-        self.variational = bool(variational)
+        self.recurrent_dropout = recurrent_dropout
+        self.zoneout = zoneout
+        self.variational = variational
+        self.tokens = inputs.flag("tokens", tokens)
         self._directions = 2 if self.bidirectional else 1
-        self._prepared: tuple[int, list[list[direction.Prepared]]] = _NOTHING
         self.generator = np.random.default_rng(seed)
+        if self.dropout and self.num_layers == 1:
+            warnings.warn(
+                f"dropout={self.dropout:g} hides outputs of a layer from the next one, and "
+                "with num_layers=1 there is none; a Dropout layer hides the last one's",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def _initialise(self) -> None:
         """Draw every parameter as PyTorch does, uniform within 1 / sqrt(hidden_size)."""
@@ -84,6 +92,9 @@ class Recurrent(Stateful):
     def output_size(self) -> int:
         """How many features one direction gives."""
         return self.hidden_size
+
+    def _features(self) -> tuple[int, int]:
+        return self.input_size, self._directions * self.output_size
 
     def _suffixes(self, layer: int) -> list[str]:
         return [f"_l{layer}", f"_l{layer}_reverse"][: self._directions]
@@ -109,11 +120,12 @@ class Recurrent(Stateful):
     def _zoneout_rates(self) -> tuple[float, ...]:
         return (self.zoneout,)
 
-    def _weights(self, suffix: str) -> Weights:
+    def _weights(self, arrays: Mapping[str, Array], suffix: str) -> Weights:
         """The parameters of one direction in the kernels' form."""
-        w_ih, w_hh = self._arrays["weight_ih" + suffix], self._arrays["weight_hh" + suffix]
+        w_ih, w_hh = arrays["weight_ih" + suffix], arrays["weight_hh" + suffix]
         if self.bias:
-            bias = self._arrays["bias_ih" + suffix] + self._arrays["bias_hh" + suffix]
+            with np.errstate(all="ignore"):
+                bias = arrays["bias_ih" + suffix] + arrays["bias_hh" + suffix]
         else:
             bias = np.zeros(len(w_ih), self._dtype)
         return Weights(self._cell, w_ih, w_hh, bias)
@@ -126,25 +138,24 @@ class Recurrent(Stateful):
             named |= {"bias_ih": gradients.bias, "bias_hh": gradients.bias.copy()}
         return named
 
-    def _prepare(self) -> list[list[direction.Prepared]]:
-        """Every direction's weights, packed for the present backend, current ones."""
-        version, kernels = self._version, _backend.kernels
-        made, prepared = self._prepared
-        if made != version or not isinstance(prepared[0][0].packed, kernels.Packed):
-            prepared = [
-                [self._prepare_direction(s) for s in self._suffixes(layer)]
-                for layer in range(self.num_layers)
-            ]
-            # With its version, so that what one thread packs while another changes the
-            # parameters is not taken for current afterwards.
-            self._prepared = version, prepared
+    def _prepare(self, snapshot: Snapshot) -> Prepared:
+        """Every direction's weights, packed for the present backend."""
+        prepared: Prepared = snapshot.prepared(self._pack)
         return prepared
 
-    def _prepare_direction(self, suffix: str) -> direction.Prepared:
-        return direction.Prepared(self._weights(suffix))
+    def _pack(self, snapshot: Snapshot) -> Prepared:
+        return [
+            [self._prepare_direction(snapshot.arrays, s) for s in self._suffixes(layer)]
+            for layer in range(self.num_layers)
+        ]
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_prepared": _NOTHING}
+    def _prepare_direction(
+        self, arrays: Mapping[str, Array], suffix: str
+    ) -> direction.Prepared:
+        return direction.Prepared(self._weights(arrays, suffix))
+
+    def _batch(self, x: ArrayLike, lengths: ArrayLike | None) -> Batch:
+        return Batch(x, self.input_size, self._dtype, lengths, takes_tokens=self.tokens)
 
     def __call__(
         self,
@@ -159,10 +170,10 @@ class Recurrent(Stateful):
         Parameters
         ----------
         x
-            ``(batch, time, input_size)``, or one sequence ``(time, input_size)``. An
-            integer array ``(batch, time)`` or ``(time,)`` holds tokens from 0 to
-            ``input_size - 1``, which stand for one-hot rows. A transposed view of
-            time-first data is not copied.
+            ``(batch, time, input_size)``, or one sequence ``(time, input_size)``. For a
+            layer made with ``tokens=True``, integers ``(batch, time)`` or ``(time,)`` are
+            tokens from 0 to ``input_size - 1``. A transposed view of time-first data is not
+            copied.
         state
             The initial state, of the shapes of the final one; zeros if None.
         lengths
@@ -180,18 +191,33 @@ class Recurrent(Stateful):
             The state at each sequence's length, ``(num_layers * D, batch, H)``; for an LSTM
             a pair of h and c. Without a batch axis in `x` there is none here either.
         """
+        return self._call(self._snapshot(), x, state, lengths, num_threads)
+
+    def _call(
+        self,
+        snapshot: Snapshot,
+        x: ArrayLike,
+        state: Any,
+        lengths: ArrayLike | None,
+        num_threads: int | None,
+    ) -> tuple[Array, State]:
         threads = _threads.resolve(num_threads)
-        batch = Batch(x, self.input_size, self._dtype, lengths)
-        y, state, _ = self._infer(batch, state, threads)
+        y, state, _ = self._infer(snapshot, self._batch(x, lengths), state, threads)
         return y, state
 
     def _infer(
-        self, batch: Batch, state: Any, threads: int, *, cells: bool = False
+        self,
+        snapshot: Snapshot,
+        batch: Batch,
+        state: Any,
+        threads: int,
+        *,
+        cells: bool = False,
     ) -> tuple[Array, State, list[Array]]:
         parts = self._take_state("state", batch, state)
-        rows, size = batch.rows, self.output_size
+        rows, size, zoneout = batch.rows, self.output_size, self._zoneout_rates
         all_cells = []
-        for layer, directions in enumerate(self._prepare()):
+        for layer, directions in enumerate(self._prepare(snapshot)):
             y = batch.empty(size * self._directions)
             for d, prepared in enumerate(directions):
                 of_direction = batch.empty(self.hidden_size) if cells else None
@@ -203,7 +229,7 @@ class Recurrent(Stateful):
                     of_direction,
                     batch_sizes=batch.batch_sizes,
                     reverse=d == 1,
-                    zoneout=self._zoneout_rates,
+                    zoneout=zoneout,
                     num_threads=threads,
                 )
                 if of_direction is not None:
@@ -224,13 +250,26 @@ class Recurrent(Stateful):
         The arguments are those of a call. `y` may be a read-only array that the tape refers
         to. `RecurrentTape` says how much memory a tape takes.
         """
+        return self._forward(self._snapshot(), x, state, lengths, num_threads)
+
+    def _forward(
+        self,
+        snapshot: Snapshot,
+        x: ArrayLike,
+        state: Any,
+        lengths: ArrayLike | None,
+        num_threads: int | None,
+    ) -> tuple[Array, Any, RecurrentTape]:
         threads = _threads.resolve(num_threads)
-        batch = Batch(x, self.input_size, self._dtype, lengths)
+        batch = self._batch(x, lengths)
         parts = self._take_state("state", batch, state)
         rows, size = batch.rows, self.output_size
+        # Read once, so that a call has the same options from its first layer to its last.
+        dropout, recurrent_dropout = self.dropout, self.recurrent_dropout
+        zoneout, variational = self._zoneout_rates, self.variational
         runs: list[list[direction.Run]] = []
-        keeps: list[NDArray[np.bool_] | None] = []
-        for layer, directions in enumerate(self._prepare()):
+        masks: list[Mask | None] = []
+        for layer, directions in enumerate(self._prepare(snapshot)):
             runs.append(
                 [
                     direction.forward(
@@ -240,8 +279,8 @@ class Recurrent(Stateful):
                         self.generator,
                         batch_sizes=batch.batch_sizes,
                         reverse=d == 1,
-                        recurrent_dropout=self.recurrent_dropout,
-                        zoneout=self._zoneout_rates,
+                        recurrent_dropout=recurrent_dropout,
+                        zoneout=zoneout,
                         num_threads=threads,
                     )
                     for d, prepared in enumerate(directions)
@@ -252,14 +291,15 @@ class Recurrent(Stateful):
                 rows = empty_like_rows(rows, 2 * size, self._dtype)
                 for d, run in enumerate(runs[-1]):
                     rows[..., d * size : (d + 1) * size] = run.y
-            keep = None
-            if self.dropout and layer < self.num_layers - 1:
-                keep = self._draw_mask(batch, rows.shape)
-                rows = self._drop(rows, keep)
-            keeps.append(keep)
+            mask = None
+            if dropout and layer < self.num_layers - 1:
+                mask = self._draw_mask(batch, rows.shape, dropout, variational)
+                rows = mask.apply(rows)
+            masks.append(mask)
         y = batch.restore(rows)
         y.flags.writeable = False
-        return y, self._restore_state(batch, parts), RecurrentTape(self, batch, runs, keeps)
+        tape = RecurrentTape(self, snapshot, batch, runs, masks)
+        return y, self._restore_state(batch, parts), tape
 
     def backward(
         self,
@@ -300,10 +340,10 @@ class Recurrent(Stateful):
         dparts = self._take_state("dstate", batch, dstate)
         found: Gradients = {}
         for layer in reversed(range(self.num_layers)):
-            keep = tape.keeps[layer]
+            mask = tape.masks[layer]
             assert drows is not None
-            if keep is not None:
-                drows = self._drop(drows, keep)
+            if mask is not None:
+                drows = mask.apply(drows)
             dx = None
             for d, (suffix, run) in enumerate(
                 zip(self._suffixes(layer), tape.runs[layer], strict=True)
@@ -318,21 +358,19 @@ class Recurrent(Stateful):
                 named = self._named(gradients)
                 found |= {name + suffix: gradient for name, gradient in named.items()}
             drows = dx
-        ordered = {name: found[name] for name in self._arrays}
+        ordered = {name: found[name] for name in tape.snapshot.arrays}
         dx = None if drows is None else batch.restore(drows)
         return dx, self._restore_state(batch, dparts), ordered
 
-    def _draw_mask(self, batch: Batch, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-        """Which outputs of a layer the next one sees; with `variational`, at every step."""
-        if not self.variational:
-            return self.generator.random(shape) >= self.dropout
-        keep = self.generator.random((batch.size, shape[2])) >= self.dropout
-        return keep[None] if batch.ragged is None else keep[batch.ragged.sorted][None]
-
-    def _drop(self, rows: Array, keep: NDArray[np.bool_]) -> Array:
-        scale = self._dtype.type(1 / (1 - self.dropout))
-        dropped: Array = rows * (keep * scale)
-        return dropped
+    def _draw_mask(
+        self, batch: Batch, shape: tuple[int, ...], rate: float, variational: bool
+    ) -> Mask:
+        """Which outputs of a layer the next one sees; if `variational`, at every step."""
+        if not variational:
+            return Mask.draw(self.generator, shape, rate)
+        keep = Mask.draw(self.generator, (batch.size, shape[2]), rate).keep
+        sorted_keep = keep if batch.ragged is None else keep[batch.ragged.sorted]
+        return Mask(sorted_keep[None], rate)
 
     def _take_state(self, name: str, batch: Batch, state: Any) -> tuple[Array, ...]:
         names = self._state_parts
@@ -422,6 +460,7 @@ class Recurrent(Stateful):
             "recurrent_dropout": (self.recurrent_dropout, 0.0),
             "zoneout": (self.zoneout, 0.0),
             "variational": (self.variational, False),
+            "tokens": (self.tokens, False),
             **self._own_options(),
         }
         changed = [

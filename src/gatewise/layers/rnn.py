@@ -16,7 +16,7 @@ class RNN(Recurrent):
     Parameters
     ----------
     input_size
-        Features of a step of the input, or the number of tokens.
+        Features of a step of the input, or, with `tokens`, the number of tokens.
     hidden_size
         Units of each layer.
     num_layers
@@ -38,6 +38,8 @@ class RNN(Recurrent):
         slower.
     variational
         Whether `dropout` hides the same outputs at all steps of a sequence.
+    tokens
+        Whether integers without the last axis are tokens, which stand for one-hot rows.
     dtype
         ``"float32"`` or ``"float64"``; inputs are converted to it.
     seed
@@ -67,6 +69,7 @@ class RNN(Recurrent):
         recurrent_dropout: float = 0.0,
         zoneout: float = 0.0,
         variational: bool = False,
+        tokens: bool = False,
         dtype: DTypeLike = "float32",
         seed: int | np.random.Generator | None = None,
     ) -> None:
@@ -80,6 +83,7 @@ class RNN(Recurrent):
             recurrent_dropout=recurrent_dropout,
             zoneout=zoneout,
             variational=variational,
+            tokens=tokens,
             dtype=dtype,
             seed=seed,
         )

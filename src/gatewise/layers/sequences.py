@@ -43,7 +43,7 @@ class Batch:
     Parameters
     ----------
     x
-        ``(batch, time, features)`` or ``(time, features)``; or integers, which stand for
+        ``(batch, time, features)`` or ``(time, features)``; or tokens, which stand for
         one-hot rows, without the features.
     features
         How many features a row must have, or how many tokens there are.
@@ -51,6 +51,8 @@ class Batch:
         The dtype of the layer.
     lengths
         How many steps of each sequence exist.
+    takes_tokens
+        Whether integers without the features are tokens.
     """
 
     def __init__(
@@ -59,13 +61,15 @@ class Batch:
         features: int,
         dtype: np.dtype[Any],
         lengths: ArrayLike | None = None,
+        *,
+        takes_tokens: bool = False,
     ) -> None:
         given = inputs.as_array("x", x)
-        self.tokens = inputs.is_tokens(given) and given.ndim < 3
+        self.tokens = takes_tokens and inputs.is_integer(given) and given.ndim < 3
         array = given if self.tokens else inputs.real("x", given, dtype)
-        self._check_shape(array, features)
+        self._check_shape(array, features, inputs.is_integer(given))
         if self.tokens:
-            array = inputs.check_tokens("x", array, features)
+            array = inputs.tokens("x", array, features)
         self.dtype = dtype
         self.batched = array.ndim == (2 if self.tokens else 3)
         if not self.batched:
@@ -82,16 +86,17 @@ class Batch:
         self.rows = self._to_rows(array)
         self.owns_rows = not np.may_share_memory(self.rows, given)
 
-    def _check_shape(self, array: Array, features: int) -> None:
+    def _check_shape(self, array: Array, features: int, is_integer: bool) -> None:
         if self.tokens:
             if array.ndim == 0:
                 raise ValueError(
                     "x should have shape (batch, time) or (time,) for tokens, got ()"
                 )
         elif array.ndim not in (2, 3) or array.shape[-1] != features:
+            hint = "; integers are tokens for a layer made with tokens=True"
             raise ValueError(
                 f"x should have shape (batch, time, {features}) or (time, {features}), "
-                f"got {array.shape}"
+                f"got {array.shape}{hint if is_integer and array.ndim < 3 else ''}"
             )
 
     def _to_rows(self, array: Array) -> Array:

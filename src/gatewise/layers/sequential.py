@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gatewise import _threads
+from gatewise.layers import parameters
 from gatewise.layers.module import (
     Feedforward,
     Gradients,
@@ -17,6 +17,7 @@ from gatewise.layers.module import (
     Stateful,
     check_tape,
 )
+from gatewise.layers.parameters import Snapshot
 
 Array = NDArray[Any]
 States = tuple[Any, ...]
@@ -25,8 +26,8 @@ States = tuple[Any, ...]
 class SequentialTape(ModuleTape):
     """Holds the tapes of the layers in it."""
 
-    def __init__(self, module: Module, tapes: list[Any]) -> None:
-        super().__init__(module)
+    def __init__(self, module: Module, snapshot: Snapshot, tapes: list[Any]) -> None:
+        super().__init__(module, snapshot)
         self.tapes = tapes
 
 
@@ -34,13 +35,21 @@ class Sequential(Stateful):
     """Layers one after another, each reading the output of the one before.
 
     Parameters have the name of their parameter in the layer after the layer's position, as
-    in ``"1.weight_ih_l0"``. The state is a tuple with one entry for each layer, None for
-    those that have no state.
+    in ``"1.weight_ih_l0"``. A layer that stands in several places has its parameters once,
+    under the first of their names; its gradients are the sums over all places. The state is
+    a tuple with one entry for each layer, None for those that have no state.
 
     Parameters
     ----------
     layers
         Layers of this package; a Sequential too is one.
+
+    Raises
+    ------
+    TypeError
+        If one of them is no layer.
+    ValueError
+        If there is none, or one takes other features than the one before it gives.
 
     Examples
     --------
@@ -60,27 +69,52 @@ class Sequential(Stateful):
                 raise TypeError(f"layers[{position}] should be a layer, got {kind}")
         if not layers:
             raise ValueError("layers should be at least one layer, got none")
-        # Each layer answers in its own dtype, so the last one's is that of the outputs.
-        super().__init__(layers[-1].dtype)
+        _check_fit(layers)
+        # Each layer answers in its own dtype, or in that of what it is given.
+        deciding = [layer for layer in layers if not layer._keeps_dtype]
+        super().__init__(deciding[-1].dtype if deciding else layers[-1].dtype)
+        self._keeps_dtype = not deciding
         self.layers: tuple[Feedforward | Stateful, ...] = layers  # type: ignore[assignment]
 
-    def parameters(self) -> dict[str, Array]:
-        """Return the layers' parameters by name, as read-only views."""
+    def _features(self) -> tuple[int | None, int | None]:
+        ends = [layer._features() for layer in self.layers]
+        taken = next((taken for taken, _ in ends if taken is not None), None)
+        given = next((given for _, given in reversed(ends) if given is not None), None)
+        return taken, given
+
+    def _places(self) -> dict[str, tuple[Module, str]]:
+        return {
+            f"{position}.{name}": place
+            for position, layer in enumerate(self.layers)
+            for name, place in layer._places().items()
+        }
+
+    def _named_arrays(self, snapshot: Snapshot) -> dict[str, Array]:
+        aliases = self._aliases()
         return {
             f"{position}.{name}": array
             for position, layer in enumerate(self.layers)
-            for name, array in layer.parameters().items()
+            for name, array in layer._named_arrays(snapshot.parts[position]).items()
+            if f"{position}.{name}" not in aliases
         }
 
-    def _write(self, values: Mapping[str, Array]) -> None:
-        for position, layer in enumerate(self.layers):
-            prefix = f"{position}."
-            own = {
-                k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)
-            }
-            if own:
-                layer._write(own)
-        self._version += 1
+    def _snapshot(self) -> Snapshot:
+        """The parameters that all layers had at one moment; the same object until a change.
+
+        No snapshot of a layer ever comes back. So two looks at all layers that find the
+        same ones prove that all of them were valid between the looks.
+        """
+        parts = self._look()
+        while (again := self._look()) != parts:
+            parts = again
+        last = self._values.after
+        if last.parts != parts:
+            last = Snapshot({}, parts)
+            self._values = parameters.settled(last)
+        return last
+
+    def _look(self) -> tuple[Snapshot, ...]:
+        return tuple([layer._snapshot() for layer in self.layers])
 
     def __call__(
         self,
@@ -103,15 +137,26 @@ class Sequential(Stateful):
         num_threads
             How many threads the layers may use; as `gatewise.set_num_threads` says if None.
         """
+        return self._call(self._snapshot(), x, state, lengths, num_threads)
+
+    def _call(
+        self,
+        snapshot: Snapshot,
+        x: ArrayLike,
+        state: Any,
+        lengths: ArrayLike | None,
+        num_threads: int | None,
+    ) -> tuple[Array, States]:
         threads = _threads.resolve(num_threads)
         states = []
         value: Any = x
-        for layer, initial in zip(self.layers, self._initial("state", state), strict=True):
+        initials = self._initial("state", state)
+        for layer, part, initial in zip(self.layers, snapshot.parts, initials, strict=True):
             final = None
             if isinstance(layer, Stateful):
-                value, final = layer(value, initial, lengths=lengths, num_threads=threads)
+                value, final = layer._call(part, value, initial, lengths, threads)
             else:
-                value = layer(value, num_threads=threads)
+                value = layer._call(part, value, threads)
             states.append(final)
         return value, tuple(states)
 
@@ -124,20 +169,29 @@ class Sequential(Stateful):
         num_threads: int | None = None,
     ) -> tuple[Array, States, SequentialTape]:
         """Return outputs and final states, as in training, and a tape for `backward`."""
+        return self._forward(self._snapshot(), x, state, lengths, num_threads)
+
+    def _forward(
+        self,
+        snapshot: Snapshot,
+        x: ArrayLike,
+        state: Any,
+        lengths: ArrayLike | None,
+        num_threads: int | None,
+    ) -> tuple[Array, States, SequentialTape]:
         threads = _threads.resolve(num_threads)
         states, tapes = [], []
         value: Any = x
-        for layer, initial in zip(self.layers, self._initial("state", state), strict=True):
+        initials = self._initial("state", state)
+        for layer, part, initial in zip(self.layers, snapshot.parts, initials, strict=True):
             final = None
             if isinstance(layer, Stateful):
-                value, final, tape = layer.forward(
-                    value, initial, lengths=lengths, num_threads=threads
-                )
+                value, final, tape = layer._forward(part, value, initial, lengths, threads)
             else:
-                value, tape = layer.forward(value, num_threads=threads)
+                value, tape = layer._forward(part, value, threads)
             states.append(final)
             tapes.append(tape)
-        return value, tuple(states), SequentialTape(self, tapes)
+        return value, tuple(states), SequentialTape(self, snapshot, tapes)
 
     def backward(
         self,
@@ -152,7 +206,8 @@ class Sequential(Stateful):
         threads = _threads.resolve(num_threads)
         dfinals = self._initial("dstate", dstate)
         dinitials: list[Any] = []
-        gradients: Gradients = {}
+        sums: Gradients = {}
+        aliases = self._aliases()
         dvalue: Any = dy
         for position in reversed(range(len(self.layers))):
             layer, own = self.layers[position], tape.tapes[position]
@@ -168,8 +223,11 @@ class Sequential(Stateful):
                     )
                 dvalue, found = layer.backward(own, dvalue, num_threads=threads)
             dinitials.insert(0, dinitial)
-            gradients = {f"{position}.{k}": v for k, v in found.items()} | gradients
-        return dvalue, tuple(dinitials), gradients
+            for name, gradient in found.items():
+                first = aliases.get(f"{position}.{name}", f"{position}.{name}")
+                sums[first] = sums[first] + gradient if first in sums else gradient
+        ordered = {name: sums[name] for name in self._named_arrays(tape.snapshot)}
+        return dvalue, tuple(dinitials), ordered
 
     def _initial(self, name: str, state: Any) -> States:
         if state is None:
@@ -191,3 +249,19 @@ class Sequential(Stateful):
 
     def _description(self) -> str:
         return f"Sequential({self._sizes()})"
+
+
+def _check_fit(layers: tuple[Module, ...]) -> None:
+    """Refuse a layer that takes other features than the one before it gives."""
+    features: int | None = None
+    giver = ""
+    for position, layer in enumerate(layers):
+        taken, given = layer._features()
+        name = f"layers[{position}], {layer._description()},"
+        if features is not None and taken is not None and taken != features:
+            raise ValueError(
+                f"{name} should take the {features} features that {giver} gives, "
+                f"got one that takes {taken or 'tokens'}"
+            )
+        if given is not None:
+            features, giver = given, name

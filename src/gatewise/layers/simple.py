@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gatewise import _backend, _checks, _threads
 from gatewise.layers import inputs
+from gatewise.layers.masks import Mask
 from gatewise.layers.module import Feedforward, Gradients, Module, ModuleTape, check_tape
+from gatewise.layers.parameters import Snapshot
 
 Array = NDArray[Any]
 
@@ -23,12 +26,14 @@ class SimpleTape(ModuleTape):
     def __init__(
         self,
         module: Module,
-        held: Array,
+        snapshot: Snapshot,
+        held: Any,
         shape: tuple[int, ...],
         dtype: np.dtype[Any],
     ) -> None:
-        super().__init__(module)
-        self.held = held
+        super().__init__(module, snapshot)
+        # A view, since the shape of the caller's own array may change.
+        self.held: Any = held.view() if isinstance(held, np.ndarray) else held
         self.shape = shape
         self.dtype = dtype
 
@@ -47,6 +52,8 @@ def _as_rows(array: Array) -> Array:
 
 class Embedding(Feedforward):
     """A table with a row of features for each token.
+
+    A call takes integers of any shape and adds an axis for the features.
 
     Parameters
     ----------
@@ -81,25 +88,22 @@ class Embedding(Feedforward):
         shape = (self.num_embeddings, self.embedding_dim)
         self._add_parameter("weight", np.random.default_rng(seed).standard_normal(shape))
 
-    def _tokens(self, x: ArrayLike) -> Array:
+    def _tokens(self, x: ArrayLike) -> NDArray[np.int64]:
         tokens = inputs.as_array("x", x)
-        if not inputs.is_tokens(tokens) and tokens.size:
+        if not inputs.is_integer(tokens) and tokens.size:
             raise TypeError(f"x should hold integers, got dtype {tokens.dtype}")
-        return inputs.check_tokens("x", tokens, self.num_embeddings)
+        return inputs.tokens("x", tokens, self.num_embeddings)
 
-    def __call__(self, x: ArrayLike, *, num_threads: int | None = None) -> Array:
-        """Return the tokens' rows: the shape of `x` with an axis for the features added."""
-        rows: Array = self._arrays["weight"][self._tokens(x)]
+    def _call(self, snapshot: Snapshot, x: ArrayLike, num_threads: int | None) -> Array:
+        rows: Array = snapshot.arrays["weight"][self._tokens(x)]
         return rows
 
-    def forward(
-        self, x: ArrayLike, *, num_threads: int | None = None
+    def _forward(
+        self, snapshot: Snapshot, x: ArrayLike, num_threads: int | None
     ) -> tuple[Array, SimpleTape]:
-        """Return what a call returns, and a tape that refers to the tokens."""
         tokens = self._tokens(x)
-        return self._arrays["weight"][tokens], SimpleTape(
-            self, tokens, tokens.shape, self._dtype
-        )
+        tape = SimpleTape(self, snapshot, tokens, tokens.shape, self._dtype)
+        return snapshot.arrays["weight"][tokens], tape
 
     def backward(
         self, tape: SimpleTape, dy: ArrayLike, *, num_threads: int | None = None
@@ -107,10 +111,12 @@ class Embedding(Feedforward):
         """Return None, as tokens have no gradient, and the gradient of ``weight``."""
         check_tape(tape, SimpleTape, self)
         rows = _gradient(dy, (*tape.shape, self.embedding_dim), self._dtype)
-        gradient = np.zeros_like(self._arrays["weight"])
-        tokens = np.ascontiguousarray(tape.held.reshape(-1), np.int64)
-        _backend.kernels.add_by_token(tokens, _as_rows(rows), gradient)
+        gradient = np.zeros_like(tape.snapshot.arrays["weight"])
+        _backend.kernels.add_by_token(tape.held.reshape(-1), _as_rows(rows), gradient)
         return None, {"weight": gradient}
+
+    def _features(self) -> tuple[int, int]:
+        return 0, self.embedding_dim
 
     def _sizes(self) -> str:
         return f"{self.num_embeddings}, {self.embedding_dim}"
@@ -169,11 +175,11 @@ class Linear(Feedforward):
             )
         return rows
 
-    def _project(self, rows: Array, num_threads: int | None) -> Array:
-        y = self._multiply(rows, self._arrays["weight"], num_threads)
+    def _project(self, snapshot: Snapshot, rows: Array, num_threads: int | None) -> Array:
+        y = self._multiply(rows, snapshot.arrays["weight"], num_threads)
         if self.bias:
             with np.errstate(all="ignore"):
-                y += self._arrays["bias"]
+                y += snapshot.arrays["bias"]
         return y
 
     def _multiply(self, rows: Array, matrix: Array, num_threads: int | None) -> Array:
@@ -188,18 +194,15 @@ class Linear(Feedforward):
         )
         return product
 
-    def __call__(self, x: ArrayLike, *, num_threads: int | None = None) -> Array:
-        """Return the output for `x` ``(..., in_features)``."""
-        return self._project(self._rows(x), num_threads)
+    def _call(self, snapshot: Snapshot, x: ArrayLike, num_threads: int | None) -> Array:
+        return self._project(snapshot, self._rows(x), num_threads)
 
-    def forward(
-        self, x: ArrayLike, *, num_threads: int | None = None
+    def _forward(
+        self, snapshot: Snapshot, x: ArrayLike, num_threads: int | None
     ) -> tuple[Array, SimpleTape]:
-        """Return what a call returns, and a tape that refers to `x`."""
         rows = self._rows(x)
-        return self._project(rows, num_threads), SimpleTape(
-            self, rows, rows.shape, self._dtype
-        )
+        tape = SimpleTape(self, snapshot, rows, rows.shape, self._dtype)
+        return self._project(snapshot, rows, num_threads), tape
 
     def backward(
         self, tape: SimpleTape, dy: ArrayLike, *, num_threads: int | None = None
@@ -208,14 +211,18 @@ class Linear(Feedforward):
         check_tape(tape, SimpleTape, self)
         drows = _gradient(dy, (*tape.shape[:-1], self.out_features), self._dtype)
         flat = _as_rows(drows)
-        weight = np.zeros_like(self._arrays["weight"])
+        matrix = tape.snapshot.arrays["weight"]
+        weight = np.zeros_like(matrix)
         threads = _threads.resolve(num_threads)
         _backend.kernels.outer(flat, _as_rows(tape.held), weight, num_threads=threads)
         gradients = {"weight": weight}
         if self.bias:
             with np.errstate(all="ignore"):
                 gradients["bias"] = flat.sum(axis=(0, 1))
-        return self._multiply(drows, self._arrays["weight"].T, num_threads), gradients
+        return self._multiply(drows, matrix.T, num_threads), gradients
+
+    def _features(self) -> tuple[int, int]:
+        return self.in_features, self.out_features
 
     def _sizes(self) -> str:
         return (
@@ -246,7 +253,11 @@ class Dropout(Feedforward):
     array([1., 1., 1.], dtype=float32)
     """
 
-    _changeable = frozenset({"p", "generator"})
+    _changeable: ClassVar[Mapping[str, Callable[[str, Any], Any]]] = {
+        "p": inputs.probability,
+        "generator": inputs.generator,
+    }
+    _keeps_dtype = True
 
     def __init__(
         self,
@@ -255,31 +266,27 @@ class Dropout(Feedforward):
         seed: int | np.random.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.p = inputs.probability("p", p)
+        self.p = p
         self.generator = np.random.default_rng(seed)
 
-    def __call__(self, x: ArrayLike, *, num_threads: int | None = None) -> Array:
-        """Return `x` as it is."""
+    def _call(self, snapshot: Snapshot, x: ArrayLike, num_threads: int | None) -> Array:
         return _checks.as_floating("x", x)
 
-    def forward(
-        self, x: ArrayLike, *, num_threads: int | None = None
+    def _forward(
+        self, snapshot: Snapshot, x: ArrayLike, num_threads: int | None
     ) -> tuple[Array, SimpleTape]:
-        """Return `x` with values hidden, and a tape that holds one byte for each value."""
         values = _checks.as_floating("x", x)
-        keep = self.generator.random(values.shape) >= self.p
-        return self._drop(values, keep), SimpleTape(self, keep, values.shape, values.dtype)
+        mask = Mask.draw(self.generator, values.shape, self.p)
+        tape = SimpleTape(self, snapshot, mask, values.shape, values.dtype)
+        return mask.apply(values), tape
 
     def backward(
         self, tape: SimpleTape, dy: ArrayLike, *, num_threads: int | None = None
     ) -> tuple[Array, Gradients]:
         """Return the gradient of `x`; there are no parameters."""
         check_tape(tape, SimpleTape, self)
-        return self._drop(_gradient(dy, tape.shape, tape.dtype), tape.held), {}
-
-    def _drop(self, values: Array, keep: NDArray[np.bool_]) -> Array:
-        dropped: Array = values * (keep * values.dtype.type(1 / (1 - self.p)))
-        return dropped
+        dx: Array = tape.held.apply(_gradient(dy, tape.shape, tape.dtype))
+        return dx, {}
 
     def _sizes(self) -> str:
         return f"{self.p}"

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gatewise import _backend, _threads
 from gatewise.layers import direction, inputs
+from gatewise.layers.parameters import Snapshot
 from gatewise.layers.sequences import Batch
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ class Stream:
     Made by ``layer.stream(batch=1, num_threads=None)``. ``stream(x)`` takes one step
     ``(batch, input_size)`` and returns its output ``(batch, output_size)``. For a batch of
     one, ``(input_size,)`` gives ``(output_size,)``. It takes a chunk ``(batch, time,
-    input_size)`` too. Integers without the last axis are tokens, as for the layer.
+    input_size)`` too. For a layer made with ``tokens=True``, integers without the last axis
+    are tokens.
 
     The output of a step is an array that the stream owns: **the next step overwrites it**,
     so copy what is to be kept. The output of a chunk is the caller's.
@@ -78,7 +80,9 @@ class Stream:
         self._outputs = [np.empty(shape, layer.dtype) for _ in range(layer.num_layers)]
         self._y = self._outputs[-1]
         self._step: Callable[[Array], Array | None] | None = None
-        self._version, self._threads = -1, 0
+        self._snapshot: Snapshot | None = None
+        self._zoneout: tuple[float, ...] = ()
+        self._threads = 0
         self._kernels: object = None
 
     @property
@@ -108,7 +112,8 @@ class Stream:
         # What a loop passes again and again goes straight to the kernels.
         if type(x) is np.ndarray and x.dtype is self._dtype:
             if (
-                self._layer._version != self._version
+                self._layer._snapshot() is not self._snapshot
+                or self._layer._zoneout_rates != self._zoneout
                 or _backend.kernels is not self._kernels
                 or (self._num_threads or _threads.get_num_threads()) != self._threads
             ):
@@ -122,12 +127,13 @@ class Stream:
     def _renew(self) -> None:
         """Make the kernels' step for the present weights, backend and number of threads."""
         layer = self._layer
-        self._version, self._kernels = layer._version, _backend.kernels
+        self._snapshot, self._kernels = layer._snapshot(), _backend.kernels
+        self._zoneout = layer._zoneout_rates
         self._threads = self._num_threads or _threads.get_num_threads()
         self._step = None
         # Zoneout comes between the steps of the layers.
-        if not any(layer._zoneout_rates):
-            packed = [directions[0].packed for directions in layer._prepare()]
+        if not any(self._zoneout):
+            packed = [d[0].packed for d in layer._prepare(self._snapshot)]
             self._step = _backend.kernels.stepper(
                 packed, self._states, self._outputs, num_threads=self._threads
             )
@@ -135,9 +141,9 @@ class Stream:
     def _take(self, array: Array) -> Array:
         """Take whatever a stream takes, or say what it does not."""
         layer = self._layer
-        tokens = inputs.is_tokens(array) and array.ndim < 3
+        tokens = layer.tokens and inputs.is_integer(array) and array.ndim < 3
         if tokens:
-            array = inputs.check_tokens("x", array, layer.input_size)
+            array = inputs.tokens("x", array, layer.input_size)
         else:
             array = inputs.real("x", array, layer.dtype)
         features = () if tokens else (layer.input_size,)
@@ -163,7 +169,7 @@ class Stream:
         if np.may_share_memory(step, self._y):
             # A stream that is fed its own output, which the step writes over.
             step = step.copy()
-        tokens = inputs.is_tokens(step)
+        tokens = inputs.is_integer(step)
         rows = (
             step.reshape(1, self._batch)
             if tokens
@@ -173,7 +179,8 @@ class Stream:
 
     def _run(self, rows: Array, outputs: list[Array]) -> Array:
         layer = self._layer
-        for prepared, state, y in zip(layer._prepare(), self._states, outputs, strict=True):
+        prepared_layers = layer._prepare(layer._snapshot())
+        for prepared, state, y in zip(prepared_layers, self._states, outputs, strict=True):
             direction.infer(
                 prepared[0],
                 rows,

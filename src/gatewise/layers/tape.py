@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewise.layers import direction
+from gatewise.layers.masks import Mask
 from gatewise.layers.module import Module, ModuleTape
+from gatewise.layers.parameters import Snapshot
 from gatewise.layers.sequences import Batch
 
 Array = NDArray[Any]
@@ -23,20 +25,22 @@ class RecurrentTape(ModuleTape):
     5 H, for an RNN H. Two directions, and dropout between layers, cost the D * P numbers of
     a layer's output once more; what dropout and zoneout draw, one byte for each number.
     Recurrent dropout adds a copy of each ``weight_hh``. The input `x` is referred to, not
-    copied, unless it had to be converted or gathered; it may not change before `backward`.
+    copied, unless it holds tokens or had to be converted or gathered; it may not change
+    before `backward`. The parameters that the tape was made with are referred to as well.
     """
 
     def __init__(
         self,
         layer: Module,
+        snapshot: Snapshot,
         batch: Batch,
         runs: list[list[direction.Run]],
-        keeps: list[NDArray[np.bool_] | None],
+        masks: list[Mask | None],
     ) -> None:
-        super().__init__(layer)
+        super().__init__(layer, snapshot)
         self.batch = batch
         self.runs = runs
-        self.keeps = keeps
+        self.masks = masks
 
     @property
     def nbytes(self) -> int:
@@ -57,6 +61,6 @@ class RecurrentTape(ModuleTape):
                         array, self.batch.rows
                     ):
                         yield array
-        for keep in self.keeps:
-            if keep is not None:
-                yield keep
+        for mask in self.masks:
+            if mask is not None:
+                yield mask.keep

@@ -62,7 +62,7 @@ class LanguageModel:
         options: dict[str, Any] = {"forget_bias": 1.0} if cell == "lstm" else {}
         # Tokens stand for one-hot rows: their product with the weights is a row gather.
         self._recurrent = CELLS[cell](
-            len(vocabulary), hidden_size, num_layers, seed=seed, **options
+            len(vocabulary), hidden_size, num_layers, tokens=True, seed=seed, **options
         )
         self._head = Linear(hidden_size, len(vocabulary), seed=seed + 1)
         self.network = Sequential(self._recurrent, self._head)

@@ -1,0 +1,124 @@
+"""The values that parameters have at one moment, and the one step from old values to new.
+
+A change writes into no array. It makes new ones, for one layer or for several, and all of
+them become valid by a single assignment. So there are the old values or the new ones, and
+never a mixture, whatever exception falls where and whatever other threads do meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewise import _backend
+
+Array = NDArray[Any]
+
+__all__ = ["Holder", "Snapshot", "Values", "change", "frozen", "settled"]
+
+
+class Snapshot:
+    """All parameters of a layer as they are between two changes; each change makes another.
+
+    Parameters
+    ----------
+    arrays
+        A layer's own parameters by name, which nobody writes to.
+    parts
+        The snapshots of the layers inside.
+    """
+
+    def __init__(self, arrays: dict[str, Array], parts: tuple[Snapshot, ...] = ()) -> None:
+        self.arrays = arrays
+        self.parts = parts
+        self._prepared: tuple[object, Any] = (None, None)
+
+    def __eq__(self, other: object) -> bool:
+        if self is other or not isinstance(other, Snapshot):
+            return self is other
+        # Two threads may each have made one of the same parts.
+        return bool(self.parts) and self.parts == other.parts
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def prepared(self, make: Callable[[Snapshot], Any]) -> Any:
+        """What `make` makes of this for the present backend, made once."""
+        kernels, form = self._prepared
+        if kernels is not _backend.kernels:
+            kernels = _backend.kernels
+            form = make(self)
+            # Both in one step, since two threads may come here at once.
+            self._prepared = kernels, form
+        return form
+
+
+class _Change:
+    """What several layers wait for, so that their values change at the same moment."""
+
+    made = False
+
+
+class Values(NamedTuple):
+    """Which snapshot a layer has: another one as soon as the change is made."""
+
+    change: _Change
+    before: Snapshot
+    after: Snapshot
+
+    def now(self) -> Snapshot:
+        """The snapshot that is valid at this moment."""
+        return self.after if self.change.made else self.before
+
+
+class Holder(Protocol):
+    """A layer with parameters of its own."""
+
+    _values: Values
+
+
+# Re-entrant, since a signal's handler may change parameters in the middle of a change.
+_changing = threading.RLock()
+
+
+def _forget_other_threads() -> None:
+    """A child of fork() has no thread that would ever leave a change."""
+    global _changing
+    _changing = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_other_threads)
+
+
+def settled(snapshot: Snapshot) -> Values:
+    """The values of a layer that no change is under way for."""
+    return Values(_Change(), snapshot, snapshot)
+
+
+def change(new: Iterable[tuple[Holder, dict[str, Array]]]) -> None:
+    """Let all these layers have the new arrays from one moment on; others stay theirs."""
+    with _changing:
+        step = _Change()
+        after: dict[Holder, Snapshot] = {}
+        for layer, arrays in new:
+            before = layer._values.now()
+            after[layer] = Snapshot(before.arrays | arrays)
+            layer._values = Values(step, before, after[layer])
+        step.made = True
+        for layer, snapshot in after.items():
+            # Lets go of the old arrays.
+            layer._values = Values(step, snapshot, snapshot)
+
+
+def frozen(value: Array, dtype: np.dtype[Any]) -> Array:
+    """A read-only copy that is nobody else's."""
+    # Memory used before: training makes these anew in every step.
+    array: Array = _backend.kernels.empty(value.shape, dtype)
+    array[...] = value
+    array.flags.writeable = False
+    return array
