@@ -81,18 +81,27 @@ class Holder(Protocol):
     _values: Values
 
 
-# Re-entrant, since a signal's handler may change parameters in the middle of a change.
-_changing = threading.RLock()
+# One change at a time, or of two partial ones one could get lost. Re-entrant, since a
+# signal's handler may change parameters in the middle of a change.
+_turn = threading.RLock()
+
+# Seconds that no change takes: it is a few assignments.
+_PATIENCE = 5.0
 
 
-def _forget_other_threads() -> None:
-    """A child of fork() has no thread that would ever leave a change."""
-    global _changing
-    _changing = threading.RLock()
+def _new_turn() -> Any:
+    """Forget whoever has the turn and will never give it back.
+
+    That is a thread that a fork() left behind, or one in which a debugger or the like
+    raised an exception just before it would have given the turn back.
+    """
+    global _turn
+    _turn = threading.RLock()
+    return _turn
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_other_threads)
+    os.register_at_fork(after_in_child=_new_turn)
 
 
 def settled(snapshot: Snapshot) -> Values:
@@ -102,7 +111,11 @@ def settled(snapshot: Snapshot) -> Values:
 
 def change(new: Iterable[tuple[Holder, dict[str, Array]]]) -> None:
     """Let all these layers have the new arrays from one moment on; others stay theirs."""
-    with _changing:
+    turn = _turn
+    if not turn.acquire(timeout=_PATIENCE):
+        turn = _new_turn()
+        turn.acquire()
+    try:
         step = _Change()
         after: dict[Holder, Snapshot] = {}
         for layer, arrays in new:
@@ -113,6 +126,8 @@ def change(new: Iterable[tuple[Holder, dict[str, Array]]]) -> None:
         for layer, snapshot in after.items():
             # Lets go of the old arrays.
             layer._values = Values(step, snapshot, snapshot)
+    finally:
+        turn.release()
 
 
 def frozen(value: Array, dtype: np.dtype[Any]) -> Array:
