@@ -76,6 +76,31 @@ INPUTS: dict[str, Refusal] = {
         ValueError,
         "x should hold tokens from 0 to 2, got -1",
     ),
+    "nothing": (
+        lambda: gru()(None),
+        TypeError,
+        "x should be an array, got None",
+    ),
+    "no dtype": (
+        lambda: gru(dtype=None),
+        TypeError,
+        "dtype should be float32 or float64, got None",
+    ),
+    "a forget bias in words": (
+        lambda: gatewise.LSTM(3, 4, forget_bias="one"),  # type: ignore[arg-type]
+        ValueError,
+        "forget_bias should be a finite number, got 'one'",
+    ),
+    "a class in the place of a layer": (
+        lambda: gatewise.Sequential(gatewise.GRU),  # type: ignore[arg-type]
+        TypeError,
+        "layers[0] should be a layer, got the class GRU",
+    ),
+    "no a0": (
+        lambda: gatewise.rnn_forward(X.T, None, {}),  # type: ignore[arg-type]
+        TypeError,
+        "a0 should be an array, got None",
+    ),
     "complex": (
         lambda: gru()(X * 1j),
         TypeError,
@@ -90,11 +115,6 @@ INPUTS: dict[str, Refusal] = {
         lambda: gru()("text"),
         TypeError,
         "x should hold real numbers of at most 64 bits, got dtype <U4",
-    ),
-    "None": (
-        lambda: gru()(None),
-        TypeError,
-        "x should hold real numbers of at most 64 bits, got dtype object",
     ),
     "uneven lists": (
         lambda: gru()([[[1.0, 2.0, 3.0], [1.0]]]),

@@ -33,6 +33,8 @@ _WORKING_DTYPE: dict[str, np.dtype[Any]] = {
 def as_numbers(name: str, value: ArrayLike) -> Array:
     """Return `value` as an array of real numbers, without a copy if it is one already."""
     array = value if type(value) is np.ndarray else _as_array(name, value)
+    if value is None:
+        raise TypeError(f"{name} should be an array, got None")
     if array.dtype.char not in _WORKING_DTYPE:
         raise TypeError(
             f"{name} should hold real numbers of at most 64 bits, got dtype {array.dtype}"

@@ -20,6 +20,9 @@ Array = NDArray[Any]
 def floating_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     """The dtype of a layer: float32 or float64."""
     try:
+        if dtype is None:
+            # For NumPy that is float64.
+            raise TypeError
         wanted = np.dtype(dtype)
     except TypeError:
         raise TypeError(f"dtype should be float32 or float64, got {dtype!r}") from None
@@ -74,6 +77,17 @@ def generator(name: str, value: np.random.Generator) -> np.random.Generator:
     return value
 
 
+def number(name: str, value: float) -> float:
+    """A finite number."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        found = np.nan
+    if not np.isfinite(found):
+        raise ValueError(f"{name} should be a finite number, got {value!r}")
+    return found
+
+
 def real(name: str, value: ArrayLike, dtype: np.dtype[Any]) -> Array:
     """`value` as real numbers of `dtype`, copied only where the kernels could not read it.
 
@@ -92,6 +106,8 @@ def real(name: str, value: ArrayLike, dtype: np.dtype[Any]) -> Array:
 
 def as_array(name: str, value: ArrayLike) -> Array:
     """`value` as an array of whatever dtype it has."""
+    if value is None:
+        raise TypeError(f"{name} should be an array, got None")
     try:
         return np.asarray(value)
     except ValueError as error:

@@ -126,7 +126,7 @@ class LSTM(Recurrent):
         self.cell_zoneout = cell_zoneout
         self._initialise()
         if forget_bias is not None:
-            self._start_forget_gates(forget_bias)
+            self._start_forget_gates(inputs.number("forget_bias", forget_bias))
 
     @property
     def output_size(self) -> int:

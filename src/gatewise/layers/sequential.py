@@ -65,8 +65,10 @@ class Sequential(Stateful):
     def __init__(self, *layers: Module) -> None:
         for position, layer in enumerate(layers):
             if not isinstance(layer, Feedforward | Stateful):
-                kind = type(layer).__name__
-                raise TypeError(f"layers[{position}] should be a layer, got {kind}")
+                got = type(layer).__name__
+                if isinstance(layer, type):
+                    got = f"the class {layer.__name__}"
+                raise TypeError(f"layers[{position}] should be a layer, got {got}")
         if not layers:
             raise ValueError("layers should be at least one layer, got none")
         _check_fit(layers)
