@@ -418,3 +418,19 @@ def test_a_stream_takes_rows_that_are_not_aligned(backend: str) -> None:
     np.testing.assert_array_equal(
         layer.stream()(packed["row"][1]), layer.stream()(packed["row"][1].copy())
     )
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_zoneout_set_after_the_first_step_is_seen(kind: str, backend: str) -> None:
+    layer = getattr(gatewise, kind)(5, 17, 2, seed=0)
+    x = draw(1, 6, 5)
+    stream, chunked = layer.stream(), layer.stream()
+    stream(x[0, 0])
+    chunked(x[:, :1])
+    layer.zoneout = 0.4
+    if kind == "LSTM":
+        layer.cell_zoneout = 0.2
+    y, _ = layer(x[:, 1:], chunked.state)
+    steps = [stream(row).copy() for row in x[0, 1:]]
+    assert_same(np.stack(steps), y[0], "float32")
+    assert_same(chunked(x[:, 1:]), y, "float32")

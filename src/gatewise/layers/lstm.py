@@ -80,6 +80,7 @@ class LSTM(Recurrent):
         **Recurrent._changeable,
         "cell_zoneout": inputs.probability,
     }
+    cell_zoneout: float
     _gates = 4
     _state_parts = ("h", "c")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -45,6 +45,7 @@ class Module(ABC):
     def __init__(self, dtype: DTypeLike = "float32") -> None:
         self._dtype = inputs.floating_dtype(dtype)
         self._values = parameters.settled(Snapshot({}))
+        self._options: dict[str, Any] = {}
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -265,11 +266,26 @@ class Module(ABC):
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in self._changeable:
-            value = self._changeable[name](name, value)
-        elif name in self.__dict__ and not name.startswith("_"):
+            # Another dictionary, so that who keeps one can see that something has changed.
+            checked = self._changeable[name](name, value)
+            self._options = {**self._options, name: checked}
+            return
+        if name in self.__dict__ and not name.startswith("_"):
             kind = type(self).__name__
             raise AttributeError(f"{name} is fixed once a {kind} is made; make another one")
         super().__setattr__(name, value)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            options = self.__dict__.get("_options", {})
+            if name not in options:
+                kind = type(self).__name__
+                raise AttributeError(f"{kind!r} object has no attribute {name!r}")
+            return options[name]
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._options})
 
     def __copy__(self) -> Self:
         # A copy that shared its random generator would draw what the other one draws.

@@ -48,7 +48,8 @@ class Quantized(Recurrent):
                 arrays[name] = array
         state = layer.__getstate__()
         # What draws for training has no use here.
-        del state["generator"]
+        options = {k: v for k, v in state["_options"].items() if k != "generator"}
+        state["_options"] = options
         self.__setstate__(state | {"_arrays": arrays, "weight_format": weight_format})
 
     @property

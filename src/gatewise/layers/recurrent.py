@@ -39,6 +39,11 @@ class Recurrent(Stateful):
         "variational": inputs.flag,
         "generator": inputs.generator,
     }
+    dropout: float
+    recurrent_dropout: float
+    zoneout: float
+    variational: bool
+    generator: np.random.Generator
     _gates = 1
     _state_parts: tuple[str, ...] = ("h",)
 

@@ -257,6 +257,8 @@ class Dropout(Feedforward):
         "p": inputs.probability,
         "generator": inputs.generator,
     }
+    p: float
+    generator: np.random.Generator
     _keeps_dtype = True
 
     def __init__(

@@ -81,6 +81,7 @@ class Stream:
         self._y = self._outputs[-1]
         self._step: Callable[[Array], Array | None] | None = None
         self._snapshot: Snapshot | None = None
+        self._seen: tuple[object, object] = (None, None)
         self._zoneout: tuple[float, ...] = ()
         self._threads = 0
         self._kernels: object = None
@@ -111,9 +112,10 @@ class Stream:
         """Advance by the step or the chunk `x` and return its output."""
         # What a loop passes again and again goes straight to the kernels.
         if type(x) is np.ndarray and x.dtype is self._dtype:
+            values, options = self._seen
             if (
-                self._layer._snapshot() is not self._snapshot
-                or self._layer._zoneout_rates != self._zoneout
+                self._layer._values is not values
+                or self._layer._options is not options
                 or _backend.kernels is not self._kernels
                 or (self._num_threads or _threads.get_num_threads()) != self._threads
             ):
@@ -127,7 +129,10 @@ class Stream:
     def _renew(self) -> None:
         """Make the kernels' step for the present weights, backend and number of threads."""
         layer = self._layer
-        self._snapshot, self._kernels = layer._snapshot(), _backend.kernels
+        values, options = layer._values, layer._options
+        self._snapshot, self._kernels = values.now(), _backend.kernels
+        # While a change is under way, it can be made at any moment: look again then.
+        self._seen = (values if values.before is values.after else None), options
         self._zoneout = layer._zoneout_rates
         self._threads = self._num_threads or _threads.get_num_threads()
         self._step = None
