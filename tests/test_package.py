@@ -17,7 +17,8 @@ import gatewise
 from gatewise import _backend, _fallback
 
 PUBLIC = sorted(set(gatewise.__all__) - {"__version__"})
-HEAVY = ["argparse", "matplotlib", "scipy", "sklearn", "torch", "tqdm", "unittest"]
+HEAVY = ["argparse", "matplotlib", "scipy", "sklearn", "threadpoolctl", "torch", "tqdm"]
+HEAVY += ["unittest"]
 
 
 def in_a_new_python(code: str, **environment: str) -> str:

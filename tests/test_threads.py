@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,10 +14,9 @@ import pytest
 
 import gatewise
 from gatewise import _backend
+from new_process import run
 
 Array = np.ndarray[Any, Any]
-
-TESTS = Path(__file__).parent
 
 
 @pytest.fixture(autouse=True)
@@ -29,19 +25,6 @@ def as_before() -> Iterator[None]:
     before = gatewise.get_num_threads()
     yield
     gatewise.set_num_threads(before)
-
-
-def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a Python of its own, which finds this gatewise and these tests."""
-    paths = [str(Path(gatewise.__file__).parent.parent), str(TESTS)]
-    inherited = {k: v for k, v in os.environ.items() if k != "GATEWISE_NUM_THREADS"}
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env=inherited | {"PYTHONPATH": os.pathsep.join(paths)} | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
 
 
 def test_set_and_get() -> None:
@@ -57,24 +40,6 @@ def test_no_number_is_too_large(backend: str) -> None:
     layer = gatewise.GRU(3, 4, seed=0)
     x = np.ones((2, 3, 3), np.float32)
     np.testing.assert_array_equal(layer(x)[0], layer(x, num_threads=10**30)[0])
-
-
-REPORT = "import gatewise; print(gatewise.get_num_threads())"
-
-
-def test_the_environment_variable_is_where_it_starts() -> None:
-    assert run(REPORT, GATEWISE_NUM_THREADS="3").stdout == "3\n"
-    cores = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
-    for nothing in ({}, {"GATEWISE_NUM_THREADS": ""}):
-        assert run(REPORT, **nothing).stdout == f"{min(len(cores), 64)}\n"
-
-
-@pytest.mark.parametrize("value", ["0", "-2", "two", "1.5"])
-def test_the_environment_variable_may_be_wrong(value: str) -> None:
-    done = run(REPORT, GATEWISE_NUM_THREADS=value)
-    assert done.returncode != 0
-    expected = "GATEWISE_NUM_THREADS must be a whole number of at least 1; got "
-    assert done.stderr.splitlines()[-1] == f"ValueError: {expected}{value!r}"
 
 
 def entrances() -> dict[str, Callable[[Any], object]]:

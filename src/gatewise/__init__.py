@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from gatewise import _threads
 from gatewise._threads import get_num_threads, set_num_threads
 from gatewise.notebook import (
     gru_backward,
@@ -76,6 +77,8 @@ __all__ = [
     "softmax",
     "softmax_cross_entropy",
 ]
+
+_threads.register()
 
 # Imported when the first of their names is asked for, so that the import stays light.
 _LATER = ("_config", "layers", "training")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import gatewise
-from gatewise import _backend
+from gatewise import _backend, _threads
 
 __all__ = ["read_config", "show_config"]
 
@@ -46,7 +46,7 @@ def read_config() -> dict[str, str]:
         "BLAS": _blas(numpy_config),
         "platform": platform.platform(),
         "processor": f"{platform.machine()}, {os.cpu_count()} cores",
-        "threads": str(gatewise.get_num_threads()),
+        "threads": _threads.describe(),
         "CPU features": _cpu_features(numpy_config),
     }
 

@@ -1,56 +1,76 @@
-"""How many threads a call may use."""
+"""How many threads a call may use, and who says so."""
 
 from __future__ import annotations
 
+import math
 import operator
 import os
+from contextlib import suppress
+from functools import cache
+from time import monotonic
+from typing import NamedTuple
 
-__all__ = ["get_num_threads", "resolve", "set_num_threads"]
+from gatewise import _threadpoolctl
+from gatewise._cgroup import cpu_quota
+
+__all__ = [
+    "describe",
+    "get_num_threads",
+    "last_known",
+    "register",
+    "resolve",
+    "set_num_threads",
+]
 
 _VARIABLE = "GATEWISE_NUM_THREADS"
 
 # GW_MOST_THREADS of the C core.
 _MOST = 64
 
-
-def _checked(name: str, value: object) -> int:
-    try:
-        count = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"{name} must be an integer; got {type(value).__name__}") from None
-    if count < 1:
-        raise ValueError(f"{name} must be at least 1; got {count}")
-    return min(count, _MOST)
+# How long the number of cores holds before it is asked for again.
+_SECONDS = 1.0
 
 
-def _initial() -> int:
-    text = os.environ.get(_VARIABLE)
-    if text:
-        try:
-            return _checked(_VARIABLE, int(text))
-        except ValueError:
-            raise ValueError(
-                f"{_VARIABLE} must be a whole number of at least 1; got {text!r}"
-            ) from None
-    if hasattr(os, "sched_getaffinity"):
-        return min(len(os.sched_getaffinity(0)), _MOST)
-    return min(os.cpu_count() or 1, _MOST)
+class _Limit(NamedTuple):
+    number: int
+    source: str
+    until: float = math.inf
 
 
-_count = _initial()
+# What was set in this process; and what the environment or the machine says otherwise.
+_set: _Limit | None = None
+_found: _Limit | None = None
 
 
 def get_num_threads() -> int:
     """Return how many threads a call may use.
 
-    At first that is the number of cores this process may run on, or what the environment
-    variable GATEWISE_NUM_THREADS says. A call uses fewer where more would not be faster,
-    and its results do not depend on the number.
+    It is the number of the first of these that says one:
+
+    1. `set_num_threads` or ``threadpoolctl.threadpool_limits``;
+    2. the environment variable GATEWISE_NUM_THREADS;
+    3. the environment variable OMP_NUM_THREADS, the first number if it is a list; as with
+       OpenMP, a value is ignored that is no list of positive whole numbers;
+    4. the CPU quota of the process's control group, rounded up, or the cores in its
+       affinity mask, whichever are fewer; or all cores, on a system that knows neither.
+
+    The variables and the quota are read at first use, and again after a fork. The mask,
+    that of the main thread, is asked for again once a second at most: by calls, but not by
+    steps of a stream.
+
+    A call uses fewer threads where more would not be faster, and its results do not depend
+    on the number. ``gatewise.show_config()`` says who says it.
 
     Returns
     -------
     int
         The number of threads.
+
+    Raises
+    ------
+    ValueError
+        If GATEWISE_NUM_THREADS is no whole number of at least 1; an import of gatewise
+        raises it as well.
 
     Examples
     --------
@@ -58,7 +78,8 @@ def get_num_threads() -> int:
     >>> gatewise.get_num_threads() >= 1
     True
     """
-    return _count
+    register()
+    return _limit().number
 
 
 def set_num_threads(num_threads: int) -> None:
@@ -76,6 +97,18 @@ def set_num_threads(num_threads: int) -> None:
     ValueError
         If `num_threads` is less than 1.
 
+    See Also
+    --------
+    get_num_threads : Says what holds where nothing is set.
+
+    Notes
+    -----
+    ``threadpoolctl.threadpool_limits`` sets it for a time, unless its ``user_api`` is
+    another than ``"gatewise"``. It acts on all threads of the process, but not on calls and
+    streams that have numbers of their own. If threadpoolctl is imported after gatewise, it
+    knows of gatewise once a layer is made or `get_num_threads` is called. On NumPy there is
+    nothing to know of: the threads are those of BLAS, which threadpoolctl limits itself.
+
     Examples
     --------
     >>> import gatewise
@@ -85,10 +118,112 @@ def set_num_threads(num_threads: int) -> None:
     1
     >>> gatewise.set_num_threads(before)
     """
-    global _count
-    _count = _checked("num_threads", num_threads)
+    global _set
+    _set = _Limit(_checked("num_threads", num_threads), "set_num_threads")
+
+
+def register() -> None:
+    """Make the process's number known to threadpoolctl, if that has been imported."""
+    _threadpoolctl.register(get_num_threads, _set_for_a_time)
 
 
 def resolve(num_threads: int | None) -> int:
     """Give the number for one call: its own, or the process's where that is None."""
-    return _count if num_threads is None else _checked("num_threads", num_threads)
+    return _limit().number if num_threads is None else _checked("num_threads", num_threads)
+
+
+def last_known() -> int:
+    """Give the process's number without a look at the clock, for steps of a microsecond."""
+    return (_set or _found or _host()).number
+
+
+def describe() -> str:
+    """Say the process's number, and who says it."""
+    limit = _limit()
+    return f"{limit.number} ({limit.source})"
+
+
+def _set_for_a_time(num_threads: int) -> None:
+    """Set the number for threadpoolctl, which ends a limit by setting what was before.
+
+    What the environment or the machine says stays theirs to say.
+    """
+    global _set
+    number = _checked("num_threads", num_threads)
+    if number != _limit().number:
+        _set = None if number == _host().number else _Limit(number, "threadpoolctl")
+
+
+def _limit() -> _Limit:
+    return _set or _host()
+
+
+def _host() -> _Limit:
+    """What the environment says or, where it says nothing, the machine."""
+    global _found
+    # One assignment: other threads look here at the same time.
+    found = _found
+    if found is None:
+        found = _found = _environment() or _machine()
+    elif monotonic() > found.until:
+        found = _found = _machine()
+    return found
+
+
+def _environment() -> _Limit | None:
+    text = os.environ.get(_VARIABLE)
+    if text:
+        try:
+            return _Limit(_checked(_VARIABLE, int(text)), _VARIABLE)
+        except ValueError:
+            raise ValueError(
+                f"{_VARIABLE} must be a whole number of at least 1; got {text!r}"
+            ) from None
+    items = os.environ.get("OMP_NUM_THREADS", "").split(",")
+    digits = [item.strip().removeprefix("+").lstrip("0") for item in items]
+    # As many as a C long has room for: more is as wrong as none.
+    if all(item.isascii() and item.isdecimal() and len(item) < 19 for item in digits):
+        return _Limit(min(int(digits[0]), _MOST), "OMP_NUM_THREADS")
+    return None
+
+
+def _machine() -> _Limit:
+    count, source = os.cpu_count() or 1, "number of cores"
+    if hasattr(os, "sched_getaffinity"):
+        # Some sandboxes forbid the question.
+        with suppress(OSError):
+            # That of the main thread: the answer is the same whichever thread asks.
+            count, source = len(os.sched_getaffinity(os.getpid())), "affinity mask"
+    quota = _quota()
+    if quota is not None and quota < count:
+        count, source = quota, "CPU quota of the control group"
+    return _Limit(min(count, _MOST), source, monotonic() + _SECONDS)
+
+
+@cache
+def _quota() -> int | None:
+    return cpu_quota()
+
+
+def _checked(name: str, value: object) -> int:
+    try:
+        count = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be an integer; got {type(value).__name__}") from None
+    if count < 1:
+        raise ValueError(f"{name} must be at least 1; got {count}")
+    return min(count, _MOST)
+
+
+def _forget() -> None:
+    """Ask anew, in a child that may have been given another share of the machine."""
+    global _found
+    _found = None
+    _quota.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+# What is wrong with it is better said by the import than by the first large call.
+_environment()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from gatewise import _threads
 from gatewise.layers import inputs, parameters
 from gatewise.layers.parameters import Snapshot
 
@@ -43,6 +44,7 @@ class Module(ABC):
     _keeps_dtype = False
 
     def __init__(self, dtype: DTypeLike = "float32") -> None:
+        _threads.register()
         self._dtype = inputs.floating_dtype(dtype)
         self._values = parameters.settled(Snapshot({}))
         self._options: dict[str, Any] = {}

@@ -117,7 +117,7 @@ class Stream:
                 self._layer._values is not values
                 or self._layer._options is not options
                 or _backend.kernels is not self._kernels
-                or (self._num_threads or _threads.get_num_threads()) != self._threads
+                or (self._num_threads or _threads.last_known()) != self._threads
             ):
                 self._renew()
             if self._step is not None:
@@ -134,7 +134,7 @@ class Stream:
         # While a change is under way, it can be made at any moment: look again then.
         self._seen = (values if values.before is values.after else None), options
         self._zoneout = layer._zoneout_rates
-        self._threads = self._num_threads or _threads.get_num_threads()
+        self._threads = self._num_threads or _threads.last_known()
         self._step = None
         # Zoneout comes between the steps of the layers.
         if not any(self._zoneout):

@@ -1,0 +1,54 @@
+"""Running code in a process of its own, and counting the threads that are started there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import gatewise
+
+TESTS = Path(__file__).parent
+TASKS = Path("/proc/self/task")
+
+# What says how many threads there are to be.
+VARIABLES = ("GATEWISE_NUM_THREADS", "OMP_NUM_THREADS")
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a Python of its own, which finds this gatewise and these tests."""
+    return run_command([sys.executable, "-c", code], **environment)
+
+
+def run_command(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command whose Python finds this gatewise and these tests."""
+    paths = [str(Path(gatewise.__file__).parent.parent), str(TESTS)]
+    inherited = {k: v for k, v in os.environ.items() if k not in VARIABLES}
+    return subprocess.run(
+        command,
+        env=inherited | {"PYTHONPATH": os.pathsep.join(paths)} | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def count_threads(call: Callable[[], object]) -> int:
+    """The threads of a first large call: the caller, and those that no Python started."""
+    before = set(os.listdir(TASKS))
+    call()
+    python = {str(thread.native_id) for thread in threading.enumerate()}
+    return 1 + len(set(os.listdir(TASKS)) - before - python)
+
+
+def threads_of_a_call(num_threads: int | None = None) -> tuple[int, str]:
+    """How many threads share a large call, and what is said about their number."""
+    layer = gatewise.LSTM(40, 100, seed=0)
+    x = np.ones((32, 20, 40), np.float32)
+    count = count_threads(lambda: layer(x, num_threads=num_threads))
+    return count, gatewise._threads.describe()
