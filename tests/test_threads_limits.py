@@ -25,6 +25,7 @@ def untouched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As if nothing had been set, no variable was there, and nobody had asked."""
     for variable in VARIABLES:
         monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(_threads, "_limited", None)
     monkeypatch.setattr(_threads, "_set", None)
     _threads._forget()
     yield

@@ -43,6 +43,24 @@ def test_a_limit_holds_for_its_time(number: str, imports: str, backend: str) -> 
     assert done.stdout.splitlines() == expected, done.stderr
 
 
+SET = """
+gatewise.set_num_threads(3)
+with threadpoolctl.threadpool_limits(2):
+    print(describe())
+print(describe())
+with threadpoolctl.threadpool_limits(2):
+    gatewise.set_num_threads(1)
+    print(describe())
+"""
+
+
+def test_a_limit_leaves_behind_what_was_set(backend: str) -> None:
+    code = "; ".join([*BOTH, "describe = gatewise._threads.describe"])
+    expected = ["2 (threadpoolctl)", "3 (set_num_threads)", "1 (set_num_threads)"]
+    done = run(code + SET)
+    assert done.stdout.splitlines() == expected, done.stderr
+
+
 def test_get_num_threads_is_enough_to_be_known(backend: str) -> None:
     code = "gatewise.get_num_threads()\nwith threadpoolctl.threadpool_limits(2): print("
     code = f"{'; '.join(reversed(BOTH))}; {code}gatewise._threads.describe())"
@@ -128,10 +146,10 @@ def test_an_old_version_cannot_register(
 def test_a_limit_is_a_number_of_at_least_one(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_threads, "_set", None)
+    monkeypatch.setattr(_threads, "_limited", None)
     for limit in (0, -1):
         with pytest.raises(
             ValueError, match=f"^num_threads must be at least 1; got {limit}$"
         ):
             _threads._set_for_a_time(limit)
-    assert _threads._set is None
+    assert _threads._limited is None

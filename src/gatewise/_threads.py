@@ -37,7 +37,9 @@ class _Limit(NamedTuple):
     until: float = math.inf
 
 
-# What was set in this process; and what the environment or the machine says otherwise.
+# From the last word to the first: what threadpoolctl sets for a time, what was set in this
+# process, and what the environment or the machine says.
+_limited: _Limit | None = None
 _set: _Limit | None = None
 _found: _Limit | None = None
 
@@ -118,8 +120,9 @@ def set_num_threads(num_threads: int) -> None:
     1
     >>> gatewise.set_num_threads(before)
     """
-    global _set
+    global _limited, _set
     _set = _Limit(_checked("num_threads", num_threads), "set_num_threads")
+    _limited = None
 
 
 def register() -> None:
@@ -134,7 +137,7 @@ def resolve(num_threads: int | None) -> int:
 
 def last_known() -> int:
     """Give the process's number without a look at the clock, for steps of a microsecond."""
-    return (_set or _found or _host()).number
+    return (_limited or _set or _found or _host()).number
 
 
 def describe() -> str:
@@ -144,18 +147,15 @@ def describe() -> str:
 
 
 def _set_for_a_time(num_threads: int) -> None:
-    """Set the number for threadpoolctl, which ends a limit by setting what was before.
-
-    What the environment or the machine says stays theirs to say.
-    """
-    global _set
+    """Set the number for threadpoolctl, which ends a limit by setting what was before."""
+    global _limited
     number = _checked("num_threads", num_threads)
-    if number != _limit().number:
-        _set = None if number == _host().number else _Limit(number, "threadpoolctl")
+    ended = number == (_set or _host()).number
+    _limited = None if ended else _Limit(number, "threadpoolctl")
 
 
 def _limit() -> _Limit:
-    return _set or _host()
+    return _limited or _set or _host()
 
 
 def _host() -> _Limit:
