@@ -91,19 +91,17 @@ static void run_back_part(void *context, gw_member *member) {
     const gw_sequence *sequence = run->sequence;
     struct timeline line = {sequence, run->starts, 0, sequence->batch};
     const real **pointers = run->pointers + member->thread * BACK_POINTERS * sequence->batch;
-    gw_member alone = gw_alone();
+    gw_member alone = gw_alone(member->watch);
     if (run->by_rows) {
         line.first_row = share_start(sequence, member->thread, member->threads);
         line.end_row = share_start(sequence, member->thread + 1, member->threads);
         member = &alone;
     }
-    const float_state before = flush_denormals();
-    for (ptrdiff_t n = 0; n < sequence->time; n++) {
+    for (ptrdiff_t n = 0; n < sequence->time && gw_goes_on(&member->watch, STEP_WORK); n++) {
         struct back_step step = {.layer = run->layer, .member = member, .descending = n % 2};
         prepare_step(run, &line, time_of(&line, n, !sequence->reverse), pointers, &step);
         run_step_back(&step);
     }
-    restore_float_state(before);
 }
 
 static gw_status backward(const gw_packed *layer, const gw_sequence *sequence, gw_rows gates, gw_rows extra,
@@ -123,15 +121,17 @@ static gw_status backward(const gw_packed *layer, const gw_sequence *sequence, g
     threads = useful_threads(layer, sequence, threads);
     run.by_rows = shares_rows(sequence, threads);
     struct workspace space;
+    gw_call call;
+    gw_open(&call, 1);
     open_space(&space);
     run.starts = new_starts(&space, sequence);
     run.pointers = take_space(&space, (size_t)(threads * BACK_POINTERS * batch) * sizeof(real *));
     run.dhidden = take_space(&space, (size_t)(batch * layer->hidden_size) * sizeof(real));
     const int ready = (run.starts || !sequence->batch_sizes) && run.pointers && run.dhidden;
     if (ready)
-        gw_run(run_back_part, &run, threads);
+        gw_run(&call, run_back_part, &run, threads);
     release_space(&space);
-    return ready ? GW_OK : GW_NO_MEMORY;
+    return gw_close(&call, ready ? GW_OK : GW_NO_MEMORY);
 }
 
 #endif

@@ -28,13 +28,15 @@ INLINE void multiply_tile(ptrdiff_t inner, ptrdiff_t columns, struct strided a, 
 }
 
 static void multiply_columns(ptrdiff_t rows, ptrdiff_t inner, ptrdiff_t columns, struct strided a,
-                             const real *b, real *out) {
+                             const real *b, real *out, gw_watch *watch) {
     for (ptrdiff_t column = 0; column < columns; column += WIDTH) {
         const ptrdiff_t n = columns - column < WIDTH ? columns - column : WIDTH;
         for (ptrdiff_t row = 0, count; row < rows; row += count) {
             const struct strided part = {a.data + row * a.row, a.row, a.column};
             real *target = out + row * columns + column;
             count = rows - row >= 8 ? 8 : rows - row >= 4 ? 4 : 1;
+            if (!gw_goes_on(watch, inner * count * WIDTH))
+                return;
             if (count == 8)
                 multiply_tile(inner, columns, part, b + column, target, n, 8);
             else if (count == 4)
@@ -68,15 +70,19 @@ static void gate(const gw_columns *s, const void *w, const void *bias, const rea
                  real *out) {
     const ptrdiff_t inputs = s->n_a + s->n_x;
     fill_rows(bias, s->n_a, s->m, out);
-    multiply_columns(s->n_a, s->n_a, s->m, (struct strided){w, inputs, 1}, a, out);
-    multiply_columns(s->n_a, s->n_x, s->m, (struct strided){(const real *)w + s->n_a, inputs, 1}, x, out);
+    multiply_columns(s->n_a, s->n_a, s->m, (struct strided){w, inputs, 1}, a, out, s->watch);
+    multiply_columns(s->n_a, s->n_x, s->m, (struct strided){(const real *)w + s->n_a, inputs, 1}, x, out,
+                     s->watch);
 }
 
 /* out (n_y, m) = softmax(w a + bias), over each column. */
 static void predict(const gw_columns *s, const void *w, const void *bias, const real *a, real *out) {
     fill_rows(bias, s->n_y, s->m, out);
-    multiply_columns(s->n_y, s->n_a, s->m, (struct strided){w, s->n_a, 1}, a, out);
-    for (ptrdiff_t column = 0; column < s->m && s->n_y; column += WIDTH) {
+    multiply_columns(s->n_y, s->n_a, s->m, (struct strided){w, s->n_a, 1}, a, out, s->watch);
+    if (s->n_y == 0)
+        return;
+    const ptrdiff_t work = s->n_y * WIDTH * ELEMENT_WORK;
+    for (ptrdiff_t column = 0; column < s->m && gw_goes_on(s->watch, work); column += WIDTH) {
         const ptrdiff_t n = s->m - column < WIDTH ? s->m - column : WIDTH;
         vreal largest = load_some(out + column, n), sum = v_set(0);
         for (ptrdiff_t row = 1; row < s->n_y; row++)
@@ -97,9 +103,9 @@ static void predict(const gw_columns *s, const void *w, const void *bias, const 
 static void rnn_columns(const gw_columns *s, const void *const *in, real *a_next, real *yt) {
     const void *xt = in[0], *a_prev = in[1], *w_ax = in[2], *w_aa = in[3], *bias = in[4];
     fill_rows(bias, s->n_a, s->m, a_next);
-    multiply_columns(s->n_a, s->n_a, s->m, (struct strided){w_aa, s->n_a, 1}, a_prev, a_next);
-    multiply_columns(s->n_a, s->n_x, s->m, (struct strided){w_ax, s->n_x, 1}, xt, a_next);
-    hyperbolic_tangent(a_next, a_next, s->n_a * s->m);
+    multiply_columns(s->n_a, s->n_a, s->m, (struct strided){w_aa, s->n_a, 1}, a_prev, a_next, s->watch);
+    multiply_columns(s->n_a, s->n_x, s->m, (struct strided){w_ax, s->n_x, 1}, xt, a_next, s->watch);
+    apply_tanh(a_next, a_next, s->n_a * s->m, s->watch);
     predict(s, in[5], in[6], a_next, yt);
 }
 
@@ -110,12 +116,12 @@ static void lstm_columns(const gw_columns *s, const void *const *in, real *a_nex
     real *c_next = a_next + size, *f = c_next + size, *i = f + size, *g = i + size, *o = g + size;
     for (int k = 0; k < 4; k++)
         gate(s, parameters[2 * k], parameters[2 * k + 1], a_prev, xt, f + k * size);
-    sigmoid(f, f, 2 * size);
-    hyperbolic_tangent(g, g, size);
-    sigmoid(o, o, size);
+    apply_sigmoid(f, f, 2 * size, s->watch);
+    apply_tanh(g, g, size, s->watch);
+    apply_sigmoid(o, o, size, s->watch);
     for (ptrdiff_t k = 0; k < size; k++)
         c_next[k] = f[k] * c_prev[k] + i[k] * g[k];
-    hyperbolic_tangent(c_next, a_next, size);
+    apply_tanh(c_next, a_next, size, s->watch);
     for (ptrdiff_t k = 0; k < size; k++)
         a_next[k] *= o[k];
     predict(s, parameters[8], parameters[9], a_next, yt);
@@ -128,25 +134,23 @@ static void gru_columns(const gw_columns *s, const void *const *in, real *a_next
     real *r = a_next + size, *u = r + size, *candidate = u + size, *reset = a_next;
     gate(s, parameters[0], parameters[1], a_prev, xt, u);
     gate(s, parameters[2], parameters[3], a_prev, xt, r);
-    sigmoid(r, r, 2 * size);
+    apply_sigmoid(r, r, 2 * size, s->watch);
     for (ptrdiff_t k = 0; k < size; k++)
         reset[k] = r[k] * a_prev[k];
     gate(s, parameters[4], parameters[5], reset, xt, candidate);
-    hyperbolic_tangent(candidate, candidate, size);
+    apply_tanh(candidate, candidate, size, s->watch);
     for (ptrdiff_t k = 0; k < size; k++)
         a_next[k] = u[k] * candidate[k] + (1 - u[k]) * a_prev[k];
     predict(s, parameters[6], parameters[7], a_next, yt);
 }
 
 static void cell_forward(const gw_columns *sizes, const void *const *in, void *values, void *yt) {
-    const float_state before = flush_denormals();
     if (sizes->cell == GW_LSTM)
         lstm_columns(sizes, in, values, yt);
     else if (sizes->cell == GW_GRU_RESET_BEFORE)
         gru_columns(sizes, in, values, yt);
     else
         rnn_columns(sizes, in, values, yt);
-    restore_float_state(before);
 }
 
 /* What a step back works with besides the caller's arrays. `stack` is [a_prev; xt] transposed. */
@@ -158,10 +162,11 @@ struct columns_scratch {
 static void gate_back(const gw_columns *s, const real *dz, const void *w, const real *stack, real *da,
                       real *dx, void *const *out) {
     const ptrdiff_t inputs = s->n_a + s->n_x;
-    multiply_columns(s->n_a, s->m, inputs, (struct strided){dz, s->m, 1}, stack, out[0]);
+    multiply_columns(s->n_a, s->m, inputs, (struct strided){dz, s->m, 1}, stack, out[0], s->watch);
     add_rows(dz, s->n_a, s->m, out[1]);
-    multiply_columns(s->n_a, s->n_a, s->m, (struct strided){w, 1, inputs}, dz, da);
-    multiply_columns(s->n_x, s->n_a, s->m, (struct strided){(const real *)w + s->n_a, 1, inputs}, dz, dx);
+    multiply_columns(s->n_a, s->n_a, s->m, (struct strided){w, 1, inputs}, dz, da, s->watch);
+    multiply_columns(s->n_x, s->n_a, s->m, (struct strided){(const real *)w + s->n_a, 1, inputs}, dz, dx,
+                     s->watch);
 }
 
 static void make_stack(const gw_columns *s, const real *a, const real *x, real *stack) {
@@ -175,12 +180,12 @@ static void rnn_columns_back(const gw_columns *s, const void *const *in, void *c
     real *dz = scratch->dz, *transposed = scratch->stack;
     for (ptrdiff_t k = 0; k < s->n_a * s->m; k++)
         dz[k] = da_next[k] * (1 - a_next[k] * a_next[k]);
-    multiply_columns(s->n_x, s->n_a, s->m, (struct strided){in[4], 1, s->n_x}, dz, out[0]);
-    multiply_columns(s->n_a, s->n_a, s->m, (struct strided){in[5], 1, s->n_a}, dz, out[1]);
+    multiply_columns(s->n_x, s->n_a, s->m, (struct strided){in[4], 1, s->n_x}, dz, out[0], s->watch);
+    multiply_columns(s->n_a, s->n_a, s->m, (struct strided){in[5], 1, s->n_a}, dz, out[1], s->watch);
     transpose(in[3], s->n_x, s->m, transposed, s->n_x);
-    multiply_columns(s->n_a, s->m, s->n_x, (struct strided){dz, s->m, 1}, transposed, out[2]);
+    multiply_columns(s->n_a, s->m, s->n_x, (struct strided){dz, s->m, 1}, transposed, out[2], s->watch);
     transpose(in[2], s->n_a, s->m, transposed, s->n_a);
-    multiply_columns(s->n_a, s->m, s->n_a, (struct strided){dz, s->m, 1}, transposed, out[3]);
+    multiply_columns(s->n_a, s->m, s->n_a, (struct strided){dz, s->m, 1}, transposed, out[3], s->watch);
     add_rows(dz, s->n_a, s->m, out[4]);
 }
 
@@ -191,7 +196,7 @@ static void lstm_columns_back(const gw_columns *s, const void *const *in, void *
     const ptrdiff_t size = s->n_a * s->m;
     real *df = scratch->dz, *di = df + size, *dg = di + size, *d_o = dg + size;
     real *tanh_c = scratch->values, *dc_prev = out[2];
-    hyperbolic_tangent(c_next, tanh_c, size);
+    apply_tanh(c_next, tanh_c, size, s->watch);
     for (ptrdiff_t k = 0; k < size; k++) {
         const real dc = dc_next[k] + da_next[k] * o[k] * (1 - tanh_c[k] * tanh_c[k]);
         df[k] = dc * c_prev[k] * f[k] * (1 - f[k]);
@@ -235,14 +240,12 @@ static gw_status cell_backward(const gw_columns *s, const void *const *in, void 
         return GW_NO_MEMORY;
     const struct columns_scratch scratch = {memory, memory + 6 * size, memory + 6 * size + stack,
                                             memory + 4 * size};
-    const float_state before = flush_denormals();
     if (s->cell == GW_LSTM)
         lstm_columns_back(s, in, out, &scratch);
     else if (s->cell == GW_GRU_RESET_BEFORE)
         gru_columns_back(s, in, out, &scratch);
     else
         rnn_columns_back(s, in, out, &scratch);
-    restore_float_state(before);
     gw_free(memory);
     return GW_OK;
 }

@@ -3,51 +3,99 @@
 #define GATEWISE_ELEMENTWISE_H
 
 #include "activations.h"
-#include "float_state.h"
 #include "panels.h"
 
-INLINE void apply(vreal function(vreal), const real *from, real *to, ptrdiff_t count) {
-    const float_state before = flush_denormals();
-    ptrdiff_t i = 0;
-    for (; i + WIDTH <= count; i += WIDTH)
-        v_store(to + i, function(v_load(from + i)));
-    if (i < count)
-        v_store_first(to + i, count - i, function(v_load_first(from + i, count - i)));
-    restore_float_state(before);
+/* So many elements at once, and what one takes, in multiply-adds. */
+#define STRETCH 8192
+#define ELEMENT_WORK 32
+
+INLINE ptrdiff_t stretch(ptrdiff_t left) { return left < STRETCH ? left : STRETCH; }
+
+INLINE void apply(vreal function(vreal), const real *from, real *to, ptrdiff_t count, gw_watch *watch) {
+    for (ptrdiff_t i = 0; i < count && gw_goes_on(watch, stretch(count - i) * ELEMENT_WORK);) {
+        const ptrdiff_t end = i + stretch(count - i);
+        for (; i + WIDTH <= end; i += WIDTH)
+            v_store(to + i, function(v_load(from + i)));
+        if (i < end) {
+            v_store_first(to + i, end - i, function(v_load_first(from + i, end - i)));
+            i = end;
+        }
+    }
 }
 
-static void sigmoid(const void *z, void *out, ptrdiff_t count) { apply(v_sigmoid, z, out, count); }
+static void apply_sigmoid(const real *z, real *out, ptrdiff_t count, gw_watch *watch) {
+    apply(v_sigmoid, z, out, count, watch);
+}
 
-static void hyperbolic_tangent(const void *z, void *out, ptrdiff_t count) { apply(v_tanh, z, out, count); }
+static void apply_tanh(const real *z, real *out, ptrdiff_t count, gw_watch *watch) {
+    apply(v_tanh, z, out, count, watch);
+}
 
-/* The largest of a row; NaN where there is one, as NumPy's max has it. */
-INLINE real row_maximum(const real *row, ptrdiff_t classes) {
-    real largest = row[0];
-    for (ptrdiff_t k = 1; k < classes; k++)
-        largest = row[k] > largest || row[k] != row[k] ? row[k] : largest;
+static gw_status sigmoid(const void *z, void *out, ptrdiff_t count) {
+    gw_call call;
+    gw_watch watch = gw_open(&call, 1);
+    apply_sigmoid(z, out, count, &watch);
+    return gw_close(&call, GW_OK);
+}
+
+static gw_status hyperbolic_tangent(const void *z, void *out, ptrdiff_t count) {
+    gw_call call;
+    gw_watch watch = gw_open(&call, 1);
+    apply_tanh(z, out, count, &watch);
+    return gw_close(&call, GW_OK);
+}
+
+/* The largest of them and of `largest`; NaN where there is one, as NumPy's max has it. */
+INLINE real maximum(real largest, const real *values, ptrdiff_t count) {
+    for (ptrdiff_t k = 0; k < count; k++)
+        largest = values[k] > largest || values[k] != values[k] ? values[k] : largest;
     return largest;
 }
 
-static void softmax(const void *z, void *out, ptrdiff_t rows, ptrdiff_t classes) {
-    const float_state before = flush_denormals();
-    for (ptrdiff_t row = 0; row < rows; row++) {
-        const real *from = (const real *)z + row * classes;
-        real *to = (real *)out + row * classes;
-        const vreal largest = v_set(row_maximum(from, classes));
-        for (ptrdiff_t k = 0; k < classes; k += WIDTH) {
-            const ptrdiff_t n = classes - k < WIDTH ? classes - k : WIDTH;
-            store_some(to + k, n, v_exp(v_sub(load_some(from + k, n), largest)));
-        }
-        real sum = 0;
-        for (ptrdiff_t k = 0; k < classes; k++)
-            sum += to[k];
-        const vreal total = v_set(sum);
-        for (ptrdiff_t k = 0; k < classes; k += WIDTH) {
-            const ptrdiff_t n = classes - k < WIDTH ? classes - k : WIDTH;
-            store_some(to + k, n, v_div(load_some(to + k, n), total));
-        }
+INLINE void exponentials(const real *from, vreal largest, ptrdiff_t count, real *to) {
+    for (ptrdiff_t k = 0; k < count; k += WIDTH) {
+        const ptrdiff_t n = count - k < WIDTH ? count - k : WIDTH;
+        store_some(to + k, n, v_exp(v_sub(load_some(from + k, n), largest)));
     }
-    restore_float_state(before);
+}
+
+INLINE void divide(real *values, vreal divisor, ptrdiff_t count) {
+    for (ptrdiff_t k = 0; k < count; k += WIDTH) {
+        const ptrdiff_t n = count - k < WIDTH ? count - k : WIDTH;
+        store_some(values + k, n, v_div(load_some(values + k, n), divisor));
+    }
+}
+
+static void softmax_row(const real *from, real *to, ptrdiff_t classes, gw_watch *watch) {
+    real largest = from[0], sum = 0;
+    for (ptrdiff_t k = 0, n; k < classes; k += n) {
+        n = stretch(classes - k);
+        if (!gw_goes_on(watch, n * ELEMENT_WORK))
+            return;
+        largest = maximum(largest, from + k, n);
+    }
+    for (ptrdiff_t k = 0, n; k < classes; k += n) {
+        n = stretch(classes - k);
+        if (!gw_goes_on(watch, n * ELEMENT_WORK))
+            return;
+        exponentials(from + k, v_set(largest), n, to + k);
+        for (ptrdiff_t i = k; i < k + n; i++)
+            sum += to[i];
+    }
+    for (ptrdiff_t k = 0, n; k < classes; k += n) {
+        n = stretch(classes - k);
+        if (!gw_goes_on(watch, n * ELEMENT_WORK))
+            return;
+        divide(to + k, v_set(sum), n);
+    }
+}
+
+static gw_status softmax(const void *z, void *out, ptrdiff_t rows, ptrdiff_t classes) {
+    gw_call call;
+    gw_watch watch = gw_open(&call, 1);
+    for (ptrdiff_t row = 0; row < rows && gw_goes_on(&watch, ELEMENT_WORK); row++)
+        softmax_row((const real *)z + row * classes, (real *)out + row * classes, classes, &watch);
+    return gw_close(&call, GW_OK);
 }
 
 #endif

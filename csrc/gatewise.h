@@ -13,7 +13,10 @@
 
 typedef enum gw_cell { GW_RNN_TANH, GW_RNN_RELU, GW_LSTM, GW_GRU, GW_GRU_RESET_BEFORE } gw_cell;
 
-typedef enum gw_status { GW_OK, GW_NO_MEMORY } gw_status;
+/* GW_INTERRUPTED: what the call was to write is worth nothing. See call.h. */
+typedef enum gw_status { GW_OK, GW_NO_MEMORY, GW_INTERRUPTED, GW_FORKED } gw_status;
+
+typedef struct gw_watch gw_watch;
 
 /* (time, batch, features) with contiguous features; strides in elements. data may be NULL: not wanted. */
 typedef struct gw_rows {
@@ -38,7 +41,8 @@ typedef struct gw_sequence {
     ptrdiff_t time, batch;
     const int64_t *batch_sizes;
     int reverse;
-    int odd; /* alternates between short calls on the same weights, to make better use of caches */
+    int odd;      /* alternates between short calls on the same weights, to make better use of caches */
+    int in_place; /* a step of layers that advance together: no signal ends the call */
 } gw_sequence;
 
 /* h and c are contiguous (batch, features); c is NULL but for the LSTM. */
@@ -59,17 +63,17 @@ typedef struct gw_weights {
     const void *scale_ih, *scale_hh, *scale_hr;
 } gw_weights;
 
-/* The sizes of a single step of one of the notebook's cells. */
+/* A single step of one of the notebook's cells: its sizes, and the call that it is part of. */
 typedef struct gw_columns {
     gw_cell cell;
+    gw_watch *watch;
     ptrdiff_t n_x, n_a, n_y, m;
 } gw_columns;
 
 typedef struct gw_packed gw_packed;
 
 typedef struct gw_kernels {
-    /* NULL where there is no memory. */
-    gw_packed *(*pack)(const gw_weights *weights);
+    gw_status (*pack)(const gw_weights *weights, gw_packed **packed);
     void (*release)(gw_packed *packed);
     /* Makes what only `backward` needs, if it is not there yet. Not to be called by two threads at once. */
     gw_status (*prepare_backward)(gw_packed *packed);
@@ -87,14 +91,14 @@ typedef struct gw_kernels {
     /* Adds to out. */
     gw_status (*outer)(gw_block a, gw_block b, gw_matrix out, int threads);
     /* Adds to the rows of out that the tokens name. */
-    void (*add_by_token)(const int64_t *tokens, gw_block rows, gw_matrix out);
+    gw_status (*add_by_token)(const int64_t *tokens, gw_block rows, gw_matrix out);
     /* in, values and out are as for cell_forward and cell_backward in src/gatewise/_columns.py. The latter
-     * adds to out. */
+     * adds to out. Whoever calls them opens and closes the call that they are part of. */
     void (*cell_forward)(const gw_columns *sizes, const void *const *in, void *values, void *yt);
     gw_status (*cell_backward)(const gw_columns *sizes, const void *const *in, void *const *out);
-    void (*tanh)(const void *z, void *out, ptrdiff_t count);
-    void (*sigmoid)(const void *z, void *out, ptrdiff_t count);
-    void (*softmax)(const void *z, void *out, ptrdiff_t rows, ptrdiff_t classes);
+    gw_status (*tanh)(const void *z, void *out, ptrdiff_t count);
+    gw_status (*sigmoid)(const void *z, void *out, ptrdiff_t count);
+    gw_status (*softmax)(const void *z, void *out, ptrdiff_t rows, ptrdiff_t classes);
 } gw_kernels;
 
 /* The variants that this build has and this CPU can run, best first, ended by NULL. */

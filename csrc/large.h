@@ -6,7 +6,6 @@
 #ifndef GATEWISE_LARGE_H
 #define GATEWISE_LARGE_H
 
-#include "float_state.h"
 #include "timeline.h"
 
 INLINE ptrdiff_t block_rows(const gw_block *block) { return block->time * block->batch; }
@@ -41,14 +40,13 @@ static void large_part(void *context, gw_member *member) {
     const ptrdiff_t end = count * (member->thread + 1) / member->threads;
     const struct term term = {part.panels, 0, part.panels->inputs, part.rows + part.first_row};
     const struct tiles tiles = {part.panels, 1, {term}, begin_zero, NULL, large_end, 0};
-    const float_state before = flush_denormals();
-    gw_member alone = gw_alone();
+    gw_member alone = gw_alone(member->watch);
     for_each_tile(&tiles, end - part.first_row, &part, &alone);
-    restore_float_state(before);
 }
 
 /* out = x times the packed matrix. */
-static gw_status multiply_packed(gw_block x, const struct panels *panels, gw_block out, int threads) {
+static gw_status multiply_packed(gw_call *call, gw_block x, const struct panels *panels, gw_block out,
+                                 int threads) {
     const ptrdiff_t count = block_rows(&x);
     const real **rows = gw_allocate((size_t)count * sizeof(real *));
     if (!rows)
@@ -56,13 +54,15 @@ static gw_status multiply_packed(gw_block x, const struct panels *panels, gw_blo
     for (ptrdiff_t n = 0; n < count; n++)
         rows[n] = block_row(&x, n);
     struct large large = {panels, rows, out, 0};
-    gw_run(large_part, &large, count * x.features * out.features < WORTH_SHARING ? 1 : threads);
+    gw_run(call, large_part, &large, count * x.features * out.features < WORTH_SHARING ? 1 : threads);
     gw_free((void *)rows);
     return GW_OK;
 }
 
 static gw_status project_back(const gw_packed *layer, gw_block dgates, gw_block dx, int threads) {
-    return multiply_packed(dgates, &layer->back_input, dx, threads);
+    gw_call call;
+    gw_open(&call, 1);
+    return gw_close(&call, multiply_packed(&call, dgates, &layer->back_input, dx, threads));
 }
 
 /* Rows below which packing a matrix takes longer than it saves. */
@@ -82,26 +82,27 @@ static real dot(const real *a, const real *b, ptrdiff_t count) {
     return total;
 }
 
-static void multiply_few(const gw_block *x, const gw_matrix *w, const gw_block *out) {
-    const float_state before = flush_denormals();
-    for (ptrdiff_t unit = 0; unit < w->rows; unit++)
+static void multiply_few(const gw_block *x, const gw_matrix *w, const gw_block *out, gw_watch *watch) {
+    const ptrdiff_t work = block_rows(x) * w->columns;
+    for (ptrdiff_t unit = 0; unit < w->rows && gw_goes_on(watch, work); unit++)
         for (ptrdiff_t row = 0; row < block_rows(x); row++)
             block_row(out, row)[unit] =
                 dot(block_row(x, row), (const real *)w->data + unit * w->columns, w->columns);
-    restore_float_state(before);
 }
 
 static gw_status multiply(gw_block x, gw_matrix w, int transposed, gw_block out, int threads) {
+    gw_call call;
+    gw_watch watch = gw_open(&call, 1);
     if (!transposed && block_rows(&x) < WORTH_PACKING) {
-        multiply_few(&x, &w, &out);
-        return GW_OK;
+        multiply_few(&x, &w, &out, &watch);
+        return gw_close(&call, GW_OK);
     }
     struct panels panels = {0};
-    const int packed = transposed ? pack_transposed(&panels, w.rows, w.columns, w.data)
-                                  : pack_panels(&panels, 1, w.rows, w.columns, FULL, w.data, NULL);
-    const gw_status status = packed ? multiply_packed(x, &panels, out, threads) : GW_NO_MEMORY;
+    const int packed = transposed ? pack_transposed(&panels, w.rows, w.columns, w.data, &watch)
+                                  : pack_panels(&panels, 1, w.rows, w.columns, FULL, w.data, NULL, &watch);
+    const gw_status status = packed ? multiply_packed(&call, x, &panels, out, threads) : GW_NO_MEMORY;
     gw_free(panels.data);
-    return status;
+    return gw_close(&call, status);
 }
 
 /* How many rows are packed at once, and how many of a's columns one tile of sums has. */
@@ -152,11 +153,12 @@ struct outer {
 };
 
 /* Packs a share of b's columns. */
-static void pack_columns(const void *context, int index, int shares) {
+static void pack_columns(const void *context, int index, int shares, gw_watch *watch) {
     const struct outer *outer = context;
     const ptrdiff_t panels = ceiling(outer->b.features, PANEL_WIDTH);
     const ptrdiff_t end = panels * (index + 1) / shares;
-    for (ptrdiff_t panel = panels * index / shares; panel < end; panel++) {
+    const ptrdiff_t work = outer->count * PACKING_WORK;
+    for (ptrdiff_t panel = panels * index / shares; panel < end && gw_goes_on(watch, work); panel++) {
         const ptrdiff_t column = panel * PANEL_WIDTH, left = outer->b.features - column;
         const ptrdiff_t columns = left < PANEL_WIDTH ? left : PANEL_WIDTH;
         const ptrdiff_t width = ceiling(columns, WIDTH) * WIDTH;
@@ -197,7 +199,7 @@ static void put_tile(const gw_matrix *out, ptrdiff_t row, ptrdiff_t first, ptrdi
 }
 
 /* Sums a share of a's columns. */
-static void sum_columns(const void *context, int index, int shares) {
+static void sum_columns(const void *context, int index, int shares, gw_watch *watch) {
     const struct outer *outer = context;
     const gw_block *a = &outer->a, *b = &outer->b;
     const ptrdiff_t tiles = ceiling(a->features, OUTER_ROWS), end = tiles * (index + 1) / shares;
@@ -213,6 +215,8 @@ static void sum_columns(const void *context, int index, int shares) {
         for (ptrdiff_t column = 0; column < b->features; column += PANEL_WIDTH) {
             const ptrdiff_t left = ceiling(b->features - column, WIDTH);
             const int vectors = left < MOST_VECTORS ? (int)left : MOST_VECTORS;
+            if (!gw_goes_on(watch, outer->count * OUTER_ROWS * vectors * WIDTH))
+                return;
             outer_functions[vectors - 1](rows, row, outer->count, outer->packed_b + column * OUTER_CHUNK,
                                          sums);
             put_tile(&outer->out, row, wanted - row, column, vectors, sums);
@@ -223,14 +227,12 @@ static void sum_columns(const void *context, int index, int shares) {
 static void outer_part(void *context, gw_member *member) {
     struct outer chunk = *(const struct outer *)context;
     const ptrdiff_t count = block_rows(&chunk.a);
-    const float_state before = flush_denormals();
-    for (; chunk.first < count; chunk.first += OUTER_CHUNK) {
+    for (; chunk.first < count && gw_goes_on(&member->watch, 0); chunk.first += OUTER_CHUNK) {
         const ptrdiff_t left = count - chunk.first;
         chunk.count = left < OUTER_CHUNK ? left : OUTER_CHUNK;
         gw_run_shares(member, pack_columns, &chunk);
         gw_run_shares(member, sum_columns, &chunk);
     }
-    restore_float_state(before);
 }
 
 static gw_status outer(gw_block a, gw_block b, gw_matrix out, int threads) {
@@ -239,15 +241,21 @@ static gw_status outer(gw_block a, gw_block b, gw_matrix out, int threads) {
     outer.packed_b = gw_allocate((size_t)(panels * OUTER_CHUNK * PANEL_WIDTH) * sizeof(real));
     if (!outer.packed_b)
         return GW_NO_MEMORY;
-    gw_run(outer_part, &outer, block_rows(&a) * a.features * b.features < WORTH_SHARING ? 1 : threads);
+    gw_call call;
+    gw_open(&call, 1);
+    gw_run(&call, outer_part, &outer, block_rows(&a) * a.features * b.features < WORTH_SHARING ? 1 : threads);
     gw_free(outer.packed_b);
-    return GW_OK;
+    return gw_close(&call, GW_OK);
 }
 
-static void add_by_token(const int64_t *tokens, gw_block rows, gw_matrix out) {
-    const float_state before = flush_denormals();
+/* Finding a row in memory, in multiply-adds. */
+#define ROW_WORK 1000
+
+static gw_status add_by_token(const int64_t *tokens, gw_block rows, gw_matrix out) {
+    gw_call call;
+    gw_watch watch = gw_open(&call, 1);
     const ptrdiff_t count = block_rows(&rows), whole = out.columns / WIDTH * WIDTH;
-    for (ptrdiff_t n = 0; n < count; n++) {
+    for (ptrdiff_t n = 0; n < count && gw_goes_on(&watch, out.columns + ROW_WORK); n++) {
         const real *row = block_row(&rows, n);
         real *target = (real *)out.data + (ptrdiff_t)tokens[n] * out.step;
         for (ptrdiff_t k = 0; k < whole; k += WIDTH)
@@ -255,7 +263,7 @@ static void add_by_token(const int64_t *tokens, gw_block rows, gw_matrix out) {
         for (ptrdiff_t k = whole; k < out.columns; k++)
             target[k] += row[k];
     }
-    restore_float_state(before);
+    return gw_close(&call, GW_OK);
 }
 
 #endif

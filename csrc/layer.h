@@ -53,17 +53,21 @@ struct back_step {
  * units end, for the first `n` of a vector. */
 typedef void unit_function(const struct back_step *step, ptrdiff_t unit, ptrdiff_t row, ptrdiff_t n);
 
+/* What that takes for one unit, in multiply-adds. */
+#define UNIT_WORK 32
+
 struct unit_job {
     const struct back_step *step;
     ptrdiff_t units;
     unit_function *run;
 };
 
-static void run_units(const void *context, int index, int count) {
+static void run_units(const void *context, int index, int count, gw_watch *watch) {
     const struct unit_job *job = context;
     const ptrdiff_t vectors = ceiling(job->units, WIDTH);
     const ptrdiff_t first = vectors * index / count, end = vectors * (index + 1) / count;
-    for (ptrdiff_t row = 0; row < job->step->rows; row++) {
+    const ptrdiff_t work = (end - first) * WIDTH * UNIT_WORK;
+    for (ptrdiff_t row = 0; row < job->step->rows && gw_goes_on(watch, work); row++) {
         for (ptrdiff_t vector = first; vector < end; vector++) {
             const ptrdiff_t unit = vector * WIDTH, left = job->units - unit;
             job->run(job->step, unit, row, left < WIDTH ? left : WIDTH);

@@ -21,11 +21,13 @@ static inline void gw_free(void *memory) { free(memory); }
 
 /* Memory for one call, on the stack where little is enough: the system's would take a tenth of a small step's
  * time. */
+enum { MOST_LARGE = 4 };
+
 struct workspace {
     ALIGNED char small[4096];
     size_t used;
     int count;
-    void *large[4];
+    void *large[MOST_LARGE];
 };
 
 static inline void open_space(struct workspace *space) { space->used = 0, space->count = 0; }
@@ -38,6 +40,8 @@ static inline void *take_space(struct workspace *space, size_t size) {
         space->used += size;
         return memory;
     }
+    if (space->count == MOST_LARGE)
+        return NULL;
     space->large[space->count] = gw_allocate(size);
     return space->large[space->count++];
 }

@@ -36,11 +36,14 @@ static int copy_vector(real **target, const void *source, ptrdiff_t count) {
     return *target != NULL;
 }
 
-static gw_packed *pack(const gw_weights *weights) {
+static gw_status pack(const gw_weights *weights, gw_packed **packed) {
     gw_packed *layer = gw_allocate(sizeof *layer);
+    *packed = NULL;
     if (!layer)
-        return NULL;
+        return GW_NO_MEMORY;
     memset(layer, 0, sizeof *layer);
+    gw_call call;
+    gw_watch watch = gw_open(&call, 1);
     const ptrdiff_t inputs = weights->input_size, hidden = weights->hidden_size,
                     outputs = weights->output_size;
     const int gates = weights->cell == GW_LSTM                                          ? 4
@@ -58,30 +61,32 @@ static gw_packed *pack(const gw_weights *weights) {
     /* A step may add up both terms of its gates, so the panels of the two are laid out alike. */
     const int input_gates = resets_before ? 1 : gates;
     int done = pack_panels(&layer->input, input_gates, gates / input_gates * hidden, inputs, format,
-                           weights->w_ih, weights->scale_ih) &&
+                           weights->w_ih, weights->scale_ih, &watch) &&
                copy_vector(&layer->bias, weights->bias, gates * hidden) &&
                copy_vector(&layer->bias_hn, weights->bias_hn, hidden) &&
                copy_vector(&layer->peepholes, weights->peepholes, 3 * hidden);
     if (resets_before) {
         const ptrdiff_t rz = 2 * hidden;
-        done =
-            done && pack_panels(&layer->recurrent, 2, hidden, hidden, format, w_hh, scale_hh) &&
-            pack_panels(&layer->candidate, 1, hidden, hidden, format,
-                        w_hh + (size_t)(rz * hidden) * weight_size(format), scale_hh ? scale_hh + rz : NULL);
+        done = done && pack_panels(&layer->recurrent, 2, hidden, hidden, format, w_hh, scale_hh, &watch) &&
+               pack_panels(&layer->candidate, 1, hidden, hidden, format,
+                           w_hh + (size_t)(rz * hidden) * weight_size(format),
+                           scale_hh ? scale_hh + rz : NULL, &watch);
     } else {
-        done = done && pack_panels(&layer->recurrent, gates, hidden, outputs, format, w_hh, scale_hh);
+        done = done && pack_panels(&layer->recurrent, gates, hidden, outputs, format, w_hh, scale_hh, &watch);
     }
     if (weights->w_hr)
-        done = done &&
-               pack_panels(&layer->projection, 1, outputs, hidden, format, weights->w_hr, weights->scale_hr);
-    if (done)
-        return layer;
-    release(layer);
-    return NULL;
+        done = done && pack_panels(&layer->projection, 1, outputs, hidden, format, weights->w_hr,
+                                   weights->scale_hr, &watch);
+    const gw_status status = gw_close(&call, done ? GW_OK : GW_NO_MEMORY);
+    if (status == GW_OK)
+        *packed = layer;
+    else
+        release(layer);
+    return status;
 }
 
 /* Packs the transpose of what `forward` holds, square by square of WIDTH units and inputs. */
-static int transpose_panels(struct panels *back, const struct panels *forward) {
+static int transpose_panels(struct panels *back, const struct panels *forward, gw_watch *watch) {
     back->gates = 1;
     back->units = forward->inputs;
     back->inputs = forward->gates * forward->units;
@@ -92,6 +97,8 @@ static int transpose_panels(struct panels *back, const struct panels *forward) {
         for (int v = 0; v < vectors; v++) {
             const real *source = (const real *)block_panel(forward, block) + v * WIDTH;
             const ptrdiff_t k = vector_offset(forward, block, v), length = vector_length(forward, block, v);
+            if (!gw_goes_on(watch, back->units * PACKING_WORK))
+                return 1;
             for (ptrdiff_t unit = 0; unit < back->units; unit += WIDTH) {
                 const ptrdiff_t back_block = unit / PANEL_WIDTH;
                 const int back_vectors = block_vectors(back, back_block);
@@ -110,17 +117,28 @@ static int transpose_panels(struct panels *back, const struct panels *forward) {
     return 1;
 }
 
-/* Also where there is nothing to transpose, or it has been done. */
-static int transpose_once(struct panels *back, const struct panels *forward) {
-    return !forward->data || back->data || transpose_panels(back, forward);
+/* 1 also where there is nothing to transpose, or it has been done. The handler of a signal may do it while
+ * this is under way. */
+static int transpose_once(struct panels *back, const struct panels *forward, gw_watch *watch) {
+    if (!forward->data || back->data)
+        return 1;
+    struct panels made = {0};
+    const int done = transpose_panels(&made, forward, watch);
+    if (done && gw_goes_on(watch, 0) && !back->data)
+        *back = made;
+    else
+        gw_free(made.data);
+    return done;
 }
 
 static gw_status prepare_backward(gw_packed *layer) {
-    const int done = transpose_once(&layer->back_input, &layer->input) &&
-                     transpose_once(&layer->back_recurrent, &layer->recurrent) &&
-                     transpose_once(&layer->back_candidate, &layer->candidate) &&
-                     transpose_once(&layer->back_projection, &layer->projection);
-    return done ? GW_OK : GW_NO_MEMORY;
+    gw_call call;
+    gw_watch watch = gw_open(&call, 1);
+    const int done = transpose_once(&layer->back_input, &layer->input, &watch) &&
+                     transpose_once(&layer->back_recurrent, &layer->recurrent, &watch) &&
+                     transpose_once(&layer->back_candidate, &layer->candidate, &watch) &&
+                     transpose_once(&layer->back_projection, &layer->projection, &watch);
+    return gw_close(&call, done ? GW_OK : GW_NO_MEMORY);
 }
 
 #endif

@@ -80,11 +80,15 @@ static int new_panels(struct panels *p) {
     return p->data != NULL;
 }
 
+/* What copying one input of a vector of units from rows of its own takes, in multiply-adds. */
+#define PACKING_WORK (16 * WIDTH)
+
 #define DEFINE_PACK_BLOCKS(name, type)                                                                       \
-    static void name(const struct panels *p, void *data, ptrdiff_t inputs, const type *matrix) {             \
+    static void name(const struct panels *p, void *data, ptrdiff_t inputs, const type *matrix,               \
+                     gw_watch *watch) {                                                                      \
         for (ptrdiff_t block = 0; block < block_count(p); block++) {                                         \
             const int vectors = block_vectors(p, block);                                                     \
-            for (int v = 0; v < vectors; v++) {                                                              \
+            for (int v = 0; v < vectors && gw_goes_on(watch, inputs * PACKING_WORK); v++) {                  \
                 const ptrdiff_t length = vector_length(p, block, v);                                         \
                 const type *source = matrix + vector_offset(p, block, v) * inputs;                           \
                 type *target = (type *)data + block_offset(p, block, inputs) + v * WIDTH;                    \
@@ -103,7 +107,7 @@ DEFINE_PACK_BLOCKS(pack_int8, int8_t)
 
 /* Packs a matrix (gates * units, inputs), and its scales (gates * units) unless they are NULL. */
 static int pack_panels(struct panels *p, int gates, ptrdiff_t units, ptrdiff_t inputs, enum format format,
-                       const void *matrix, const real *scales) {
+                       const void *matrix, const real *scales, gw_watch *watch) {
     p->gates = gates;
     p->units = units;
     p->inputs = inputs;
@@ -111,25 +115,26 @@ static int pack_panels(struct panels *p, int gates, ptrdiff_t units, ptrdiff_t i
     if (!new_panels(p))
         return 0;
     if (format == FULL)
-        pack_full(p, p->data, inputs, matrix);
+        pack_full(p, p->data, inputs, matrix, watch);
     else if (format == HALF)
-        pack_half(p, p->data, inputs, matrix);
+        pack_half(p, p->data, inputs, matrix, watch);
     else
-        pack_int8(p, p->data, inputs, matrix);
+        pack_int8(p, p->data, inputs, matrix, watch);
     if (!scales)
         return 1;
     p->scales = gw_allocate((size_t)block_offset(p, block_count(p), 1) * sizeof(real));
     if (p->scales)
-        pack_full(p, p->scales, 1, scales);
+        pack_full(p, p->scales, 1, scales, watch);
     return p->scales != NULL;
 }
 
 /* Packs a matrix (units, inputs) given as its transpose. */
-static int pack_transposed(struct panels *p, ptrdiff_t units, ptrdiff_t inputs, const real *transpose) {
+static int pack_transposed(struct panels *p, ptrdiff_t units, ptrdiff_t inputs, const real *transpose,
+                           gw_watch *watch) {
     *p = (struct panels){.gates = 1, .units = units, .inputs = inputs, .format = FULL};
     if (!new_panels(p))
         return 0;
-    for (ptrdiff_t block = 0; block < block_count(p); block++) {
+    for (ptrdiff_t block = 0; block < block_count(p) && gw_goes_on(watch, inputs * PACKING_WORK); block++) {
         const ptrdiff_t first = block * PANEL_WIDTH, width = block_vectors(p, block) * WIDTH;
         const ptrdiff_t count = units - first < width ? units - first : width;
         real *target = block_panel(p, block);
@@ -225,8 +230,16 @@ struct tile_job {
     const void *step;
 };
 
+/* What one output of one row takes, in multiply-adds: its terms, and what begins and ends it. */
+INLINE ptrdiff_t row_work(const struct tiles *tiles) {
+    ptrdiff_t work = 32;
+    for (int term = 0; term < tiles->term_count; term++)
+        work += tiles->terms[term].inputs;
+    return work;
+}
+
 /* All rows of a block or, one row alone keeping too few sums in flight, of a pair of blocks. */
-static void run_block(const struct tile_job *job, ptrdiff_t block, int pair) {
+static void run_block(const struct tile_job *job, ptrdiff_t block, int pair, gw_watch *watch) {
     const struct tiles *tiles = job->tiles;
     const struct panels *p = tiles->layout;
     const void *step = job->step;
@@ -235,9 +248,12 @@ static void run_block(const struct tile_job *job, ptrdiff_t block, int pair) {
     const int vectors = block_vectors(p, block);
     const int most = MAX_ROWS(vectors);
     real *second = sums + vectors * WIDTH;
+    const ptrdiff_t work = row_work(tiles) * vectors * WIDTH * (1 + pair);
     for (ptrdiff_t row = 0; row < job->rows;) {
         const ptrdiff_t left = job->rows - row;
         const int count = (int)ceiling(left, ceiling(left, most));
+        if (!gw_goes_on(watch, count * work))
+            return;
         tiles->begin(step, p, block, row, count, sums);
         if (pair)
             tiles->begin(step, p, block + 1, row, count, second);
@@ -257,7 +273,7 @@ static void run_block(const struct tile_job *job, ptrdiff_t block, int pair) {
 }
 
 /* A share of the blocks. */
-static void run_tiles(const void *context, int index, int shares) {
+static void run_tiles(const void *context, int index, int shares, gw_watch *watch) {
     const struct tile_job *job = context;
     const struct panels *p = job->tiles->layout;
     const ptrdiff_t first = block_count(p) * index / shares, end = block_count(p) * (index + 1) / shares;
@@ -266,12 +282,12 @@ static void run_tiles(const void *context, int index, int shares) {
         const ptrdiff_t block = first + (job->tiles->descending ? groups - 1 - group : group) * at_once;
         const ptrdiff_t last = block + at_once <= end ? block + at_once - 1 : end - 1;
         if (last == block) {
-            run_block(job, block, 0);
+            run_block(job, block, 0, watch);
         } else if (block_vectors(p, block) == block_vectors(p, last)) {
-            run_block(job, block, 1);
+            run_block(job, block, 1, watch);
         } else {
-            run_block(job, block, 0);
-            run_block(job, last, 0);
+            run_block(job, block, 0, watch);
+            run_block(job, last, 0, watch);
         }
     }
 }

@@ -2,7 +2,6 @@
 #ifndef GATEWISE_SEQUENCE_H
 #define GATEWISE_SEQUENCE_H
 
-#include "float_state.h"
 #include "gru.h"
 #include "lstm.h"
 #include "rnn.h"
@@ -15,6 +14,9 @@
 #define FEW_ROWS 4
 /* Weights that stay in a core's own cache from step to step, in bytes. */
 #define CACHED_WEIGHTS (256 * 1024)
+
+/* What a step takes besides its products and units, in multiply-adds. */
+#define STEP_WORK 1000
 
 /* A whole run, which its threads share. */
 struct run {
@@ -112,7 +114,7 @@ static void run_steps(const struct run *run, const struct timeline *line, const 
     const gw_sequence *sequence = run->sequence;
     const real **x_rows = pointers + 2 * sequence->batch;
     struct rows projected = {0};
-    for (ptrdiff_t n = 0; n < sequence->time; n++) {
+    for (ptrdiff_t n = 0; n < sequence->time && gw_goes_on(&member->watch, STEP_WORK); n++) {
         const ptrdiff_t t = time_of(line, n, sequence->reverse);
         struct step step = {.layer = run->layer, .member = member};
         /* Back and forth: what a step read last is still in a cache when the next one begins with it. */
@@ -139,15 +141,13 @@ static void run_part(void *context, gw_member *member) {
     const struct run *run = context;
     struct timeline line = {run->sequence, run->starts, 0, run->sequence->batch};
     const real **pointers = run->pointers + member->thread * pointer_count(run);
-    gw_member alone = gw_alone();
+    gw_member alone = gw_alone(member->watch);
     if (run->by_rows) {
         line.first_row = share_start(run->sequence, member->thread, member->threads);
         line.end_row = share_start(run->sequence, member->thread + 1, member->threads);
         member = &alone;
     }
-    const float_state before = flush_denormals();
     run_steps(run, &line, pointers, member);
-    restore_float_state(before);
 }
 
 /* How many steps to project at once; 0 where each step had better add up both terms of its gates, which
@@ -175,11 +175,13 @@ static gw_status forward(const gw_packed *layer, const gw_sequence *sequence, gw
     if (x.data)
         run.chunk = chunk_steps(layer, sequence, run.by_rows ? threads : 1);
     struct workspace space;
+    gw_call call;
+    gw_open(&call, !sequence->in_place);
     const int ready = open_run(&run, &space, threads);
     if (ready)
-        gw_run(run_part, &run, threads);
+        gw_run(&call, run_part, &run, threads);
     release_space(&space);
-    return ready ? GW_OK : GW_NO_MEMORY;
+    return gw_close(&call, ready ? GW_OK : GW_NO_MEMORY);
 }
 
 static gw_status infer(const gw_packed *layer, const gw_sequence *sequence, gw_rows x, gw_state state,

@@ -8,10 +8,17 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "call.h"
 #include "memory.h"
+
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 enum { MOST_BLOCKS = 16 };
 #define MOST_BYTES ((size_t)128 << 20)
+/* How long gw_release waits for the store, in nanoseconds. */
+#define MOST_WAIT INT64_C(100000000)
 #define PAGE_BYTES ((size_t)4096)
 /* The system may back blocks from this size on with pages of 2 MB. */
 #define HUGE_BYTES ((size_t)4 << 20)
@@ -28,7 +35,7 @@ static struct {
     struct block blocks[MOST_BLOCKS]; /* the one that has waited longest first */
 } store = {.taken = ATOMIC_FLAG_INIT};
 
-/* Nobody waits for the store: whoever finds it taken does without it. So a child of fork() that was born
+/* Hardly anybody waits for the store: whoever finds it taken does without it. So a child of fork() that was born
  * while it was taken is no worse off than without a store. */
 static int enter(void) { return !atomic_flag_test_and_set_explicit(&store.taken, memory_order_acquire); }
 
@@ -82,4 +89,25 @@ void gw_give_back(void *memory, size_t size) {
     store.blocks[store.count++] = (struct block){memory, size};
     store.bytes += size;
     leave();
+}
+
+size_t gw_release(void) {
+    const int64_t end = gw_now() + MOST_WAIT;
+    while (!enter())
+        if (gw_now() >= end)
+            return 0;
+    struct block blocks[MOST_BLOCKS];
+    const int count = store.count;
+    const size_t bytes = store.bytes;
+    memcpy(blocks, store.blocks, sizeof blocks);
+    store.count = 0;
+    store.bytes = 0;
+    leave();
+    for (int index = 0; index < count; index++)
+        gw_free(blocks[index].memory);
+#if defined(__GLIBC__)
+    /* Which may keep what it is given. */
+    malloc_trim(0);
+#endif
+    return bytes;
 }

@@ -16,4 +16,7 @@ void *gw_take(size_t *size);
 /* Gives back what gw_take returned, with its true size. */
 void gw_give_back(void *memory, size_t size);
 
+/* Gives all that waits here back to the system, and returns how many bytes that were. */
+size_t gw_release(void);
+
 #endif

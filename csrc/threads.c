@@ -40,21 +40,33 @@ static void give_way(void) { sched_yield(); }
 #endif
 
 enum {
-    /* A waiting thread pauses so often, some tens of microseconds in all: longer than the gap between two
-     * calls of a busy loop; then gives its core to whoever wants it so often, before it sleeps. */
+    /* A waiting thread pauses so often, some tens of microseconds in all, and then gives its core to whoever
+     * wants it. */
     PAUSES = 1000,
-    YIELDS = 200,
     /* How long others have, in pauses, to begin their own share of the work. */
-    PATIENCE = 100
+    PATIENCE = 100,
+    /* How long a worker waits awake for the next task, in nanoseconds: longer than the gap between two calls
+     * of a busy loop. A few wait longer, so that a loop with some work of its own finds them awake as well. */
+    SHORT_WAIT = 50000,
+    LONG_WAIT = 200000,
+    MOST_LONG_WAITS = 2
 };
 
-/* Counts how often, up to a number that is more than enough. */
+/* Counts the pauses. */
 static void wait_a_little(int *waited) {
-    if (*waited < PAUSES)
+    if (*waited < PAUSES) {
         PAUSE();
-    else
+        ++*waited;
+    } else {
         give_way();
-    *waited += *waited < PAUSES + YIELDS;
+    }
+}
+
+/* The same in the midst of a call. */
+static void wait_for_others(int *waited, gw_watch *watch) {
+    wait_a_little(waited);
+    if (*waited == PAUSES)
+        gw_goes_on(watch, GW_LOOK_WORK);
 }
 
 /* Each in a cache line of its own. */
@@ -75,17 +87,17 @@ static int take_share(struct gw_team *team, int seat, size_t phase) {
                                                    memory_order_acquire, memory_order_relaxed);
 }
 
-static int run_share(const gw_member *member, int seat, gw_share *share, const void *context) {
+static int run_share(gw_member *member, int seat, gw_share *share, const void *context) {
     if (!take_share(member->team, seat, member->phase))
         return 0;
-    share(context, seat, member->threads);
+    share(context, seat, member->threads, &member->watch);
     atomic_fetch_add_explicit(&member->team->shares_done, 1, memory_order_release);
     return 1;
 }
 
 void gw_run_shares(gw_member *member, gw_share *share, const void *context) {
     if (member->threads == 1) {
-        share(context, 0, 1);
+        share(context, 0, 1, &member->watch);
         return;
     }
     member->phase++;
@@ -96,7 +108,7 @@ void gw_run_shares(gw_member *member, gw_share *share, const void *context) {
         if (waited >= member->patience)
             for (int seat = 0; seat < member->threads; seat++)
                 helped |= run_share(member, seat, share, context);
-        wait_a_little(&waited);
+        wait_for_others(&waited, &member->watch);
     }
     /* Who did not come in this phase is not expected in the next. */
     member->patience = helped ? 0 : PATIENCE;
@@ -106,10 +118,11 @@ static struct {
     atomic_flag busy; /* one task at a time */
     lock lock;
     condition work;
-    atomic_int sleeping;
+    atomic_int sleeping, long_waits;
     int workers; /* started so far */
     /* The task at hand. Seats are taken from the last to the first. */
     atomic_int free_seats, working;
+    gw_call *call;
     gw_task *task;
     void *context;
     int threads;
@@ -117,13 +130,14 @@ static struct {
 } pool = {.busy = ATOMIC_FLAG_INIT, .lock = LOCK_READY, .work = CONDITION_READY};
 
 /* Takes part in the task as the next member, if there still is one to be. */
-static int join(void) {
+static int join(int is_caller) {
     int free_seats = atomic_load(&pool.free_seats);
     do {
         if (free_seats == 0)
             return 0;
     } while (!atomic_compare_exchange_weak(&pool.free_seats, &free_seats, free_seats - 1));
-    gw_member member = {free_seats, pool.threads, &pool.team, 0, PATIENCE};
+    const gw_watch watch = gw_watch_call(pool.call, is_caller);
+    gw_member member = {free_seats, pool.threads, watch, &pool.team, 0, PATIENCE};
     pool.task(pool.context, &member);
     atomic_fetch_sub(&pool.working, 1);
     return 1;
@@ -138,13 +152,33 @@ static void sleep_until_called(void) {
     release(&pool.lock);
 }
 
+/* Waits awake for the next task; 0 where none has come by `end`. */
+static int wait_until(int64_t end, int *waited) {
+    while (atomic_load(&pool.free_seats) == 0) {
+        if (gw_now() >= end)
+            return 0;
+        wait_a_little(waited);
+    }
+    return 1;
+}
+
+static int wait_awake(void) {
+    const int64_t start = gw_now();
+    int waited = 0;
+    if (wait_until(start + SHORT_WAIT, &waited))
+        return 1;
+    const int may_go_on = atomic_fetch_add(&pool.long_waits, 1) < MOST_LONG_WAITS;
+    const int called = may_go_on && wait_until(start + LONG_WAIT, &waited);
+    atomic_fetch_sub(&pool.long_waits, 1);
+    return called;
+}
+
 static void work(void) {
-    for (int waited = 0;;) {
-        if (join())
-            waited = 0;
-        else if (waited < PAUSES + YIELDS)
-            wait_a_little(&waited);
-        else
+    flush_denormals();
+    for (;;) {
+        while (join(0))
+            ;
+        if (!wait_awake())
             sleep_until_called();
     }
 }
@@ -174,6 +208,7 @@ static void forget_workers(void) {
     pthread_cond_init(&pool.work, NULL);
     pool.workers = 0;
     atomic_store(&pool.sleeping, 0);
+    atomic_store(&pool.long_waits, 0);
     atomic_store(&pool.free_seats, 0);
     atomic_flag_clear(&pool.busy);
 }
@@ -199,16 +234,17 @@ static int start_worker(void) {
 }
 #endif
 
-void gw_run(gw_task *task, void *context, int threads) {
+void gw_run(gw_call *call, gw_task *task, void *context, int threads) {
     if (threads > GW_MOST_THREADS)
         threads = GW_MOST_THREADS;
     if (threads < 2 || atomic_flag_test_and_set(&pool.busy)) {
-        gw_member alone = gw_alone();
+        gw_member alone = gw_alone(gw_watch_call(call, 1));
         task(context, &alone);
         return;
     }
     while (pool.workers < threads - 1 && start_worker())
         pool.workers++;
+    pool.call = call;
     pool.task = task;
     pool.context = context;
     pool.threads = threads;
@@ -222,12 +258,12 @@ void gw_run(gw_task *task, void *context, int threads) {
         wake_all(&pool.work);
         release(&pool.lock);
     }
-    gw_member first = {0, threads, &pool.team, 0, PATIENCE};
+    gw_member first = {0, threads, gw_watch_call(call, 1), &pool.team, 0, PATIENCE};
     task(context, &first);
     /* What nobody has come for is done here. */
-    while (join())
+    while (join(1))
         ;
     for (int waited = 0; atomic_load(&pool.working);)
-        wait_a_little(&waited);
+        wait_for_others(&waited, &first.watch);
     atomic_flag_clear(&pool.busy);
 }

@@ -103,6 +103,9 @@ def cell_forward(
     cdef _Arrays given = _Arrays.__new__(_Arrays)
     cdef void *into
     cdef void *predictions
+    cdef gw_call call
+    cdef gw_watch watch
+    cdef gw_status status
     if not given.take(cell, layout, arrays):
         return None
     if given.are_large():
@@ -111,7 +114,11 @@ def cell_forward(
     yt = EMPTY((given.sizes.n_y, given.sizes.m), given.dtype)
     into, predictions = <void *>_address(values), <void *>_address(yt)
     with nogil:
+        watch = gw_open(&call, True)
+        given.sizes.watch = &watch
         given.kernels.cell_forward(&given.sizes, given.data, into, predictions)
+        status = gw_close(&call, GW_OK)
+    _check(status)
     return tuple(values), yt
 
 
@@ -120,6 +127,8 @@ def cell_backward(
 ) -> list[Array] | None:
     cdef _Arrays given = _Arrays.__new__(_Arrays)
     cdef void *into[MOST_ARRAYS]
+    cdef gw_call call
+    cdef gw_watch watch
     cdef gw_status status
     cdef int first, k
     if not given.take(cell, layout, arrays):
@@ -137,7 +146,10 @@ def cell_backward(
     for k in range(len(gradients)):
         into[k] = <void *>_address(gradients[k])
     with nogil:
+        watch = gw_open(&call, True)
+        given.sizes.watch = &watch
         status = given.kernels.cell_backward(&given.sizes, given.data, into)
+        status = gw_close(&call, status)
     _check(status)
     return gradients
 
@@ -150,6 +162,9 @@ def run_forward(cell: str, layout: str, arrays: tuple[Any, ...]) -> Run | None:
     cdef _Arrays given = _Arrays.__new__(_Arrays)
     cdef const void *step[MOST_ARRAYS]
     cdef int states = _columns.STATES[cell], k
+    cdef gw_call call
+    cdef gw_watch watch
+    cdef gw_status status
     if not given.take(cell, layout, arrays):
         return None
     cdef Py_ssize_t n_x = given.sizes.n_x, n_a = given.sizes.n_a, m = given.sizes.m
@@ -173,13 +188,19 @@ def run_forward(cell: str, layout: str, arrays: tuple[Any, ...]) -> Run | None:
     for k in range(2):
         step[len(kept) + k] = given.data[given.count - 2 + k]
     with nogil:
+        watch = gw_open(&call, True)
+        given.sizes.watch = &watch
         for t in range(time):
+            if not gw_goes_on(&watch, 0):
+                break
             step[0] = x + t * x_size
             given.kernels.cell_forward(&given.sizes, step, into, yt)
             for k in range(states):
                 step[1 + k] = into + k * size
             into += count * size
             yt += y_size
+        status = gw_close(&call, GW_OK)
+    _check(status)
     sequences = [values[:, k].transpose(1, 2, 0).copy() for k in range(states)]
     return _columns.Run(sequences, predictions.transpose(1, 2, 0), values, kept)
 
@@ -190,6 +211,8 @@ def run_backward(
     cdef const void *step[MOST_ARRAYS]
     cdef void *into[MOST_ARRAYS]
     cdef gw_columns sizes
+    cdef gw_call call
+    cdef gw_watch watch
     cdef int states = _columns.STATES[cell], count = _columns.VALUES[cell], k
     cdef int parameters = len(kept) - 1 - states, gates = count - states
     cdef Py_ssize_t time = len(values), t
@@ -222,7 +245,11 @@ def run_backward(
         step[3 * states + gates + 1 + k] = _address(kept[1 + states + k])
         into[1 + states + k] = <void *>_address(gradients[k])
     with nogil:
+        watch = gw_open(&call, True)
+        sizes.watch = &watch
         for t in range(time - 1, -1, -1):
+            if not gw_goes_on(&watch, 0):
+                break
             step[0] = da_t + t * size
             into[0] = dxt + t * x_size
             into[1] = da_t + (t - 1) * size if t else da_first
@@ -240,5 +267,6 @@ def run_backward(
             status = kernels.cell_backward(&sizes, step, into)
             if status != GW_OK:
                 break
+        status = gw_close(&call, status)
     _check(status)
     return [dx.transpose(1, 2, 0), da0, *gradients]

@@ -1,4 +1,4 @@
-"""The C core as Cython sees it: csrc/gatewise.h."""
+"""The C core as Cython sees it: csrc/gatewise.h, call.h and store.h."""
 
 cimport cython
 from cython cimport floating
@@ -16,6 +16,11 @@ cdef extern from "gatewise.h" nogil:
     ctypedef enum gw_status:
         GW_OK
         GW_NO_MEMORY
+        GW_INTERRUPTED
+        GW_FORKED
+
+    ctypedef struct gw_watch:
+        pass
 
     ctypedef struct gw_matrix:
         void *data
@@ -40,6 +45,7 @@ cdef extern from "gatewise.h" nogil:
         const int64_t *batch_sizes
         int reverse
         int odd
+        int in_place
 
     ctypedef struct gw_state:
         void *h
@@ -68,6 +74,7 @@ cdef extern from "gatewise.h" nogil:
 
     ctypedef struct gw_columns:
         gw_cell cell
+        gw_watch *watch
         Py_ssize_t n_x
         Py_ssize_t n_a
         Py_ssize_t n_y
@@ -77,7 +84,7 @@ cdef extern from "gatewise.h" nogil:
         pass
 
     ctypedef struct gw_kernels:
-        gw_packed *(*pack)(const gw_weights *) noexcept nogil
+        gw_status (*pack)(const gw_weights *, gw_packed **) noexcept nogil
         void (*release)(gw_packed *) noexcept nogil
         gw_status (*prepare_backward)(gw_packed *) noexcept nogil
         gw_status (*infer)(
@@ -96,16 +103,20 @@ cdef extern from "gatewise.h" nogil:
         ) noexcept nogil
         gw_status (*multiply)(gw_block, gw_matrix, int, gw_block, int) noexcept nogil
         gw_status (*outer)(gw_block, gw_block, gw_matrix, int) noexcept nogil
-        void (*add_by_token)(const int64_t *, gw_block, gw_matrix) noexcept nogil
+        gw_status (*add_by_token)(
+            const int64_t *, gw_block, gw_matrix
+        ) noexcept nogil
         void (*cell_forward)(
             const gw_columns *, const void *const *, void *, void *
         ) noexcept nogil
         gw_status (*cell_backward)(
             const gw_columns *, const void *const *, void *const *
         ) noexcept nogil
-        void (*tanh)(const void *, void *, Py_ssize_t) noexcept nogil
-        void (*sigmoid)(const void *, void *, Py_ssize_t) noexcept nogil
-        void (*softmax)(const void *, void *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        gw_status (*tanh)(const void *, void *, Py_ssize_t) noexcept nogil
+        gw_status (*sigmoid)(const void *, void *, Py_ssize_t) noexcept nogil
+        gw_status (*softmax)(
+            const void *, void *, Py_ssize_t, Py_ssize_t
+        ) noexcept nogil
 
     const char *const *gw_instruction_sets()
     int gw_choose_instruction_set(const char *)
@@ -113,9 +124,20 @@ cdef extern from "gatewise.h" nogil:
     const gw_kernels *gw_get_kernels(int single)
 
 
+cdef extern from "call.h" nogil:
+    ctypedef struct gw_call:
+        pass
+
+    gw_watch gw_open(gw_call *call, int may_end)
+    gw_status gw_close(gw_call *call, gw_status status)
+    int gw_goes_on(gw_watch *watch, Py_ssize_t work)
+    void gw_set_question(int (*ask)() noexcept nogil)
+
+
 cdef extern from "store.h" nogil:
     void *gw_take(size_t *size)
     void gw_give_back(void *memory, size_t size)
+    size_t gw_release()
 
 
 # What the kernels take, of typed memoryviews. None gives what stands for an absent array.
@@ -130,7 +152,7 @@ cdef inline gw_sequence sequence_of(
     sequence.batch = batch
     sequence.batch_sizes = NULL
     sequence.reverse = reverse
-    sequence.odd = False
+    sequence.odd = sequence.in_place = False
     if batch_sizes is not None:
         sequence.time = batch_sizes.shape[0]
         with cython.boundscheck(False):

@@ -35,6 +35,13 @@ cdef class _Block:
         PyBuffer_FillInfo(view, self, self.memory, self.wanted, False, flags)
 
 
+def release_memory() -> int:
+    cdef size_t size
+    with nogil:
+        size = gw_release()
+    return size
+
+
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     cdef Py_ssize_t size = math.prod(shape) * dtype.itemsize
     # Small arrays are not made of fresh memory anyway.

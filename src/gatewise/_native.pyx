@@ -10,30 +10,39 @@ from cython cimport floating
 from libc.stdint cimport int64_t, uintptr_t
 
 from gatewise._core cimport (
+    GW_FORKED,
     GW_FULL,
     GW_GRU,
     GW_GRU_RESET_BEFORE,
     GW_HALF,
     GW_INT8,
+    GW_INTERRUPTED,
     GW_LSTM,
     GW_NO_MEMORY,
     GW_OK,
     GW_RNN_RELU,
     GW_RNN_TANH,
+    gw_call,
     gw_choose_instruction_set,
+    gw_close,
     gw_columns,
     gw_get_kernels,
     gw_give_back,
+    gw_goes_on,
     gw_instruction_set,
     gw_instruction_sets,
     gw_kernels,
     gw_matrix,
+    gw_open,
     gw_packed,
+    gw_release,
     gw_rows,
     gw_sequence,
+    gw_set_question,
     gw_state,
     gw_status,
     gw_take,
+    gw_watch,
     gw_weights,
     block_of,
     matrix_of,
@@ -73,6 +82,7 @@ __all__ = [
     "outer",
     "pack",
     "project_back",
+    "release_memory",
     "run_backward",
     "run_forward",
     "sigmoid",
@@ -135,6 +145,7 @@ def pack(
 ) -> Packed:
     cdef Packed packed = Packed.__new__(Packed)
     cdef gw_weights weights
+    cdef gw_status status
     narrow = w_hh.dtype.itemsize
     weights.format = GW_HALF if narrow == 2 else GW_INT8 if narrow == 1 else GW_FULL
     weights.cell = CELLS[cell]
@@ -151,9 +162,8 @@ def pack(
     packed.single = bias.dtype.itemsize == 4
     packed.kernels = gw_get_kernels(packed.single)
     with nogil:
-        packed.layer = packed.kernels.pack(&weights)
-    if packed.layer is NULL:
-        raise MemoryError("no memory for packed weights")
+        status = packed.kernels.pack(&weights, &packed.layer)
+    _check(status, "packed weights")
     return packed
 
 
@@ -310,11 +320,16 @@ cdef _backward(
     _check(status)
 
 
-cdef _check(gw_status status):
+cdef int _check(gw_status status, str what="the kernel's workspace") except -1:
     if status == GW_NO_MEMORY:
-        raise MemoryError("no memory for the kernel's workspace")
+        raise MemoryError(f"no memory for {what}")
+    if status == GW_FORKED:
+        raise RuntimeError("a call cannot go on in the child of a handler that forked")
+    # Interrupted: the exception that the signal's handler raised is set already.
+    return -1 if status == GW_INTERRUPTED else 0
 
 
+include "_signals.pxi"
 include "_memory.pxi"
 include "_stepper.pxi"
 include "_products.pxi"

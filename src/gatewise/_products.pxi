@@ -85,8 +85,10 @@ cdef _add_by_token(
     const int64_t[::1] tokens, const floating[:, :, :] rows, floating[:, :] out
 ):
     cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
+    cdef gw_status status
     with nogil:
-        kernels.add_by_token(&tokens[0], block_of(rows), matrix_of(out))
+        status = kernels.add_by_token(&tokens[0], block_of(rows), matrix_of(out))
+    _check(status)
 
 
 cdef _outer(
@@ -102,21 +104,27 @@ cdef _outer(
 @cython.boundscheck(False)
 cdef _sigmoid(const floating[::1] z, floating[::1] out):
     cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
+    cdef gw_status status
     with nogil:
-        kernels.sigmoid(&z[0], &out[0], z.shape[0])
+        status = kernels.sigmoid(&z[0], &out[0], z.shape[0])
+    _check(status)
 
 
 @cython.boundscheck(False)
 cdef _tanh(const floating[::1] z, floating[::1] out):
     cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
+    cdef gw_status status
     with nogil:
-        kernels.tanh(&z[0], &out[0], z.shape[0])
+        status = kernels.tanh(&z[0], &out[0], z.shape[0])
+    _check(status)
 
 
 @cython.boundscheck(False)
 cdef _softmax(const floating[:, ::1] z, floating[:, ::1] out):
     cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
+    cdef gw_status status
     if z.shape[1] == 0:
         return
     with nogil:
-        kernels.softmax(&z[0, 0], &out[0, 0], z.shape[0], z.shape[1])
+        status = kernels.softmax(&z[0, 0], &out[0, 0], z.shape[0], z.shape[1])
+    _check(status)

@@ -95,6 +95,8 @@ cdef class _Stepper:
         none.data = NULL
         sequence.time, sequence.batch, sequence.batch_sizes = 1, self.batch, NULL
         sequence.reverse, sequence.odd = False, self.odd
+        # Stopped between two layers, these would stand at different times.
+        sequence.in_place = True
         self.odd = not self.odd
         rows.data, rows.time, rows.row = view.buf, 0, 0
         if view.ndim == 2:
