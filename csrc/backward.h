@@ -97,7 +97,7 @@ static void run_back_part(void *context, gw_member *member) {
         line.end_row = share_start(sequence, member->thread + 1, member->threads);
         member = &alone;
     }
-    for (ptrdiff_t n = 0; n < sequence->time && gw_goes_on(&member->watch, STEP_WORK); n++) {
+    for (ptrdiff_t n = 0; n < sequence->time && gw_goes_on(member->watch, STEP_WORK); n++) {
         struct back_step step = {.layer = run->layer, .member = member, .descending = n % 2};
         prepare_step(run, &line, time_of(&line, n, !sequence->reverse), pointers, &step);
         run_step_back(&step);
@@ -122,14 +122,14 @@ static gw_status backward(const gw_packed *layer, const gw_sequence *sequence, g
     run.by_rows = shares_rows(sequence, threads);
     struct workspace space;
     gw_call call;
-    gw_open(&call, 1);
+    gw_watch watch = gw_open(&call, 1);
     open_space(&space);
     run.starts = new_starts(&space, sequence);
     run.pointers = take_space(&space, (size_t)(threads * BACK_POINTERS * batch) * sizeof(real *));
     run.dhidden = take_space(&space, (size_t)(batch * layer->hidden_size) * sizeof(real));
     const int ready = (run.starts || !sequence->batch_sizes) && run.pointers && run.dhidden;
     if (ready)
-        gw_run(&call, run_back_part, &run, threads);
+        gw_run(&watch, run_back_part, &run, threads);
     release_space(&space);
     return gw_close(&call, ready ? GW_OK : GW_NO_MEMORY);
 }

@@ -45,7 +45,7 @@ static void large_part(void *context, gw_member *member) {
 }
 
 /* out = x times the packed matrix. */
-static gw_status multiply_packed(gw_call *call, gw_block x, const struct panels *panels, gw_block out,
+static gw_status multiply_packed(gw_watch *watch, gw_block x, const struct panels *panels, gw_block out,
                                  int threads) {
     const ptrdiff_t count = block_rows(&x);
     const real **rows = gw_allocate((size_t)count * sizeof(real *));
@@ -54,15 +54,15 @@ static gw_status multiply_packed(gw_call *call, gw_block x, const struct panels 
     for (ptrdiff_t n = 0; n < count; n++)
         rows[n] = block_row(&x, n);
     struct large large = {panels, rows, out, 0};
-    gw_run(call, large_part, &large, count * x.features * out.features < WORTH_SHARING ? 1 : threads);
+    gw_run(watch, large_part, &large, count * x.features * out.features < WORTH_SHARING ? 1 : threads);
     gw_free((void *)rows);
     return GW_OK;
 }
 
 static gw_status project_back(const gw_packed *layer, gw_block dgates, gw_block dx, int threads) {
     gw_call call;
-    gw_open(&call, 1);
-    return gw_close(&call, multiply_packed(&call, dgates, &layer->back_input, dx, threads));
+    gw_watch watch = gw_open(&call, 1);
+    return gw_close(&call, multiply_packed(&watch, dgates, &layer->back_input, dx, threads));
 }
 
 /* Rows below which packing a matrix takes longer than it saves. */
@@ -100,7 +100,7 @@ static gw_status multiply(gw_block x, gw_matrix w, int transposed, gw_block out,
     struct panels panels = {0};
     const int packed = transposed ? pack_transposed(&panels, w.rows, w.columns, w.data, &watch)
                                   : pack_panels(&panels, 1, w.rows, w.columns, FULL, w.data, NULL, &watch);
-    const gw_status status = packed ? multiply_packed(&call, x, &panels, out, threads) : GW_NO_MEMORY;
+    const gw_status status = packed ? multiply_packed(&watch, x, &panels, out, threads) : GW_NO_MEMORY;
     gw_free(panels.data);
     return gw_close(&call, status);
 }
@@ -227,7 +227,7 @@ static void sum_columns(const void *context, int index, int shares, gw_watch *wa
 static void outer_part(void *context, gw_member *member) {
     struct outer chunk = *(const struct outer *)context;
     const ptrdiff_t count = block_rows(&chunk.a);
-    for (; chunk.first < count && gw_goes_on(&member->watch, 0); chunk.first += OUTER_CHUNK) {
+    for (; chunk.first < count && gw_goes_on(member->watch, 0); chunk.first += OUTER_CHUNK) {
         const ptrdiff_t left = count - chunk.first;
         chunk.count = left < OUTER_CHUNK ? left : OUTER_CHUNK;
         gw_run_shares(member, pack_columns, &chunk);
@@ -242,8 +242,9 @@ static gw_status outer(gw_block a, gw_block b, gw_matrix out, int threads) {
     if (!outer.packed_b)
         return GW_NO_MEMORY;
     gw_call call;
-    gw_open(&call, 1);
-    gw_run(&call, outer_part, &outer, block_rows(&a) * a.features * b.features < WORTH_SHARING ? 1 : threads);
+    gw_watch watch = gw_open(&call, 1);
+    gw_run(&watch, outer_part, &outer,
+           block_rows(&a) * a.features * b.features < WORTH_SHARING ? 1 : threads);
     gw_free(outer.packed_b);
     return gw_close(&call, GW_OK);
 }

@@ -114,7 +114,7 @@ static void run_steps(const struct run *run, const struct timeline *line, const 
     const gw_sequence *sequence = run->sequence;
     const real **x_rows = pointers + 2 * sequence->batch;
     struct rows projected = {0};
-    for (ptrdiff_t n = 0; n < sequence->time && gw_goes_on(&member->watch, STEP_WORK); n++) {
+    for (ptrdiff_t n = 0; n < sequence->time && gw_goes_on(member->watch, STEP_WORK); n++) {
         const ptrdiff_t t = time_of(line, n, sequence->reverse);
         struct step step = {.layer = run->layer, .member = member};
         /* Back and forth: what a step read last is still in a cache when the next one begins with it. */
@@ -176,10 +176,10 @@ static gw_status forward(const gw_packed *layer, const gw_sequence *sequence, gw
         run.chunk = chunk_steps(layer, sequence, run.by_rows ? threads : 1);
     struct workspace space;
     gw_call call;
-    gw_open(&call, !sequence->in_place);
+    gw_watch watch = gw_open(&call, !sequence->in_place);
     const int ready = open_run(&run, &space, threads);
     if (ready)
-        gw_run(&call, run_part, &run, threads);
+        gw_run(&watch, run_part, &run, threads);
     release_space(&space);
     return gw_close(&call, ready ? GW_OK : GW_NO_MEMORY);
 }

@@ -90,14 +90,14 @@ static int take_share(struct gw_team *team, int seat, size_t phase) {
 static int run_share(gw_member *member, int seat, gw_share *share, const void *context) {
     if (!take_share(member->team, seat, member->phase))
         return 0;
-    share(context, seat, member->threads, &member->watch);
+    share(context, seat, member->threads, member->watch);
     atomic_fetch_add_explicit(&member->team->shares_done, 1, memory_order_release);
     return 1;
 }
 
 void gw_run_shares(gw_member *member, gw_share *share, const void *context) {
     if (member->threads == 1) {
-        share(context, 0, 1, &member->watch);
+        share(context, 0, 1, member->watch);
         return;
     }
     member->phase++;
@@ -108,7 +108,7 @@ void gw_run_shares(gw_member *member, gw_share *share, const void *context) {
         if (waited >= member->patience)
             for (int seat = 0; seat < member->threads; seat++)
                 helped |= run_share(member, seat, share, context);
-        wait_for_others(&waited, &member->watch);
+        wait_for_others(&waited, member->watch);
     }
     /* Who did not come in this phase is not expected in the next. */
     member->patience = helped ? 0 : PATIENCE;
@@ -130,13 +130,17 @@ static struct {
 } pool = {.busy = ATOMIC_FLAG_INIT, .lock = LOCK_READY, .work = CONDITION_READY};
 
 /* Takes part in the task as the next member, if there still is one to be. */
-static int join(int is_caller) {
+static int join(gw_watch *watch) {
     int free_seats = atomic_load(&pool.free_seats);
     do {
         if (free_seats == 0)
             return 0;
     } while (!atomic_compare_exchange_weak(&pool.free_seats, &free_seats, free_seats - 1));
-    const gw_watch watch = gw_watch_call(pool.call, is_caller);
+    gw_watch own;
+    if (!watch) {
+        own = gw_watch_call(pool.call, 0);
+        watch = &own;
+    }
     gw_member member = {free_seats, pool.threads, watch, &pool.team, 0, PATIENCE};
     pool.task(pool.context, &member);
     atomic_fetch_sub(&pool.working, 1);
@@ -176,7 +180,7 @@ static int wait_awake(void) {
 static void work(void) {
     flush_denormals();
     for (;;) {
-        while (join(0))
+        while (join(NULL))
             ;
         if (!wait_awake())
             sleep_until_called();
@@ -234,17 +238,17 @@ static int start_worker(void) {
 }
 #endif
 
-void gw_run(gw_call *call, gw_task *task, void *context, int threads) {
+void gw_run(gw_watch *watch, gw_task *task, void *context, int threads) {
     if (threads > GW_MOST_THREADS)
         threads = GW_MOST_THREADS;
     if (threads < 2 || atomic_flag_test_and_set(&pool.busy)) {
-        gw_member alone = gw_alone(gw_watch_call(call, 1));
+        gw_member alone = gw_alone(watch);
         task(context, &alone);
         return;
     }
     while (pool.workers < threads - 1 && start_worker())
         pool.workers++;
-    pool.call = call;
+    pool.call = watch->call;
     pool.task = task;
     pool.context = context;
     pool.threads = threads;
@@ -258,12 +262,12 @@ void gw_run(gw_call *call, gw_task *task, void *context, int threads) {
         wake_all(&pool.work);
         release(&pool.lock);
     }
-    gw_member first = {0, threads, gw_watch_call(call, 1), &pool.team, 0, PATIENCE};
+    gw_member first = {0, threads, watch, &pool.team, 0, PATIENCE};
     task(context, &first);
     /* What nobody has come for is done here. */
-    while (join(1))
+    while (join(watch))
         ;
     for (int waited = 0; atomic_load(&pool.working);)
-        wait_for_others(&waited, &first.watch);
+        wait_for_others(&waited, watch);
     atomic_flag_clear(&pool.busy);
 }

@@ -19,13 +19,13 @@ struct gw_team;
 /* One member's place in its team. What follows `watch` is private to gw_run_shares. */
 typedef struct gw_member {
     int thread, threads;
-    gw_watch watch;
+    gw_watch *watch;
     struct gw_team *team;
     size_t phase;
     int patience;
 } gw_member;
 
-static inline gw_member gw_alone(gw_watch watch) {
+static inline gw_member gw_alone(gw_watch *watch) {
     const gw_member member = {0, 1, watch, NULL, 0, 0};
     return member;
 }
@@ -35,7 +35,7 @@ typedef void gw_task(void *context, gw_member *member);
 /* Runs `task` once for each of `threads` members, the calling thread being the first, and returns when all
  * are done. One thread may run several members, one after the other. Where the workers are busy with another
  * caller's task, the team is the caller alone: a task must ask its member how many there are. */
-void gw_run(gw_call *call, gw_task *task, void *context, int threads);
+void gw_run(gw_watch *watch, gw_task *task, void *context, int threads);
 
 /* Share number `index` of `count`. */
 typedef void gw_share(const void *context, int index, int count, gw_watch *watch);
