@@ -122,16 +122,17 @@ static gw_status backward(const gw_packed *layer, const gw_sequence *sequence, g
     run.by_rows = shares_rows(sequence, threads);
     struct workspace space;
     gw_call call;
-    gw_watch watch = gw_open(&call, 1);
     open_space(&space);
     run.starts = new_starts(&space, sequence);
     run.pointers = take_space(&space, (size_t)(threads * BACK_POINTERS * batch) * sizeof(real *));
     run.dhidden = take_space(&space, (size_t)(batch * layer->hidden_size) * sizeof(real));
     const int ready = (run.starts || !sequence->batch_sizes) && run.pointers && run.dhidden;
+    gw_watch watch = gw_open(&call, 1);
     if (ready)
         gw_run(&watch, run_back_part, &run, threads);
+    const gw_status status = gw_close(&call, ready ? GW_OK : GW_NO_MEMORY);
     release_space(&space);
-    return gw_close(&call, ready ? GW_OK : GW_NO_MEMORY);
+    return status;
 }
 
 #endif

@@ -47,8 +47,9 @@ static int is_time_to_ask(gw_call *call, int64_t now) {
 static void ask_question(gw_call *call, int64_t now) {
     const float_state ours = flush_denormals();
     restore_float_state(call->before);
+    int status = GW_OK;
     if (ask())
-        atomic_store_explicit(&call->status, GW_INTERRUPTED, memory_order_relaxed);
+        atomic_compare_exchange_strong(&call->status, &status, GW_INTERRUPTED);
     call->before = flush_denormals();
     restore_float_state(ours);
     const int64_t end = gw_now(), wait = (end - now) * PATIENCE, most = MOST_PATIENCE * MILLISECOND;

@@ -13,7 +13,7 @@
 
 typedef enum gw_cell { GW_RNN_TANH, GW_RNN_RELU, GW_LSTM, GW_GRU, GW_GRU_RESET_BEFORE } gw_cell;
 
-/* GW_INTERRUPTED: what the call was to write is worth nothing. See call.h. */
+/* After GW_INTERRUPTED and GW_FORKED what the call was to write is worth nothing: see call.h. */
 typedef enum gw_status { GW_OK, GW_NO_MEMORY, GW_INTERRUPTED, GW_FORKED } gw_status;
 
 typedef struct gw_watch gw_watch;

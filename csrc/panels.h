@@ -230,12 +230,10 @@ struct tile_job {
     const void *step;
 };
 
-/* What one output of one row takes, in multiply-adds: its terms, and what begins and ends it. */
+/* What one row of a block takes, in multiply-adds: its terms, and what begins and ends them. */
 INLINE ptrdiff_t row_work(const struct tiles *tiles) {
-    ptrdiff_t work = 32;
-    for (int term = 0; term < tiles->term_count; term++)
-        work += tiles->terms[term].inputs;
-    return work;
+    const ptrdiff_t second = tiles->term_count > 1 ? tiles->terms[1].inputs : 0;
+    return (tiles->terms[0].inputs + second + 32) * whole_vectors(tiles->layout) * WIDTH;
 }
 
 /* All rows of a block or, one row alone keeping too few sums in flight, of a pair of blocks. */
@@ -248,12 +246,9 @@ static void run_block(const struct tile_job *job, ptrdiff_t block, int pair, gw_
     const int vectors = block_vectors(p, block);
     const int most = MAX_ROWS(vectors);
     real *second = sums + vectors * WIDTH;
-    const ptrdiff_t work = row_work(tiles) * vectors * WIDTH * (1 + pair);
     for (ptrdiff_t row = 0; row < job->rows;) {
         const ptrdiff_t left = job->rows - row;
         const int count = (int)ceiling(left, ceiling(left, most));
-        if (!gw_goes_on(watch, count * work))
-            return;
         tiles->begin(step, p, block, row, count, sums);
         if (pair)
             tiles->begin(step, p, block + 1, row, count, second);
@@ -269,6 +264,8 @@ static void run_block(const struct tile_job *job, ptrdiff_t block, int pair, gw_
         if (pair)
             tiles->end(step, p, block + 1, row, count, second);
         row += count;
+        if (row < job->rows && !gw_goes_on(watch, count * row_work(tiles)))
+            return;
     }
 }
 
@@ -278,7 +275,8 @@ static void run_tiles(const void *context, int index, int shares, gw_watch *watc
     const struct panels *p = job->tiles->layout;
     const ptrdiff_t first = block_count(p) * index / shares, end = block_count(p) * (index + 1) / shares;
     const ptrdiff_t at_once = job->rows == 1 ? 2 : 1, groups = ceiling(end - first, at_once);
-    for (ptrdiff_t group = 0; group < groups; group++) {
+    const ptrdiff_t work = row_work(job->tiles) * (at_once == 2 ? 2 : MOST_ROWS);
+    for (ptrdiff_t group = 0; group < groups && gw_goes_on(watch, work); group++) {
         const ptrdiff_t block = first + (job->tiles->descending ? groups - 1 - group : group) * at_once;
         const ptrdiff_t last = block + at_once <= end ? block + at_once - 1 : end - 1;
         if (last == block) {

@@ -176,12 +176,13 @@ static gw_status forward(const gw_packed *layer, const gw_sequence *sequence, gw
         run.chunk = chunk_steps(layer, sequence, run.by_rows ? threads : 1);
     struct workspace space;
     gw_call call;
-    gw_watch watch = gw_open(&call, !sequence->in_place);
     const int ready = open_run(&run, &space, threads);
+    gw_watch watch = gw_open(&call, !sequence->in_place);
     if (ready)
         gw_run(&watch, run_part, &run, threads);
+    const gw_status status = gw_close(&call, ready ? GW_OK : GW_NO_MEMORY);
     release_space(&space);
-    return gw_close(&call, ready ? GW_OK : GW_NO_MEMORY);
+    return status;
 }
 
 static gw_status infer(const gw_packed *layer, const gw_sequence *sequence, gw_rows x, gw_state state,

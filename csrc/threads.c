@@ -69,6 +69,11 @@ static void wait_for_others(int *waited, gw_watch *watch) {
         gw_goes_on(watch, GW_LOOK_WORK);
 }
 
+/* Whether this is the child of a fork in the midst of the call, where there are no others any more. */
+static int has_forked(const gw_watch *watch) {
+    return atomic_load_explicit(&watch->call->status, memory_order_relaxed) == GW_FORKED;
+}
+
 /* Each in a cache line of its own. */
 struct seat {
     atomic_size_t phase; /* the last phase whose share of this seat somebody has taken */
@@ -109,6 +114,8 @@ void gw_run_shares(gw_member *member, gw_share *share, const void *context) {
             for (int seat = 0; seat < member->threads; seat++)
                 helped |= run_share(member, seat, share, context);
         wait_for_others(&waited, member->watch);
+        if (has_forked(member->watch))
+            return;
     }
     /* Who did not come in this phase is not expected in the next. */
     member->patience = helped ? 0 : PATIENCE;
@@ -120,7 +127,7 @@ static struct {
     condition work;
     atomic_int sleeping, long_waits;
     int workers; /* started so far */
-    /* The task at hand. Seats are taken from the last to the first. */
+    /* The task at hand, if `call` is not NULL. Seats are taken from the last to the first. */
     atomic_int free_seats, working;
     gw_call *call;
     gw_task *task;
@@ -206,14 +213,19 @@ static void *begin(void *argument) {
     return argument;
 }
 
-/* The child has only the thread that called fork(). */
+/* The child has only the thread that called fork(). If that was the handler of a signal, in the midst of a
+ * call, nobody does what the workers have begun. */
 static void forget_workers(void) {
+    if (pool.call)
+        atomic_store(&pool.call->status, GW_FORKED);
+    pool.call = NULL;
     pthread_mutex_init(&pool.lock, NULL);
     pthread_cond_init(&pool.work, NULL);
     pool.workers = 0;
     atomic_store(&pool.sleeping, 0);
     atomic_store(&pool.long_waits, 0);
     atomic_store(&pool.free_seats, 0);
+    atomic_store(&pool.working, 0);
     atomic_flag_clear(&pool.busy);
 }
 
@@ -265,9 +277,12 @@ void gw_run(gw_watch *watch, gw_task *task, void *context, int threads) {
     gw_member first = {0, threads, watch, &pool.team, 0, PATIENCE};
     task(context, &first);
     /* What nobody has come for is done here. */
-    while (join(watch))
+    while (!has_forked(watch) && join(watch))
         ;
-    for (int waited = 0; atomic_load(&pool.working);)
+    for (int waited = 0; !has_forked(watch) && atomic_load(&pool.working);)
         wait_for_others(&waited, watch);
+    if (has_forked(watch))
+        return;
+    pool.call = NULL;
     atomic_flag_clear(&pool.busy);
 }

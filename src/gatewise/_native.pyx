@@ -16,7 +16,6 @@ from gatewise._core cimport (
     GW_GRU_RESET_BEFORE,
     GW_HALF,
     GW_INT8,
-    GW_INTERRUPTED,
     GW_LSTM,
     GW_NO_MEMORY,
     GW_OK,
@@ -60,6 +59,7 @@ from cpython.buffer cimport (
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
+from cpython.exc cimport PyErr_Occurred
 from cpython.unicode cimport PyUnicode_AsUTF8
 
 import math
@@ -323,10 +323,10 @@ cdef _backward(
 cdef int _check(gw_status status, str what="the kernel's workspace") except -1:
     if status == GW_NO_MEMORY:
         raise MemoryError(f"no memory for {what}")
-    if status == GW_FORKED:
+    if status == GW_FORKED and PyErr_Occurred() is NULL:
         raise RuntimeError("a call cannot go on in the child of a handler that forked")
-    # Interrupted: the exception that the signal's handler raised is set already.
-    return -1 if status == GW_INTERRUPTED else 0
+    # What a signal's handler has raised is set already.
+    return 0 if status == GW_OK else -1
 
 
 include "_signals.pxi"
