@@ -9,17 +9,19 @@
 #define STRETCH 8192
 #define ELEMENT_WORK 32
 
-INLINE ptrdiff_t stretch(ptrdiff_t left) { return left < STRETCH ? left : STRETCH; }
+/* Where the stretch of `count` elements ends that begins with element k; k where there is none, or the call is
+ * to end. */
+INLINE ptrdiff_t stretch_end(ptrdiff_t k, ptrdiff_t count, gw_watch *watch) {
+    const ptrdiff_t length = count - k < STRETCH ? count - k : STRETCH;
+    return length > 0 && gw_goes_on(watch, length * ELEMENT_WORK) ? k + length : k;
+}
 
 INLINE void apply(vreal function(vreal), const real *from, real *to, ptrdiff_t count, gw_watch *watch) {
-    for (ptrdiff_t i = 0; i < count && gw_goes_on(watch, stretch(count - i) * ELEMENT_WORK);) {
-        const ptrdiff_t end = i + stretch(count - i);
-        for (; i + WIDTH <= end; i += WIDTH)
-            v_store(to + i, function(v_load(from + i)));
-        if (i < end) {
-            v_store_first(to + i, end - i, function(v_load_first(from + i, end - i)));
-            i = end;
-        }
+    for (ptrdiff_t k = 0, end; (end = stretch_end(k, count, watch)) > k; k = end) {
+        for (; k + WIDTH <= end; k += WIDTH)
+            v_store(to + k, function(v_load(from + k)));
+        if (k < end)
+            v_store_first(to + k, end - k, function(v_load_first(from + k, end - k)));
     }
 }
 
@@ -68,26 +70,15 @@ INLINE void divide(real *values, vreal divisor, ptrdiff_t count) {
 
 static void softmax_row(const real *from, real *to, ptrdiff_t classes, gw_watch *watch) {
     real largest = from[0], sum = 0;
-    for (ptrdiff_t k = 0, n; k < classes; k += n) {
-        n = stretch(classes - k);
-        if (!gw_goes_on(watch, n * ELEMENT_WORK))
-            return;
-        largest = maximum(largest, from + k, n);
+    for (ptrdiff_t k = 0, end; (end = stretch_end(k, classes, watch)) > k; k = end)
+        largest = maximum(largest, from + k, end - k);
+    for (ptrdiff_t k = 0, end; (end = stretch_end(k, classes, watch)) > k;) {
+        exponentials(from + k, v_set(largest), end - k, to + k);
+        for (; k < end; k++)
+            sum += to[k];
     }
-    for (ptrdiff_t k = 0, n; k < classes; k += n) {
-        n = stretch(classes - k);
-        if (!gw_goes_on(watch, n * ELEMENT_WORK))
-            return;
-        exponentials(from + k, v_set(largest), n, to + k);
-        for (ptrdiff_t i = k; i < k + n; i++)
-            sum += to[i];
-    }
-    for (ptrdiff_t k = 0, n; k < classes; k += n) {
-        n = stretch(classes - k);
-        if (!gw_goes_on(watch, n * ELEMENT_WORK))
-            return;
-        divide(to + k, v_set(sum), n);
-    }
+    for (ptrdiff_t k = 0, end; (end = stretch_end(k, classes, watch)) > k; k = end)
+        divide(to + k, v_set(sum), end - k);
 }
 
 static gw_status softmax(const void *z, void *out, ptrdiff_t rows, ptrdiff_t classes) {

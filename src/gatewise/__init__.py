@@ -30,6 +30,7 @@ from gatewise.notebook import (
 
 if TYPE_CHECKING:
     from gatewise._config import show_config
+    from gatewise._memory import release_memory
     from gatewise.layers import GRU, LSTM, RNN, Dropout, Embedding, Linear, Sequential
     from gatewise.training import (
         SGD,
@@ -67,6 +68,7 @@ __all__ = [
     "lstm_cell_forward",
     "lstm_forward",
     "mse",
+    "release_memory",
     "rnn_backward",
     "rnn_cell_backward",
     "rnn_cell_forward",
@@ -81,7 +83,7 @@ __all__ = [
 _threads.register()
 
 # Imported when the first of their names is asked for, so that the import stays light.
-_LATER = ("_config", "layers", "training")
+_LATER = ("_config", "_memory", "layers", "training")
 
 
 def __getattr__(name: str) -> Any:

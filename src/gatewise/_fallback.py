@@ -122,9 +122,17 @@ def stepper(
         if not fits or not rows.flags.aligned or np.may_share_memory(rows, y):
             return None
         rows = rows[None]
-        for layer, state, output in zip(packed, states, outputs, strict=True):
-            infer(layer, rows, state, output[None])
-            rows = output[None]
+        before = [[part.copy() for part in state] for state in states]
+        try:
+            for layer, state, output in zip(packed, states, outputs, strict=True):
+                infer(layer, rows, state, output[None])
+                rows = output[None]
+        except BaseException:
+            # Interrupted, the layers stand at different times.
+            for state, copies in zip(states, before, strict=True):
+                for part, old in zip(state, copies, strict=True):
+                    part[...] = old
+            raise
         return y[0] if is_row else y
 
     return step

@@ -183,6 +183,16 @@ class Stream:
         self._run(rows, [y[None] for y in self._outputs])
 
     def _run(self, rows: Array, outputs: list[Array]) -> Array:
+        before = [part.copy() for part in self._parts]
+        try:
+            return self._advance(rows, outputs)
+        except BaseException:
+            # Interrupted, the layers stand at different times.
+            for part, old in zip(self._parts, before, strict=True):
+                part[...] = old
+            raise
+
+    def _advance(self, rows: Array, outputs: list[Array]) -> Array:
         layer = self._layer
         prepared_layers = layer._prepare(layer._snapshot())
         for prepared, state, y in zip(prepared_layers, self._states, outputs, strict=True):
