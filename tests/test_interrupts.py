@@ -18,8 +18,8 @@ from numpy.lib.stride_tricks import as_strided
 
 import gatewise
 from gatewise import _backend
+from new_process import run
 from test_float_state import assert_denormals_count
-from test_threads import run
 
 Array = np.ndarray[Any, Any]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -225,3 +226,38 @@ def test_a_child_works_after_fork(busy: bool, backend: str) -> None:
     environment = {"GATEWISE_BACKEND": backend, "OPENBLAS_NUM_THREADS": "1"}
     done = run(f"BUSY = {busy}\n{FORK}", **environment)
     assert done.stdout == "well\n", done.stderr
+
+
+IDLE = """
+import os, time
+import numpy as np
+import gatewise
+
+gatewise.set_num_threads(8)
+layer, x = gatewise.LSTM(16, 256, seed=0), np.zeros((1, 200, 16), np.float32)
+layer(x)
+workers = [int(name) for name in os.listdir("/proc/self/task") if int(name) != os.getpid()]
+assert len(workers) == 7
+
+def used():
+    # The clock that Linux keeps for each thread.
+    return np.array([time.clock_gettime_ns((~worker << 3) | 6) for worker in workers])
+
+waits = []
+for _ in range(40):
+    layer(x)
+    before = used()
+    time.sleep(0.005)
+    waits.append(sorted(used() - before))
+print(*np.median(waits, axis=0)[::-1])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it needs the clocks of other threads")
+@pytest.mark.parametrize("backend", ["native"], indirect=True)
+def test_at_most_two_threads_wait_awake_for_long(backend: str) -> None:
+    done = run(IDLE, GATEWISE_BACKEND=backend, OPENBLAS_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    longest, _, third, *_ = map(float, done.stdout.split())
+    assert longest < 300_000
+    assert third < 75_000
