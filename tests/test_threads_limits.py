@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +28,7 @@ def untouched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(_threads, "_limited", None)
     monkeypatch.setattr(_threads, "_set", None)
+    monkeypatch.setattr(_threads, "_fixed", 0)
     _threads._forget()
     yield
     _threads._forget()
@@ -148,24 +150,43 @@ def test_a_mask_that_may_not_be_read_is_none(
     assert _threads.describe() == "6 (number of cores)"
 
 
-def test_the_mask_is_asked_for_again_once_a_second(
+def test_the_mask_is_asked_for_again_at_every_hundredth_call(
     untouched: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mask, now, quotas = {1, 2, 3}, [100.0], iter([5])
+    mask, quotas = {1, 2, 3}, iter([5])
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: mask, raising=False)
-    monkeypatch.setattr(_threads, "monotonic", lambda: now[0])
     # The quota is asked for only once.
     monkeypatch.setattr(_threads, "cpu_quota", lambda: next(quotas))
     assert gatewise.get_num_threads() == 3
     mask.pop()
-    now[0] += 0.9
-    assert gatewise.get_num_threads() == 3
-    now[0] += 0.2
-    assert _threads.last_known() == 3
-    assert gatewise.get_num_threads() == _threads.last_known() == 2
+    assert [_threads.last_known() for _ in range(200)] == [3] * 200
+    assert [_threads.resolve(None) for _ in range(102)] == [3] * 100 + [2, 2]
+    mask.pop()
+    assert _threads.resolve(None) == 2
+    assert gatewise.get_num_threads() == _threads.resolve(None) == 1
     gatewise.set_num_threads(4)
-    now[0] += 2
-    assert gatewise.get_num_threads() == _threads.last_known() == 4
+    assert {_threads.resolve(None) for _ in range(200)} == {4}
+
+
+def test_what_is_set_holds_though_other_threads_ask(untouched: None) -> None:
+    stop = threading.Event()
+
+    def keep_asking() -> None:
+        while not stop.is_set():
+            gatewise.get_num_threads()
+
+    threads = [threading.Thread(target=keep_asking) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in [1, 2, 3, 4] * 100:
+            gatewise.set_num_threads(number)
+            found = _threads.last_known(), _threads.resolve(None), _threads._limit().number
+            assert found == (number,) * 3
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
 
 
 CHILD = """
@@ -218,10 +239,11 @@ def test_a_call_starts_as_many_threads_as_its_argument_says(backend: str) -> Non
 MASKED = f"""
 import os
 import gatewise
-gatewise._threads._SECONDS = 0
 if EARLY:
     gatewise.get_num_threads()
 os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+if EARLY:
+    gatewise._threads._calls = 100
 {COUNT}
 """
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import operator
 import os
 from contextlib import suppress
 from functools import cache
-from time import monotonic
 from typing import NamedTuple
 
 from gatewise import _threadpoolctl
@@ -27,14 +25,16 @@ _VARIABLE = "GATEWISE_NUM_THREADS"
 # GW_MOST_THREADS of the C core.
 _MOST = 64
 
-# How long the number of cores holds before it is asked for again.
-_SECONDS = 1.0
+# So many calls pass before the affinity mask is asked for again: on a machine of many cores
+# the question takes longer than a small call.
+_CALLS = 100
+_calls = 0
 
 
 class _Limit(NamedTuple):
     number: int
     source: str
-    until: float = math.inf
+    may_change: bool = False
 
 
 # From the last word to the first: what threadpoolctl sets for a time, what was set in this
@@ -42,6 +42,10 @@ class _Limit(NamedTuple):
 _limited: _Limit | None = None
 _set: _Limit | None = None
 _found: _Limit | None = None
+
+# The numbers of the first two and of the third, or 0: what small calls look at.
+_fixed = 0
+_host_number = 0
 
 
 def get_num_threads() -> int:
@@ -57,8 +61,8 @@ def get_num_threads() -> int:
        affinity mask, whichever are fewer; or all cores, on a system that knows neither.
 
     The variables and the quota are read at first use, and again after a fork. The mask,
-    that of the main thread, is asked for again once a second at most: by calls, but not by
-    steps of a stream.
+    that of the main thread, is asked for again by this function and by one call in a
+    hundred; steps of a stream do not count.
 
     A call uses fewer threads where more would not be faster, and its results do not depend
     on the number. ``gatewise.show_config()`` says who says it.
@@ -123,6 +127,7 @@ def set_num_threads(num_threads: int) -> None:
     global _limited, _set
     _set = _Limit(_checked("num_threads", num_threads), "set_num_threads")
     _limited = None
+    _fix()
 
 
 def register() -> None:
@@ -132,12 +137,16 @@ def register() -> None:
 
 def resolve(num_threads: int | None) -> int:
     """Give the number for one call: its own, or the process's where that is None."""
-    return _limit().number if num_threads is None else _checked("num_threads", num_threads)
+    global _calls
+    if num_threads is not None:
+        return _checked("num_threads", num_threads)
+    _calls += 1
+    return _limit().number if _calls > _CALLS else _fixed or _host_number or _limit().number
 
 
 def last_known() -> int:
-    """Give the process's number without a look at the clock, for steps of a microsecond."""
-    return (_limited or _set or _found or _host()).number
+    """Give the process's number without asking the machine, for steps of a microsecond."""
+    return _fixed or _host_number or _limit().number
 
 
 def describe() -> str:
@@ -152,21 +161,35 @@ def _set_for_a_time(num_threads: int) -> None:
     number = _checked("num_threads", num_threads)
     ended = number == (_set or _host()).number
     _limited = None if ended else _Limit(number, "threadpoolctl")
+    _fix()
+
+
+def _fix() -> None:
+    global _fixed
+    while True:
+        limit = _limited or _set
+        _fixed = limit.number if limit else 0
+        # Unless another thread has set a number in between.
+        if limit is (_limited or _set):
+            return
 
 
 def _limit() -> _Limit:
+    """What holds now; the machine is asked where it is its to say."""
+    global _calls
+    _calls = 0
     return _limited or _set or _host()
 
 
 def _host() -> _Limit:
     """What the environment says or, where it says nothing, the machine."""
-    global _found
-    # One assignment: other threads look here at the same time.
+    global _found, _host_number
     found = _found
     if found is None:
         found = _found = _environment() or _machine()
-    elif monotonic() > found.until:
+    elif found.may_change:
         found = _found = _machine()
+    _host_number = found.number
     return found
 
 
@@ -188,16 +211,18 @@ def _environment() -> _Limit | None:
 
 
 def _machine() -> _Limit:
-    count, source = os.cpu_count() or 1, "number of cores"
+    count, source = 0, "affinity mask"
     if hasattr(os, "sched_getaffinity"):
         # Some sandboxes forbid the question.
         with suppress(OSError):
             # That of the main thread: the answer is the same whichever thread asks.
-            count, source = len(os.sched_getaffinity(os.getpid())), "affinity mask"
+            count = len(os.sched_getaffinity(os.getpid()))
+    if not count:
+        count, source = os.cpu_count() or 1, "number of cores"
     quota = _quota()
     if quota is not None and quota < count:
         count, source = quota, "CPU quota of the control group"
-    return _Limit(min(count, _MOST), source, monotonic() + _SECONDS)
+    return _Limit(min(count, _MOST), source, may_change=True)
 
 
 @cache
@@ -217,8 +242,8 @@ def _checked(name: str, value: object) -> int:
 
 def _forget() -> None:
     """Ask anew, in a child that may have been given another share of the machine."""
-    global _found
-    _found = None
+    global _found, _host_number
+    _found, _host_number = None, 0
     _quota.cache_clear()
 
 
