@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from gatewise.training import CheckpointError, load_checkpoint, save_checkpoint
-from gatewise.training.checkpoint import check_writable
+from gatewise.training.files import check_writable
 
 ARRAYS = {
     "weight": np.arange(12, dtype=np.float32).reshape(3, 4),
@@ -139,7 +139,7 @@ def test_a_failed_write_leaves_the_old_file(
 
 def test_objects_are_refused(path: Path) -> None:
     old = path.read_bytes()
-    with pytest.raises(TypeError, match="numbers, got objects"):
+    with pytest.raises(TypeError, match="must hold numbers, got dtype object"):
         save_checkpoint(path, "example", {"weight": np.array([None])}, {})
     with pytest.raises(TypeError):
         save_checkpoint(path, "example", ARRAYS, {"odd": object()})

@@ -1,9 +1,11 @@
 """Training: losses, optimizers, the fit loop, checkpoints, and a character model."""
 
+from gatewise.training.batches import Minibatches, minibatches
 from gatewise.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from gatewise.training.fit import Epoch, fit, minibatches
+from gatewise.training.clipping import clip_grad_norm
+from gatewise.training.fit import Epoch, Loss, fit
 from gatewise.training.losses import mse, softmax_cross_entropy
-from gatewise.training.optimizers import SGD, Adam, AdamW, Optimizer, clip_grad_norm
+from gatewise.training.optimizers import SGD, Adam, AdamW, Optimizer
 
 __all__ = [
     "SGD",
@@ -11,6 +13,8 @@ __all__ = [
     "AdamW",
     "CheckpointError",
     "Epoch",
+    "Loss",
+    "Minibatches",
     "Optimizer",
     "clip_grad_norm",
     "fit",

@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-import zipfile
+import reprlib
+import stat
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewise.training.archive import Archive, Header, write_arrays
+from gatewise.training.fields import Fields
+from gatewise.training.files import replacing
+
 Array = NDArray[Any]
 
 __all__ = [
+    "Checkpoint",
     "CheckpointError",
-    "check_writable",
     "join_groups",
     "load_checkpoint",
+    "open_checkpoint",
     "save_checkpoint",
     "take_group",
 ]
 
 _MARKER = "gatewise.json"
 _VERSION = 1
+# A description of more bytes is none of ours; parsed, it takes some ten times as many.
+_LONGEST_DESCRIPTION = 1 << 24
+
+_Value = TypeVar("_Value")
 
 
 class CheckpointError(ValueError):
@@ -40,15 +51,27 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint so that a crash at any moment leaves the old file or the new one.
 
+    Several processes or threads may write to one path: each of them writes a whole file,
+    and the last one stays. The mode of an existing file stays as it is.
+
     Parameters
     ----------
     path : path
     kind : str
         What the file holds; `load_checkpoint` must be asked for the same.
     arrays : dict of str to ndarray
-        Of any dtype but object.
+        Of booleans, integers, or real or complex numbers.
     metadata : dict
         What JSON can hold.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    TypeError
+        If an array holds no numbers, or JSON cannot hold the metadata.
+    ValueError
+        If an array has the name that the metadata has in the file, ``"gatewise.json"``.
 
     Examples
     --------
@@ -61,11 +84,8 @@ def save_checkpoint(
     ...     load_checkpoint(path, "example")
     ({'weight': array([0, 1, 2])}, {'epoch': 4})
     """
-    for name, array in arrays.items():
-        if array.dtype.hasobject:
-            raise TypeError(f"arrays[{name!r}] must hold numbers, got objects")
-    # A symbolic link stays one; the file that it names is replaced.
-    target = Path(os.path.realpath(path))
+    if _MARKER in arrays:
+        raise ValueError(f"arrays must not have the name {_MARKER!r}, which is taken")
     described = {
         "format": "gatewise",
         "version": _VERSION,
@@ -74,25 +94,18 @@ def save_checkpoint(
         "metadata": dict(metadata),
     }
     text = json.dumps(described, ensure_ascii=False)
-    contents: dict[str, Any] = {_MARKER: np.frombuffer(text.encode(), np.uint8), **arrays}
-    temporary = _beside(target)
-    try:
-        with _errors_naming(path):
-            with open(temporary, "wb") as file:
-                np.savez(file, **contents)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_directory(target.parent)
+    marker = np.frombuffer(text.encode(), np.uint8)
+    with replacing(path) as file:
+        write_arrays(file, {_MARKER: marker, **arrays})
 
 
 def load_checkpoint(
     path: str | os.PathLike[str], kind: str
 ) -> tuple[dict[str, Array], dict[str, Any]]:
     """Read a checkpoint; the example is at `save_checkpoint`.
+
+    A file from elsewhere can be read without harm: it runs nothing, and takes no more
+    memory than its own size and a little.
 
     Parameters
     ----------
@@ -112,44 +125,112 @@ def load_checkpoint(
     CheckpointError
         If the file is no checkpoint of this kind, or a damaged one.
     """
+    with open_checkpoint(path, kind) as checkpoint:
+        return checkpoint.read(), checkpoint.metadata
+
+
+class Checkpoint:
+    """An open checkpoint, of which only the metadata and the headers have been read.
+
+    Attributes
+    ----------
+    metadata : dict
+    headers : dict of str to Header
+        The dtype and the shape of every array.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> from gatewise.training.checkpoint import open_checkpoint, save_checkpoint
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     path = os.path.join(directory, "weights.npz")
+    ...     save_checkpoint(path, "example", {"net.bias": np.ones(3)}, {"epoch": 4})
+    ...     with open_checkpoint(path, "example") as checkpoint:
+    ...         print(checkpoint.metadata, checkpoint.headers["net.bias"].shape)
+    ...         print(checkpoint.read_group("net"))
+    {'epoch': 4} (3,)
+    {'bias': array([1., 1., 1.])}
+    """
+
+    def __init__(self, archive: Archive, metadata: dict[str, Any]) -> None:
+        self.metadata = metadata
+        self.headers = {n: h for n, h in archive.headers.items() if n != _MARKER}
+        self._archive = archive
+
+    def read(self) -> dict[str, Array]:
+        """Return all arrays."""
+        return {name: self._archive.read(name) for name in self.headers}
+
+    def group(self, group: str) -> dict[str, Header]:
+        """Return the headers of one group, by their names in it."""
+        return take_group(group, self.headers)
+
+    def read_group(self, group: str) -> dict[str, Array]:
+        """Return the arrays of one group, by their names in it."""
+        return {name: self._archive.read(f"{group}.{name}") for name in self.group(group)}
+
+    def check_group(self, group: str, expected: Mapping[str, Header]) -> None:
+        """Raise ValueError unless the group has just these arrays."""
+        found = self.group(group)
+        for name, header in expected.items():
+            if name not in found:
+                raise ValueError(f"{group}.{name} is missing")
+            if found[name] != header:
+                raise ValueError(f"{group}.{name} must be {header}, got {found[name]}")
+        for name in found:
+            if name not in expected:
+                raise ValueError(f"{group}.{name} is an array too many")
+
+    def check_groups(self, *groups: str) -> None:
+        """Raise ValueError unless every array is in one of these groups."""
+        for name in self.headers:
+            if name.partition(".")[0] not in groups:
+                raise ValueError(f"{name} is an array too many")
+
+
+@contextmanager
+def open_checkpoint(
+    path: str | os.PathLike[str], kind: str, refusal: str = "a damaged gatewise file"
+) -> Iterator[Checkpoint]:
+    """Open a checkpoint to look at it before its arrays are read.
+
+    Parameters
+    ----------
+    path : path
+    kind : str
+        What the file should hold.
+    refusal : str
+        How a `CheckpointError` begins that is made of a ValueError in the block.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    CheckpointError
+        If the file is no checkpoint of this kind, or a damaged one.
+    """
+    if not os.path.isdir(path) and not stat.S_ISREG(os.stat(path).st_mode):
+        # Not even opened, as that waits for the writer of a pipe.
+        raise CheckpointError(f"{path}: not a gatewise file, nor a regular one")
     with open(path, "rb") as file:
-        if not zipfile.is_zipfile(file):
-            # NumPy would try to read it as a pickle, and say how to do that unsafely.
-            raise CheckpointError(f"{path}: not a gatewise file, or a damaged one")
-        file.seek(0)
         try:
-            with np.load(file, allow_pickle=False) as archive:
-                described, arrays = _read(archive)
-        except CheckpointError as error:
-            raise CheckpointError(f"{path}: {error}") from None
-        except Exception as error:
-            # A foreign or damaged file makes zipfile and NumPy raise a dozen of types.
-            raise CheckpointError(
-                f"{path}: not a gatewise file, or a damaged one ({error})"
-            ) from error
-    if described["version"] != _VERSION:
-        raise CheckpointError(
-            f"{path}: has version {described['version']} of the format; "
-            f"this gatewise reads version {_VERSION}"
-        )
-    if described["kind"] != kind:
-        raise CheckpointError(f"{path}: holds {described['kind']!r}, not {kind!r}")
-    return arrays, described["metadata"]
+            archive = Archive(file)
+            description = _description(archive)
+        except ValueError as error:
+            problem = f"not a gatewise file, or a damaged one ({_brief(error)})"
+            raise CheckpointError(f"{path}: {problem}") from error
+        try:
+            _check_kind(description, kind)
+        except ValueError as error:
+            raise CheckpointError(f"{path}: {error}") from error
+        try:
+            yield Checkpoint(archive, _metadata(description, archive))
+        except ValueError as error:
+            raise CheckpointError(f"{path}: {refusal} ({_brief(error)})") from error
 
 
-def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise an `OSError` now if `save_checkpoint` could not write to `path` later."""
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        kind = "a directory" if target.is_dir() else "not a regular file"
-        raise OSError(f"{path}: is {kind}")
-    probe = _beside(target)
-    with _errors_naming(path), open(probe, "wb"):
-        pass
-    probe.unlink()
-
-
-def join_groups(groups: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
+def join_groups(groups: Mapping[str, Mapping[str, _Value]]) -> dict[str, _Value]:
     """Return the arrays of all groups in one dictionary, as ``"group.name"``.
 
     Examples
@@ -168,7 +249,7 @@ def join_groups(groups: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
     }
 
 
-def take_group(group: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+def take_group(group: str, arrays: Mapping[str, _Value]) -> dict[str, _Value]:
     """Return one group of what `join_groups` joined."""
     prefix = f"{group}."
     return {
@@ -178,44 +259,39 @@ def take_group(group: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
     }
 
 
-def _beside(target: Path) -> Path:
-    """A name for what is not whole yet; in the same directory, so that a rename is all."""
-    return target.with_name(f".{target.name}.{os.getpid()}.partial")
-
-
-@contextmanager
-def _errors_naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Let errors name the file that was asked for, not the temporary one or none."""
+def _description(archive: Archive) -> Fields:
+    header = archive.headers.get(_MARKER)
+    if header is None:
+        raise ValueError("it has no description")
+    if header.dtype != np.uint8 or math.prod(header.shape) > _LONGEST_DESCRIPTION:
+        raise ValueError("its description is no text, or too long a one")
     try:
-        yield
-    except OSError as error:
-        if error.errno is not None:
-            error.filename, error.filename2 = os.fspath(path), None
-        raise
+        parsed = json.loads(archive.read(_MARKER).tobytes().decode())
+    except RecursionError:
+        raise ValueError("its description goes too deep") from None
+    description = Fields(parsed, "description")
+    if description.text("format") != "gatewise":
+        raise ValueError("it has another format")
+    return description
 
 
-def _read(archive: Any) -> tuple[dict[str, Any], dict[str, Array]]:
-    if not hasattr(archive, "files") or _MARKER not in archive.files:
-        raise CheckpointError("not a gatewise file")
-    # Reading a member to its end also checks its checksum.
-    contents = {name: archive[name] for name in archive.files}
-    described = json.loads(contents.pop(_MARKER).tobytes().decode())
-    if described["format"] != "gatewise":
-        raise CheckpointError("not a gatewise file")
-    if sorted(contents) != described["arrays"]:
-        raise CheckpointError("a damaged gatewise file (arrays are missing)")
-    return described, contents
+def _check_kind(description: Fields, kind: str) -> None:
+    version = description.integer("version", lowest=0)
+    if version != _VERSION:
+        raise ValueError(
+            f"has version {version} of the format; this gatewise reads version {_VERSION}"
+        )
+    found = description.text("kind")
+    if found != kind:
+        raise ValueError(f"holds {reprlib.repr(found)}, not {kind!r}")
 
 
-def _sync_directory(directory: Path) -> None:
-    """Make the new name last through a power cut, where directories can be synced."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        # Some network file systems refuse; the file itself is complete all the same.
-        pass
-    finally:
-        os.close(descriptor)
+def _metadata(description: Fields, archive: Archive) -> dict[str, Any]:
+    if sorted(archive.headers) != sorted([_MARKER, *description.texts("arrays")]):
+        raise ValueError("arrays are missing, or there are others")
+    return description.dictionary("metadata")
+
+
+def _brief(error: ValueError) -> str:
+    """What is wrong in one line, however long the names in the file are."""
+    return textwrap.shorten(str(error), 300, placeholder=" ...")

@@ -11,17 +11,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewise.layers import GRU, LSTM, RNN, Linear, Sequential
-from gatewise.training.checkpoint import CheckpointError, load_checkpoint, take_group
+from gatewise.training.archive import Header
+from gatewise.training.checkpoint import Checkpoint, open_checkpoint
+from gatewise.training.fields import Fields
 from gatewise.training.losses import softmax_cross_entropy
 from gatewise.training.text import TokenBatches, Tokens, Vocabulary
 
 Array = NDArray[Any]
 
-__all__ = ["CELLS", "KIND", "LanguageModel", "load_language_model", "read_language_model"]
+__all__ = [
+    "CELLS",
+    "KIND",
+    "REFUSAL",
+    "LanguageModel",
+    "load_language_model",
+    "read_language_model",
+]
 
 KIND = "language model"
+REFUSAL = f"not a whole {KIND}"
 
 CELLS: dict[str, Any] = {"gru": GRU, "lstm": LSTM, "rnn": RNN}
+_GATES = {"gru": 3, "lstm": 4, "rnn": 1}
 
 
 class LanguageModel:
@@ -154,21 +165,61 @@ class LanguageModel:
 
 
 def load_language_model(path: str | os.PathLike[str]) -> LanguageModel:
-    """Read the model that training saved to `path`."""
-    return read_language_model(path)[0]
+    """Read the model that training saved to `path`.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    CheckpointError
+        If it holds no whole model.
+    """
+    with open_checkpoint(path, KIND, REFUSAL) as checkpoint:
+        return read_language_model(checkpoint)
 
 
-def read_language_model(
-    path: str | os.PathLike[str],
-) -> tuple[LanguageModel, dict[str, Array], dict[str, Any]]:
-    """Read a model, and with it all arrays and the metadata of its file."""
-    arrays, metadata = load_checkpoint(path, KIND)
-    try:
-        model = LanguageModel.from_description(metadata["model"])
-        model.network.load_state_dict(take_group("model", arrays))
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a whole {KIND} ({error})") from error
-    return model, arrays, metadata
+def read_language_model(checkpoint: Checkpoint) -> LanguageModel:
+    """Read the model in an open file, once it is sure that its arrays make one.
+
+    Raises
+    ------
+    ValueError
+        If they do not.
+    """
+    said = Fields(checkpoint.metadata, "metadata").fields("model")
+    description: dict[str, Any] = {
+        "characters": said.text("characters"),
+        "cell": said.text("cell"),
+        "hidden_size": said.integer("hidden_size", lowest=1),
+        # So many layers have so many arrays: what follows takes no longer than these.
+        "num_layers": said.integer(
+            "num_layers", lowest=1, highest=len(checkpoint.headers) // 4
+        ),
+    }
+    checkpoint.check_group("model", parameter_headers(**description))
+    model = LanguageModel.from_description(description)
+    model.network.load_state_dict(checkpoint.read_group("model"))
+    return model
+
+
+def parameter_headers(
+    characters: str, cell: str, hidden_size: int, num_layers: int
+) -> dict[str, Header]:
+    """Return the dtype and the shape of every parameter of a model not made yet."""
+    if cell not in CELLS:
+        raise ValueError(f"cell must be one of {', '.join(CELLS)}, got {cell!r}")
+    classes, rows = len(Vocabulary(characters)), _GATES[cell] * hidden_size
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer in range(num_layers):
+        features = hidden_size if layer else classes
+        shapes |= {
+            f"0.weight_ih_l{layer}": (rows, features),
+            f"0.weight_hh_l{layer}": (rows, hidden_size),
+            f"0.bias_ih_l{layer}": (rows,),
+            f"0.bias_hh_l{layer}": (rows,),
+        }
+    shapes |= {"1.weight": (classes, hidden_size), "1.bias": (classes,)}
+    return {name: Header(np.dtype(np.float32), shape) for name, shape in shapes.items()}
 
 
 def _evaluation_shape(tokens: int) -> tuple[int, int]:

@@ -10,16 +10,25 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from gatewise.training.archive import Header
 from gatewise.training.checkpoint import (
-    CheckpointError,
+    Checkpoint,
     join_groups,
+    open_checkpoint,
     save_checkpoint,
-    take_group,
 )
-from gatewise.training.language_model import KIND, LanguageModel, read_language_model
-from gatewise.training.optimizers import Adam, clip_grad_norm
+from gatewise.training.clipping import clip_grad_norm
+from gatewise.training.fields import Fields
+from gatewise.training.language_model import (
+    KIND,
+    REFUSAL,
+    LanguageModel,
+    read_language_model,
+)
+from gatewise.training.optimizers import Adam
 from gatewise.training.progress import Progress
 from gatewise.training.text import TextError, TokenBatches, order_zero_bits, split_held_out
 
@@ -31,6 +40,8 @@ _MAX_NORM = 1.0
 _WARMUP_STEPS = 20
 # A run is a few thousand steps, of which the usual 0.999 would remember too many.
 _BETAS = (0.9, 0.99)
+# The names of the parts of a state.
+_STATE = {"gru": "h", "lstm": "hc", "rnn": "h"}
 
 
 @dataclass(frozen=True)
@@ -92,27 +103,46 @@ class LanguageTraining:
 
     @classmethod
     def resume(cls, path: str | os.PathLike[str], text: str) -> LanguageTraining:
-        """Read a training that was saved to `path`; `text` must be the one it had."""
-        model, arrays, metadata = read_language_model(path)
-        try:
-            saved = metadata["training"]
-            if saved["digest"] != _digest(text):
-                raise TextError(
-                    f"{path}: was trained on another text; give it the same one"
-                )
-            training = cls(model, text, Settings(**saved["settings"]))
-            training.step = int(saved["step"])
-            training.seconds = float(saved["seconds"])
-            training.best_bits = float(saved["best_bits"])
-            training._best = take_group("model", arrays)
-            training._weights = take_group("weights", arrays)
-            training._optimizer.load_state_dict(take_group("optimizer", arrays))
-            training._state = _from_parts(list(take_group("state", arrays).values()))
-            model.network.load_state_dict(training._weights)
-        except TextError:
-            raise
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path}: not a whole {KIND} ({error})") from error
+        """Read a training that was saved to `path`; `text` must be the one it had.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be opened.
+        CheckpointError
+            If it holds no whole model and its training.
+        TextError
+            If it was trained on another text.
+        """
+        with open_checkpoint(path, KIND, REFUSAL) as checkpoint:
+            saved = Fields(checkpoint.metadata, "metadata").fields("training")
+            same_text = saved.text("digest") == _digest(text)
+            if same_text:
+                return cls._read(checkpoint, saved, text)
+        raise TextError(f"{path}: was trained on another text; give it the same one")
+
+    @classmethod
+    def _read(cls, checkpoint: Checkpoint, saved: Fields, text: str) -> LanguageTraining:
+        model = read_language_model(checkpoint)
+        training = cls(model, text, _settings(saved.fields("settings")))
+        training.step = saved.integer("step", lowest=0)
+        training.seconds = saved.number("seconds", lowest=0)
+        training.best_bits = saved.number("best_bits", lowest=0, finite=False)
+
+        checkpoint.check_groups("model", "weights", "optimizer", "state")
+        checkpoint.check_group("weights", checkpoint.group("model"))
+        training._optimizer.check_state(checkpoint.group("optimizer"), training._weights)
+        shape = (model.num_layers, training.settings.batch_size, model.hidden_size)
+        names = _STATE[model.cell] if training.step else ""
+        state = Header(np.dtype(np.float32), shape)
+        checkpoint.check_group("state", dict.fromkeys(names, state))
+
+        training._best = training._weights
+        training._weights = checkpoint.read_group("weights")
+        training._optimizer.load_state_dict(checkpoint.read_group("optimizer"))
+        parts = checkpoint.read_group("state")
+        training._state = _from_parts([parts[name] for name in names])
+        model.network.load_state_dict(training._weights)
         return training
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -121,7 +151,7 @@ class LanguageTraining:
             "model": self._best,
             "weights": self._weights,
             "optimizer": self._optimizer.state_dict(),
-            "state": dict(zip("hc", _parts(self._state), strict=False)),
+            "state": dict(zip(_STATE[self.model.cell], _parts(self._state), strict=False)),
         }
         training = {
             "digest": self._digest,
@@ -209,6 +239,15 @@ class LanguageTraining:
     def _describe(self, recent: float) -> str:
         held_out = "" if math.isinf(self.best_bits) else f", held out {self.best_bits:.2f}"
         return f"{recent:.2f} bits per character{held_out}"
+
+
+def _settings(saved: Fields) -> Settings:
+    return Settings(
+        batch_size=saved.integer("batch_size", lowest=1),
+        length=saved.integer("length", lowest=1),
+        learning_rate=saved.number("learning_rate", lowest=0),
+        seed=saved.integer("seed", lowest=0, highest=math.inf),
+    )
 
 
 def _digest(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Optimizers over plain dictionaries of arrays, which they change in place.
+"""Optimizers, which change the parameters of a layer, or a dictionary of arrays in place.
 
 A parameter is known by its name, not by its place in memory, so that the state of an
 optimizer can be stored and taken up again. The update rules and defaults are PyTorch's.
@@ -8,44 +8,94 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from gatewise.layers import Module
+from gatewise.training.arguments import as_number, describe
 
 Array = NDArray[Any]
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "clip_grad_norm"]
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
+
+
+class _Shaped(Protocol):
+    """An array, or what a file says of one."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
 
 
 class Optimizer:
     """What all optimizers share: checks, the count of steps, and the state."""
 
+    # What must be known of a parameter once it has made a step.
+    _needed_slots: tuple[str, ...] = ()
+
     def __init__(self, learning_rate: float, weight_decay: float) -> None:
-        self.learning_rate = _at_least_zero("learning_rate", learning_rate)
-        self.weight_decay = _at_least_zero("weight_decay", weight_decay)
+        self.learning_rate = as_number("learning_rate", learning_rate)
+        self.weight_decay = as_number("weight_decay", weight_decay)
         # By slot and parameter. Steps are counted for each parameter, since one may join
         # later than the others.
         self._slots: dict[str, dict[str, Array]] = {}
         self._steps: dict[str, int] = {}
 
-    def step(self, parameters: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
-        """Change `parameters` in place by one step against `gradients`.
+    def step(
+        self,
+        parameters: Module | Mapping[str, Array],
+        gradients: Mapping[str, ArrayLike],
+    ) -> None:
+        """Change parameters by one step against `gradients`.
 
-        Both are keyed by name. A parameter without a gradient is left as it is.
+        Parameters
+        ----------
+        parameters : layer or dict of str to ndarray
+            A layer, whose parameters then all change at once, or arrays of float32 or
+            float64, which are changed in place. One without a gradient stays as it is.
+        gradients : dict of str to array_like
+            By the names of the parameters, and of their shapes.
+
+        Raises
+        ------
+        TypeError
+            If `parameters` is neither a layer nor a dictionary, `gradients` is no
+            dictionary, or an array in one of them does not hold real numbers.
+        KeyError
+            If there is no parameter of a gradient's name.
+        ValueError
+            If a gradient, or what is known of earlier ones, has not the shape of its
+            parameter, or an array to be changed is read-only. Nothing is changed then.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import gatewise
+        >>> layer = gatewise.Linear(1, 1, bias=False)
+        >>> layer.set_parameters({"weight": [[2.0]]})
+        >>> y, tape = layer.forward(np.array([[3.0]], np.float32))
+        >>> _, gradients = layer.backward(tape, np.ones_like(y))
+        >>> gatewise.SGD(learning_rate=0.5).step(layer, gradients)
+        >>> layer.state_dict()
+        {'weight': array([[0.5]], dtype=float32)}
         """
-        for name, gradient in gradients.items():
-            if name not in parameters:
-                raise KeyError(f"gradients has {name!r}, which parameters has not")
-            if gradient.shape != parameters[name].shape:
-                raise ValueError(
-                    f"gradients[{name!r}] must have shape {parameters[name].shape}, "
-                    f"got {gradient.shape}"
-                )
-        with np.errstate(all="ignore"):
-            for name, gradient in gradients.items():
-                self._steps[name] = self._steps.get(name, 0) + 1
-                self._update(name, parameters[name], gradient)
+        if isinstance(parameters, Module):
+            # The layer's own parameters are read-only, and only it can change them all at
+            # once: whatever interrupts this, it has those from before the step or after.
+            values = parameters.state_dict()
+            self._step(values, gradients)
+            parameters.set_parameters({name: values[name] for name in gradients})
+        elif isinstance(parameters, Mapping):
+            self._step(parameters, gradients)
+        else:
+            raise TypeError(
+                "parameters must be a layer, or map names to arrays, "
+                f"got {describe(parameters)}"
+            )
 
     def state_dict(self) -> dict[str, Array]:
         """Everything that the next step depends on besides the options, as copies."""
@@ -54,19 +104,111 @@ class Optimizer:
             state.update({f"{slot}.{name}": array.copy() for name, array in arrays.items()})
         return state
 
-    def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Take up a state that `state_dict` of the same class gave."""
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
+        """Take up a state that `state_dict` of the same class gave.
+
+        Raises
+        ------
+        TypeError
+            If `state` is no dictionary.
+        ValueError
+            If it is none of this class, or not a whole one. The state is kept then.
+        """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state must map names to arrays, got {describe(state)}")
+        arrays = {key: np.array(value) for key, value in state.items()}
+        self.check_state(arrays)
         slots: dict[str, dict[str, Array]] = {}
         steps: dict[str, int] = {}
-        for key, value in state.items():
+        for key, array in arrays.items():
             slot, _, name = key.partition(".")
-            if slot == "steps":
-                steps[name] = int(value)
-            elif slot in self._slot_names():
-                slots.setdefault(slot, {})[name] = np.array(value)
+            if slot != "steps":
+                slots.setdefault(slot, {})[name] = array
+            elif array < 0:
+                raise ValueError(f"state[{key!r}] must be at least 0, got {array}")
             else:
-                raise ValueError(f"state has {key!r}, which {type(self).__name__} has not")
+                steps[name] = int(array)
         self._slots, self._steps = slots, steps
+
+    def check_state(
+        self,
+        state: Mapping[str, _Shaped],
+        parameters: Mapping[str, _Shaped] | None = None,
+    ) -> None:
+        """Raise ValueError unless `load_state_dict` can take a state of such arrays.
+
+        With `parameters`, these must be those that the state belongs to.
+        """
+        found: dict[str, set[str]] = {}
+        like = dict(parameters or {})
+        for key, array in state.items():
+            slot, _, name = key.partition(".")
+            if slot not in ("steps", *self._slot_names()):
+                raise ValueError(f"state has {key!r}, which {type(self).__name__} has not")
+            if parameters is not None and name not in parameters:
+                raise ValueError(f"state has {key!r}, and there is no such parameter")
+            found.setdefault(name, set()).add(slot)
+            if slot == "steps":
+                wanted = "an integer"
+                good = array.dtype.kind in "iu" and array.shape == ()
+            else:
+                other = like.setdefault(name, array)
+                real = other.dtype.kind == "f"
+                wanted = f"{other.dtype} {other.shape}" if real else "real numbers"
+                good = real and (array.dtype, array.shape) == (other.dtype, other.shape)
+            if not good:
+                raise ValueError(
+                    f"state[{key!r}] must be {wanted}, got {array.dtype} {array.shape}"
+                )
+        for name, slots in found.items():
+            for slot in ("steps", *self._needed_slots):
+                if slot not in slots:
+                    raise ValueError(f"state must have '{slot}.{name}', and has not")
+
+    def _step(
+        self, parameters: Mapping[str, Array], gradients: Mapping[str, ArrayLike]
+    ) -> None:
+        if not isinstance(gradients, Mapping):
+            raise TypeError(
+                f"gradients must map names to arrays, got {describe(gradients)}"
+            )
+        arrays = {name: np.asarray(gradient) for name, gradient in gradients.items()}
+        for name, gradient in arrays.items():
+            if name not in parameters:
+                raise KeyError(f"gradients has {name!r}, which parameters has not")
+            self._check(name, parameters[name], gradient)
+        with np.errstate(all="ignore"):
+            for name, gradient in arrays.items():
+                self._steps[name] = self._steps.get(name, 0) + 1
+                self._update(name, parameters[name], gradient)
+
+    def _check(self, name: str, parameter: Array, gradient: Array) -> None:
+        if not isinstance(parameter, np.ndarray) or parameter.dtype.kind != "f":
+            is_array = isinstance(parameter, np.ndarray)
+            what = parameter.dtype if is_array else describe(parameter)
+            raise TypeError(
+                f"parameters[{name!r}] must be an array of real numbers, got {what}"
+            )
+        if not parameter.flags.writeable:
+            raise ValueError(
+                f"parameters[{name!r}] must be writable, got a read-only array; "
+                "to change a layer's parameters, give the layer: step(layer, gradients)"
+            )
+        if gradient.dtype.kind not in "fiu":
+            raise TypeError(
+                f"gradients[{name!r}] must hold real numbers, got {gradient.dtype}"
+            )
+        if gradient.shape != parameter.shape:
+            raise ValueError(
+                f"gradients[{name!r}] must have shape {parameter.shape}, "
+                f"got {gradient.shape}"
+            )
+        for slot, slots in self._slots.items():
+            if name in slots and slots[name].shape != parameter.shape:
+                raise ValueError(
+                    f"parameters[{name!r}] must have shape {slots[name].shape}, that of "
+                    f"its {slot} in earlier steps, got {parameter.shape}"
+                )
 
     def _slot_names(self) -> tuple[str, ...]:
         raise NotImplementedError
@@ -113,7 +255,7 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(learning_rate, weight_decay)
-        self.momentum = _at_least_zero("momentum", momentum)
+        self.momentum = as_number("momentum", momentum)
         if nesterov and momentum == 0:
             raise ValueError("nesterov needs a momentum above 0, got 0")
         self.nesterov = nesterov
@@ -165,13 +307,13 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(learning_rate, weight_decay)
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"betas must be two numbers in [0, 1), got {betas!r}")
-        self.betas = (float(betas[0]), float(betas[1]))
-        self.epsilon = _at_least_zero("epsilon", epsilon)
+        self.betas = _as_betas(betas)
+        self.epsilon = as_number("epsilon", epsilon)
+
+    _needed_slots = ("mean", "square")
 
     def _slot_names(self) -> tuple[str, ...]:
-        return ("mean", "square")
+        return self._needed_slots
 
     def _update(self, name: str, parameter: Array, gradient: Array) -> None:
         if self.weight_decay:
@@ -241,48 +383,14 @@ class AdamW(Adam):
         return gradient
 
 
-def clip_grad_norm(gradients: Mapping[str, Array], max_norm: float) -> float:
-    """Scale `gradients` in place so that their joint norm is at most `max_norm`.
-
-    Parameters
-    ----------
-    gradients : dict of str to ndarray
-    max_norm : float
-
-    Returns
-    -------
-    float
-        The Euclidean norm of all gradients together, before scaling.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import gatewise
-    >>> gradients = {"a": np.array([3.0]), "b": np.array([4.0])}
-    >>> gatewise.clip_grad_norm(gradients, 1.0)
-    5.0
-    >>> {name: gradient.round(5).item() for name, gradient in gradients.items()}
-    {'a': 0.6, 'b': 0.8}
-    """
-    max_norm = _at_least_zero("max_norm", max_norm)
-    with np.errstate(all="ignore"):
-        norm = math.sqrt(sum(map(_sum_of_squares, gradients.values())))
-        scale = max_norm / (norm + 1e-6)
-        # Written this way round, a NaN reaches the gradients and so is seen.
-        if not scale >= 1:
-            for gradient in gradients.values():
-                gradient *= scale
-    return norm
-
-
-def _sum_of_squares(array: Array) -> float:
-    flat = array.ravel(order="K")
-    # Not flat @ flat: BLAS gives its threads even this, and each of them then waits for
-    # more in a loop that takes a core from everybody else.
-    return float(np.einsum("i,i->", flat, flat))
-
-
-def _at_least_zero(name: str, value: float) -> float:
-    if not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
-    return float(value)
+def _as_betas(betas: object) -> tuple[float, float]:
+    try:
+        pair: tuple[object, ...] = tuple(betas)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"betas must be two numbers, got {describe(betas)}") from None
+    if len(pair) != 2:
+        raise ValueError(f"betas must be two numbers, got {betas!r}")
+    first, second = (as_number(f"betas[{i}]", beta) for i, beta in enumerate(pair))
+    if not (first < 1 and second < 1):
+        raise ValueError(f"betas must be two numbers in [0, 1), got {betas!r}")
+    return first, second

@@ -70,7 +70,16 @@ class Progress:
             if now - self._last >= _SECONDS_BETWEEN_LINES or done >= 1.0:
                 self._last = now
                 speed = (done - self._done_before) / max(now - self._start, 1e-9)
-                left = (1 - min(done, 1.0)) / speed if speed > 0 else float("inf")
-                print(
-                    f"{done:4.0%}, {left:.0f} s left, {text}", file=sys.stderr, flush=True
-                )
+                done = min(done, 1.0)
+                left = (1 - done) / speed if speed > 0 else float("inf")
+                self._print(f"{done:4.0%}, {left:.0f} s left, {text}")
+
+    def finish(self, text: str) -> None:
+        """Show that there is nothing left to do, and why there is not."""
+        if self._bar is not None:
+            self.update(1.0, text)
+        elif self._shown:
+            self._print(text)
+
+    def _print(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)

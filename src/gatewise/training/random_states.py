@@ -1,0 +1,76 @@
+"""The sources of dropout and the like in a model, whose states decide how it goes on."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gatewise.layers import Sequential
+
+__all__ = ["check_states", "load_states", "states"]
+
+# Beyond it MT19937 reads other memory than its own, and does not look.
+_LAST_PLACE = 624
+
+
+def states(model: Any) -> list[Any]:
+    """Return the state of every generator in `model`, in a form that JSON can hold."""
+    return [_plain(generator.bit_generator.state) for generator in _generators(model)]
+
+
+def check_states(model: Any, found: list[Any]) -> None:
+    """Raise ValueError unless the generators of `model` can have the states `found`."""
+    generators = list(_generators(model))
+    if len(found) != len(generators):
+        raise ValueError(f"random must have {len(generators)} states, got {len(found)}")
+    for generator, state in zip(generators, found, strict=True):
+        if not _alike(_plain(generator.bit_generator.state), state):
+            name = type(generator.bit_generator).__name__
+            raise ValueError(f"random must have a state of {name} in its place")
+        try:
+            copy.deepcopy(generator.bit_generator).state = state
+        except Exception as error:
+            raise ValueError(f"random has a state that cannot be: {error}") from error
+
+
+def load_states(model: Any, found: list[Any]) -> None:
+    """Give the generators of `model` the states that `check_states` has seen."""
+    for generator, state in zip(_generators(model), found, strict=True):
+        generator.bit_generator.state = state
+
+
+def _generators(model: Any) -> Iterator[np.random.Generator]:
+    if isinstance(model, Sequential):
+        for layer in model.layers:
+            yield from _generators(layer)
+    elif hasattr(model, "generator"):
+        yield model.generator
+
+
+def _plain(state: Any) -> Any:
+    if isinstance(state, dict):
+        return {name: _plain(value) for name, value in state.items()}
+    return state.tolist() if isinstance(state, np.ndarray) else state
+
+
+def _alike(own: Any, found: Any) -> bool:
+    """Whether `found` has the names, lengths and kinds of `own`, and no number below 0."""
+    if isinstance(own, dict):
+        return (
+            isinstance(found, dict)
+            and own.keys() == found.keys()
+            and all(_alike(own[name], found[name]) for name in own)
+            and not ("pos" in own and found["pos"] > _LAST_PLACE)
+        )
+    if isinstance(own, list):
+        return (
+            isinstance(found, list)
+            and len(found) == len(own)
+            and all(_alike(0, number) for number in found)
+        )
+    if isinstance(own, str):
+        return bool(own == found)
+    return type(found) is int and found >= 0
