@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -57,6 +58,14 @@ def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         encoding="utf-8",
     )
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let SIGINT interrupt, also where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +194,7 @@ def test_resumed_training_ends_where_uninterrupted_training_does(trained: Path) 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.usefixtures("interruptible")
 def test_a_signal_saves_and_stops(
     trained: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -235,12 +245,24 @@ def test_the_seed_decides_all_that_is_drawn(trained: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
-def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("interruptible")
+def test_a_second_signal_stops_at_once() -> None:
     with pytest.raises(KeyboardInterrupt), commands._signals_noted() as noted:  # noqa: PT012
         os.kill(os.getpid(), signal.SIGINT)
         assert noted == [signal.SIGINT]
         os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.usefixtures("interruptible")
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with commands._signals_noted() as noted:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert noted == [signal.SIGTERM]
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
@@ -325,6 +347,31 @@ def test_an_existing_model_is_not_replaced_unasked(trained: Path, tmp_path: Path
     assert output.read_bytes() == before
     assert gatewise(trained, *command, "--overwrite").returncode == 0
     assert LanguageTraining.resume(output, TEXT).step == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX links")
+@pytest.mark.parametrize("option", ["--overwrite", "--resume"])
+def test_the_text_is_never_replaced_by_the_model(tmp_path: Path, option: str) -> None:
+    text = tmp_path / "in.txt"
+    text.write_text(TEXT)
+    (tmp_path / "soft.txt").symlink_to("in.txt")
+    (tmp_path / "hard.txt").hardlink_to(text)
+    (tmp_path / "other.txt").write_text(TEXT)
+    names = ["in.txt", "./in.txt", "soft.txt", "hard.txt", str(text)]
+    for output in names:
+        command = ["train", "other.txt", "in.txt", "--output", output, option]
+        result = gatewise(tmp_path, *command, *SMALL, "--steps", "1")
+        assert_one_error(result, "is in.txt, the text to train on; name another file")
+        assert text.read_text() == TEXT
+    result = gatewise(tmp_path, "train", "soft.txt", "--output", "in.txt", option)
+    assert_one_error(result, "in.txt: is soft.txt, the text to train on")
+    assert sorted(os.listdir(tmp_path)) == ["hard.txt", "in.txt", "other.txt", "soft.txt"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="needs /dev/zero")
+def test_a_text_without_an_end_is_refused(tmp_path: Path) -> None:
+    result = gatewise(tmp_path, "train", "/dev/zero")
+    assert_one_error(result, "/dev/zero: a binary file, not a text")
 
 
 @pytest.mark.parametrize("command", ["sample", "train"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatewise.training import text
 from gatewise.training.text import (
     TextError,
     TokenBatches,
@@ -49,6 +53,62 @@ def test_missing_files_and_directories_are_refused(tmp_path: Path) -> None:
         read_texts([tmp_path / "missing"])
     with pytest.raises(OSError, match="directory"):
         read_texts([tmp_path])
+
+
+def test_more_text_than_there_is_memory_for_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text, "_MOST_BYTES", 2 << 20)
+    first, second = tmp_path / "a.txt", tmp_path / "b.txt"
+    first.write_bytes(b"a" * (1 << 20))
+    second.write_bytes(b"b" * (1 << 20))
+    assert len(read_texts([first, second])) == (2 << 20) + 1
+    for paths in ([first, second, first], [first, first, first]):
+        with pytest.raises(TextError, match=r"a\.txt: too large; 2 MiB .* together"):
+            read_texts(paths)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX files")
+def test_devices_and_pipes_are_read_no_further_than_need_be(tmp_path: Path) -> None:
+    with pytest.raises(TextError, match="/dev/zero: a binary file"):
+        read_texts(["/dev/zero"])
+    for content, problem in [
+        ("x" * 64, "too large; 128 MiB"),
+        ("", "an empty file"),
+    ]:
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        endless = content != ""
+        # A writer that ends when nobody reads on.
+        script = f"""
+import sys
+try:
+    with open(sys.argv[1], "w") as pipe:
+        while {endless}:
+            pipe.write({content!r} * 4096)
+except BrokenPipeError:
+    pass
+"""
+        with (
+            subprocess.Popen(
+                [sys.executable, "-c", script, str(pipe)], stderr=subprocess.DEVNULL
+            ),
+            pytest.raises(TextError, match=problem),
+        ):
+            read_texts([pipe])
+        pipe.unlink()
+
+
+def test_long_texts_have_the_tokens_of_their_pieces() -> None:
+    base = "a rose is a rose\n" * 5
+    vocabulary = Vocabulary(base)
+    long = base * ((2 << 20) // len(base))
+    tokens = vocabulary.encode(long)
+    np.testing.assert_array_equal(
+        tokens, np.tile(vocabulary.encode(base), len(long) // len(base))
+    )
+    with pytest.raises(TextError, match="'Z'"):
+        vocabulary.encode(long + "Z")
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import signal
 import sys
 import threading
@@ -65,7 +66,8 @@ def _add_train(subparsers: Any) -> None:
         "texts",
         metavar="TEXT",
         nargs="*",
-        help="UTF-8 files; without any, the reference text that every CPython carries",
+        help="UTF-8 files, 128 MiB at most; without any, the reference text that every "
+        "CPython carries",
     )
     add(
         "--output",
@@ -141,6 +143,7 @@ def _add_sample(subparsers: Any) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     output = Path(options.output)
+    _check_apart(options.texts, output)
     check_writable(output)
     if output.exists() and not (options.resume or options.overwrite):
         raise ValueError(
@@ -190,6 +193,15 @@ def _sample(options: argparse.Namespace) -> None:
             seed=options.seed,
         )
     )
+
+
+def _check_apart(texts: list[str], output: Path) -> None:
+    """Raise ValueError if the model would take the place of a text, by whatever name."""
+    for text in texts:
+        if output.exists() and os.path.exists(text) and os.path.samefile(text, output):
+            raise ValueError(
+                f"{output}: is {text}, the text to train on; name another file"
+            )
 
 
 def _read(paths: list[str]) -> str:
@@ -262,13 +274,17 @@ def _write(characters: Iterator[str]) -> None:
 
 @contextmanager
 def _signals_noted() -> Iterator[list[int]]:
-    """Note SIGINT and SIGTERM instead of dying of them; a second one kills as ever."""
+    """Note SIGINT and SIGTERM instead of dying of them; a second one kills as ever.
+
+    What is ignored, as SIGINT is in the background, stays so.
+    """
     noted: list[int] = []
     handled = [signal.SIGINT, signal.SIGTERM]
     if threading.current_thread() is not threading.main_thread():
         # Only the main thread may handle signals.
         handled = []
-    before = {number: signal.getsignal(number) for number in handled}
+    found = {number: signal.getsignal(number) for number in handled}
+    before = {n: handler for n, handler in found.items() if handler != signal.SIG_IGN}
 
     def note(number: int, frame: object) -> None:
         noted.append(number)
@@ -276,7 +292,7 @@ def _signals_noted() -> Iterator[list[int]]:
             signal.signal(each, handler)
 
     try:
-        for number in handled:
+        for number in before:
             signal.signal(number, note)
         yield noted
     finally:

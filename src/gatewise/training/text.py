@@ -24,6 +24,9 @@ __all__ = [
     "split_held_out",
 ]
 
+_MOST_BYTES = 1 << 27
+_PIECE = 1 << 20
+
 
 class TextError(ValueError):
     """A text that cannot be trained on, or a character outside the vocabulary."""
@@ -35,13 +38,15 @@ def read_texts(paths: Iterable[str | os.PathLike[str]]) -> str:
     Parameters
     ----------
     paths : iterable of paths
+        Pipes and devices will do as well as files. No more than 128 MiB are read of all
+        together, of which training takes some ten times as much memory.
 
     Raises
     ------
     OSError
         If a file cannot be read.
     TextError
-        If a file is empty, or is no UTF-8 text.
+        If a file is empty, or is no UTF-8 text, or together they are too large.
 
     Examples
     --------
@@ -54,15 +59,35 @@ def read_texts(paths: Iterable[str | os.PathLike[str]]) -> str:
     ...     read_texts([path])
     'a rose is a rose'
     """
-    return "\n".join(_read_text(Path(path)) for path in paths)
+    left, texts = _MOST_BYTES, []
+    for path in paths:
+        content = _read_bytes(Path(path), left)
+        left -= len(content)
+        texts.append(_as_text(Path(path), content))
+    return "\n".join(texts)
 
 
-def _read_text(path: Path) -> str:
-    content = path.read_bytes()
-    if b"\0" in content:
-        raise TextError(
-            f"{path}: a binary file, not a text (byte {content.index(0)} is zero)"
-        )
+def _read_bytes(path: Path, most: int) -> bytearray:
+    """The bytes of a file that has at most so many, read in pieces.
+
+    What a device or a pipe holds has no size that could be asked for.
+    """
+    content = bytearray()
+    with open(path, "rb") as file:
+        while piece := file.read(_PIECE):
+            if 0 in piece:
+                place = len(content) + piece.index(0)
+                raise TextError(f"{path}: a binary file, not a text (byte {place} is zero)")
+            content += piece
+            if len(content) > most:
+                raise TextError(
+                    f"{path}: too large; {_MOST_BYTES >> 20} MiB of text are the most that "
+                    "can be trained on, all files together"
+                )
+    return content
+
+
+def _as_text(path: Path, content: bytearray) -> str:
     try:
         # Some editors put a mark at the beginning that is no part of the text.
         text = content.decode("utf-8-sig")
@@ -130,16 +155,20 @@ class Vocabulary:
 
     def encode(self, text: str) -> Tokens:
         """Return the token of every character; a `TextError` names those without one."""
-        codes = _code_points(text)
-        tokens = np.searchsorted(self._codes, codes)
-        if codes.size:
-            known = self._codes[np.minimum(tokens, len(self) - 1)] == codes
+        tokens = np.empty(len(text), np.intp)
+        # In pieces, since what stands between is several times as large as the text.
+        for start in range(0, len(text), _PIECE):
+            piece = text[start : start + _PIECE]
+            codes = _code_points(piece)
+            places = np.searchsorted(self._codes, codes)
+            known = self._codes[np.minimum(places, len(self) - 1)] == codes
             if not known.all():
-                unknown = "".join(sorted({text[i] for i in np.flatnonzero(~known)}))
+                unknown = "".join(sorted({piece[i] for i in np.flatnonzero(~known)}))
                 raise TextError(
                     f"characters outside the {len(self)} of the vocabulary: {unknown!r}"
                 )
-        return tokens.astype(np.intp, copy=False)
+            tokens[start : start + _PIECE] = places
+        return tokens
 
     def decode(self, tokens: Iterable[int]) -> str:
         """Return the text of `tokens`."""
