@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 
+import gatewise
 from gatewise import SGD, Adam, AdamW, clip_grad_norm
 
 START = [0.5, -1.0, 2.0, 0.01]
@@ -151,29 +153,249 @@ def test_clip_grad_norm_leaves_small_gradients() -> None:
 
 
 def test_clip_grad_norm_does_not_hide_nan() -> None:
-    gradients = {"a": np.array([np.nan, 1.0]), "b": np.array([1.0])}
+    gradients = {
+        "a": np.array([np.nan, 1.0]),
+        "b": np.array([1.0]),
+        "c": np.array([np.inf]),
+    }
     assert np.isnan(clip_grad_norm(gradients, 1.0))
-    assert np.isnan(gradients["b"]).all()
+    for array in gradients.values():
+        assert np.isnan(array).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_clip_grad_norm_shows_infinity_as_pytorch_does(dtype: Any) -> None:
+    gradients = {"a": np.array([np.inf, 1, -np.inf], dtype), "b": np.array([3e38], dtype)}
+    assert clip_grad_norm(gradients, 1.0) == math.inf
+    np.testing.assert_array_equal(gradients["a"], [np.nan, 0, np.nan])
+    np.testing.assert_array_equal(gradients["b"], 0)
 
 
 @pytest.mark.parametrize(
-    ("call", "message"),
+    ("dtype", "size"),
     [
-        (lambda: Adam(-1), "learning_rate must be a finite number of at least 0, got -1"),
-        (lambda: Adam(float("nan")), "learning_rate"),
-        (lambda: Adam(betas=(0.9, 1.0)), "betas must be two numbers"),
-        (lambda: Adam(epsilon=-1e-8), "epsilon"),
-        (lambda: AdamW(weight_decay=-1), "weight_decay"),
-        (lambda: SGD(momentum=-0.1), "momentum"),
-        (lambda: SGD(nesterov=True), "nesterov needs a momentum"),
-        (lambda: clip_grad_norm({}, -1.0), "max_norm"),
-        (lambda: SGD().step({"a": np.ones(2)}, {"a": np.ones(3)}), r"\(2,\), got \(3,\)"),
-        (lambda: SGD().load_state_dict({"square.a": np.ones(2)}), "which SGD has not"),
+        *((np.float32, size) for size in (3e38, 1e30, 1e20, 1e10, 1e-20, 1e-38)),
+        *((np.float64, size) for size in (1e308, 1e300, 1e160, 1e30, 1e-160, 1e-300)),
+        *((np.float16, size) for size in (6e4, 1e3, 1e-3)),
     ],
 )
-def test_bad_input_is_named(call: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_clip_grad_norm_is_right_for_gradients_of_any_size(dtype: Any, size: float) -> None:
+    direction = np.array([1.0, -0.5, 0.25, 0.0])
+    gradients = {
+        "a": (size * direction).astype(dtype),
+        "b": np.full((2, 3), size, dtype),
+        "none": np.zeros((0, 4), dtype),
+    }
+    ratio = math.sqrt(1 + 0.25 + 0.0625 + 6)
+    kept = {name: array.astype(np.float64) for name, array in gradients.items()}
+    found = clip_grad_norm(gradients, 0.5 * size)
+    assert found == pytest.approx(size * ratio, rel=1e-3)
+    # In between, 1e-6 is added to the norm as in PyTorch.
+    scale = 0.5 / ratio
+    if 1e-30 < size < 1e30:
+        scale = 0.5 * size / (size * ratio + 1e-6)
+    for name, array in gradients.items():
+        assert array.dtype == dtype
+        np.testing.assert_allclose(array.astype(float), scale * kept[name], rtol=2e-3)
+
+
+def test_the_norm_of_many_small_gradients_is_exact() -> None:
+    gradients = {"a": np.full(10**6, np.float32(1.1e-3))}
+    assert clip_grad_norm(gradients, 100.0) == pytest.approx(
+        1e3 * float(np.float32(1.1e-3)), rel=1e-12
+    )
+
+
+def make_layer() -> gatewise.Linear:
+    layer = gatewise.Linear(2, 1)
+    layer.set_parameters({"weight": [[1.0, 2.0]], "bias": [0.5]})
+    return layer
+
+
+@pytest.mark.parametrize("make", [make for make, _ in FIGURES])
+def test_a_layer_steps_as_its_parameters_would(make: Any, backend: str) -> None:
+    model = gatewise.Sequential(gatewise.GRU(2, 2, seed=0), make_layer())
+    optimizer, expected = make(), make()
+    parameters = model.state_dict()
+    for t in range(3):
+        gradients = {
+            name: (t + 1) * np.cos(np.arange(array.size)).reshape(array.shape)
+            for name, array in parameters.items()
+            if name != "1.bias" or t
+        }
+        expected.step(parameters, gradients)
+        optimizer.step(model, gradients)
+        for name, array in model.state_dict().items():
+            assert array.dtype == np.float32
+            np.testing.assert_array_equal(array, parameters[name])
+
+
+def test_a_layer_is_changed_once_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = make_layer()
+    written = []
+    real = layer.set_parameters
+    # A layer lets nothing of its own be replaced.
+    monkeypatch.setattr(
+        type(layer),
+        "set_parameters",
+        lambda self, values: (written.append(sorted(values)), real(values)),
+    )
+    SGD(0.5).step(layer, {"weight": np.ones((1, 2)), "bias": np.ones(1)})
+    SGD(0.5).step(layer, {"bias": np.ones(1)})
+    assert written == [["bias", "weight"], ["bias"]]
+    np.testing.assert_array_equal(layer.state_dict()["weight"], [[0.5, 1.5]])
+
+
+def test_a_refused_step_leaves_the_layer_and_the_optimizer() -> None:
+    layer, optimizer = make_layer(), Adam(0.5)
+    before = layer.state_dict()
+    for gradients, error in [
+        ({"weight": np.ones((1, 2)), "bias": np.ones(2)}, ValueError),
+        ({"weight": np.ones((1, 2)), "other": np.ones(2)}, KeyError),
+        ({"weight": np.ones((1, 2)), "bias": np.array(["x"])}, TypeError),
+    ]:
+        with pytest.raises(error, match=r"gradients(\['bias'\] must| has 'other')"):
+            optimizer.step(layer, gradients)
+    for name, array in layer.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+    assert optimizer.state_dict() == {}
+
+
+def read_only(value: float = 1.0) -> np.ndarray:
+    array = np.full(2, value)
+    array.setflags(write=False)
+    return array
+
+
+STATE = {"steps.a": 3, "mean.a": np.ones(2), "square.a": np.ones(2)}
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda: Adam(-1),
+            ValueError,
+            "learning_rate must be a finite number of at least 0, got -1",
+        ),
+        (lambda: Adam(float("nan")), ValueError, "learning_rate"),
+        (lambda: Adam("x"), TypeError, "learning_rate must be a number, got 'x'"),
+        (lambda: Adam(None), TypeError, "learning_rate must be a number, got None"),
+        (lambda: Adam([0.1]), TypeError, "learning_rate must be a number, got a list"),
+        (lambda: Adam(1j), TypeError, "learning_rate must be a number, got 1j"),
+        (lambda: Adam(betas=(0.9, 1.0)), ValueError, r"two numbers in \[0, 1\)"),
+        (lambda: Adam(betas=(0.9,)), ValueError, "betas must be two numbers"),
+        (lambda: Adam(betas=0.9), TypeError, "betas must be two numbers, got 0.9"),
+        (
+            lambda: Adam(betas=("0.9", "0.99")),
+            TypeError,
+            r"betas\[0\] must be a number, got '0.9'",
+        ),
+        (lambda: Adam(epsilon=-1e-8), ValueError, "epsilon"),
+        (lambda: AdamW(weight_decay=-1), ValueError, "weight_decay"),
+        (lambda: SGD(momentum=-0.1), ValueError, "momentum"),
+        (lambda: SGD(momentum="a"), TypeError, "momentum must be a number, got 'a'"),
+        (lambda: SGD(nesterov=True), ValueError, "nesterov needs a momentum"),
+        (lambda: clip_grad_norm({}, -1.0), ValueError, "max_norm"),
+        (lambda: clip_grad_norm({}, "1"), TypeError, "max_norm must be a number, got '1'"),
+        (
+            lambda: clip_grad_norm([np.ones(2)], 1.0),
+            TypeError,
+            "gradients must map names to arrays, got a list",
+        ),
+        (
+            lambda: clip_grad_norm({"a": np.ones(2), "b": read_only()}, 1.0),
+            ValueError,
+            r"gradients\['b'\] must be writable, got a read-only array",
+        ),
+        (
+            lambda: clip_grad_norm({"a": np.ones(2, int)}, 1.0),
+            TypeError,
+            r"gradients\['a'\] must be an array of real numbers, got int64",
+        ),
+        (
+            lambda: SGD().step({"a": np.ones(2)}, {"a": np.ones(3)}),
+            ValueError,
+            r"gradients\['a'\] must have shape \(2,\), got \(3,\)",
+        ),
+        (
+            lambda: SGD().step({"a": read_only()}, {"a": np.ones(2)}),
+            ValueError,
+            r"parameters\['a'\] must be writable, .* give the layer: step\(layer, grad",
+        ),
+        (
+            lambda: Adam().step(make_layer().parameters(), {"bias": np.ones(1)}),
+            ValueError,
+            r"parameters\['bias'\] must be writable, .* give the layer: step\(layer, grad",
+        ),
+        (
+            lambda: SGD().step({"a": np.ones(2, int)}, {"a": np.ones(2)}),
+            TypeError,
+            r"parameters\['a'\] must be an array of real numbers, got int64",
+        ),
+        (
+            lambda: SGD().step({"a": [1.0, 2.0]}, {"a": np.ones(2)}),
+            TypeError,
+            r"parameters\['a'\] must be an array of real numbers, got a list",
+        ),
+        (
+            lambda: SGD().step(gatewise.GRU, {"a": np.ones(2)}),
+            TypeError,
+            "parameters must be a layer, or map names to arrays, got the class GRU",
+        ),
+        (
+            lambda: SGD().step({"a": np.ones(2)}, (None, {"a": np.ones(2)})),
+            TypeError,
+            "gradients must map names to arrays, got a tuple",
+        ),
+        (
+            lambda: SGD().step({"a": np.ones(2)}, {"a": np.ones(2, complex)}),
+            TypeError,
+            r"gradients\['a'\] must hold real numbers, got complex128",
+        ),
+        (
+            lambda: SGD().load_state_dict({"square.a": np.ones(2)}),
+            ValueError,
+            "which SGD has not",
+        ),
+        (lambda: Adam().load_state_dict([1]), TypeError, "state must map names to arrays"),
+        *(
+            (lambda change=change: Adam().load_state_dict(STATE | change), ValueError, text)
+            for change, text in [
+                ({"mean.a": np.ones(3)}, r"must be float64 \(2,\), got float64 \(3,\)|"),
+                ({"mean.a": np.array(["x", "y"])}, "real numbers, got <U1"),
+                ({"steps.a": 1.5}, "an integer, got float64"),
+                ({"steps.a": [1]}, r"an integer, got int64 \(1,\)"),
+                ({"steps.a": True}, "an integer, got bool"),
+                ({"steps.a": -1}, "must be at least 0, got -1"),
+                ({"steps.a": np.inf}, "an integer"),
+                ({"steps.b": 1}, r"must have 'mean\.b'"),
+                ({"mean.b": np.ones(2)}, r"must have 'steps\.b'"),
+                ({"other.a": np.ones(2)}, "has 'other.a', which Adam has not"),
+            ]
+        ),
+    ],
+)
+def test_bad_input_is_named(call: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
         call()
+
+
+def test_a_state_of_other_shapes_is_refused_before_anything_changes() -> None:
+    optimizer = Adam()
+    optimizer.load_state_dict(STATE)
+    weights = {"b": np.ones(3), "a": np.ones(3)}
+    with pytest.raises(ValueError, match=r"shape \(2,\), that of its mean in earlier"):
+        optimizer.step(weights, {"b": np.ones(3), "a": np.ones(3)})
+    np.testing.assert_array_equal(weights["b"], 1)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    optimizer = Adam(np.float32(0.5), betas=np.array([0.8, 0.9]), epsilon=np.array(1e-3))
+    assert (optimizer.learning_rate, optimizer.betas) == (0.5, (0.8, 0.9))
+    weights = {"a": np.ones(2)}
+    SGD(1).step(weights, {"a": [1, 2]})
+    np.testing.assert_array_equal(weights["a"], [0, -1])
 
 
 def test_a_gradient_without_a_parameter_changes_nothing() -> None:
