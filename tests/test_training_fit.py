@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -287,23 +288,176 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
         np.testing.assert_array_equal(model.parameters()[name], array)
 
 
+NAN = np.where(np.arange(X.size).reshape(X.shape) == 40, np.nan, X)
+
+
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "error", "message"),
     [
-        ({"epochs": -1}, "epochs must be at least 0, got -1"),
-        ({"patience": 3}, "patience needs validation, got 3 without"),
-        ({"patience": 0, "validation": [(X, SUMS)]}, "patience must be at least 1"),
-        ({"resume": True}, "resume needs a checkpoint"),
-        ({"batches": []}, "batches must hold at least one"),
-        ({"batches": [(X,)]}, r"batches\[0\] must be \(x, targets\) .* got a tuple of 1"),
-        ({"batches": [(X * np.nan, SUMS)]}, "the loss is nan at batch 0 of epoch 1"),
+        ({"epochs": -1}, ValueError, "epochs must be at least 0, got -1"),
+        ({"epochs": 1.5}, TypeError, "epochs must be an integer, got 1.5"),
+        ({"epochs": "3"}, TypeError, "epochs must be an integer, got '3'"),
+        ({"patience": 3}, ValueError, "patience needs validation, got 3 without"),
+        (
+            {"patience": 0, "validation": [(X, SUMS)]},
+            ValueError,
+            "patience must be at least 1, got 0",
+        ),
+        (
+            {"patience": 1.0, "validation": [(X, SUMS)]},
+            TypeError,
+            "patience must be an integer, got 1.0",
+        ),
+        ({"resume": True}, ValueError, "resume needs a checkpoint"),
+        ({"max_norm": -1}, ValueError, "max_norm must be a finite number of at least 0"),
+        ({"max_norm": "1"}, TypeError, "max_norm must be a number, got '1'"),
+        ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
+        ({"seed": 0.5}, TypeError, "seed must be an integer, got 0.5"),
+        ({"checkpoint_interval": -1}, ValueError, "checkpoint_interval must be a finite"),
+        ({"checkpoint_interval": "a"}, TypeError, "checkpoint_interval must be a number"),
+        ({"after_epoch": 3}, TypeError, "after_epoch must be a function, got 3"),
+        ({"batches": []}, ValueError, "batches must hold at least one"),
+        (
+            {"batches": [(X,)]},
+            ValueError,
+            r"batches\[0\] must be \(x, targets\) .* got a tuple of 1",
+        ),
+        (
+            {"batches": [(X, SUMS), (X, SUMS, None, None)]},
+            ValueError,
+            r"batches\[1\] must be \(x, targets\) .* got a tuple of 4",
+        ),
+        (
+            {"batches": (X, SUMS)},
+            TypeError,
+            r"batches\[0\] must be \(x, targets\) .* got an array of shape \(40, 6, 3\)",
+        ),
+        (
+            {"batches": X},
+            TypeError,
+            r"batches must be a sequence of batches \(x, targets\), such as .* an array",
+        ),
+        ({"batches": ((X, SUMS) for _ in "ab")}, TypeError, "such as .* got a generator"),
+        ({"batches": {"x": X}}, TypeError, "batches must be .* got a dict"),
+        ({"batches": None}, TypeError, "batches must be .* got None"),
+        ({"batches": minibatches}, TypeError, "batches must be .* got a function"),
+        ({"batches": [(3, SUMS)]}, TypeError, r"batches\[0\]\[0\] must be an array of ex"),
+        ({"validation": (X, SUMS)}, TypeError, r"validation\[0\] must be \(x, targets\)"),
+        ({"validation": X}, TypeError, "validation must be a sequence of batches"),
+        ({"loss": "crossentropy"}, TypeError, "loss must be .* got 'crossentropy'"),
+        ({"loss": None}, TypeError, "loss must be a function .* got None"),
+        ({"loss": Progress}, TypeError, "loss must be a function .* got the class Progr"),
+        (
+            {"optimizer": gatewise.Adam},
+            TypeError,
+            r"as gatewise.Adam\(\), got the class Ad",
+        ),
+        ({"optimizer": "adam"}, TypeError, "optimizer must be .* got 'adam'"),
+        ({"model": "lstm"}, TypeError, "model must be a layer, got 'lstm'"),
+        ({"model": gatewise.GRU}, TypeError, "model must be a layer, got the class GRU"),
+        ({"model": [gatewise.GRU(3, 1)]}, TypeError, "model must be a layer, got a list"),
     ],
 )
-def test_bad_input_is_named(options: dict[str, Any], message: str) -> None:
-    arguments = {"batches": [(X, SUMS)], "epochs": 1, "progress": False} | options
-    batches = arguments.pop("batches")
+def test_bad_input_is_named_before_anything_starts(
+    options: dict[str, Any],
+    error: type[Exception],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    arguments = {
+        "model": make_model(),
+        "batches": [(X, SUMS)],
+        "loss": gatewise.mse,
+        "optimizer": gatewise.Adam(),
+        "epochs": 1,
+        "checkpoint": None if "resume" in options else tmp_path / "fit.npz",
+    }
+    with pytest.raises(error, match=message):
+        fit(**(arguments | options))
+    assert capsys.readouterr().err == ""
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (lambda outputs, targets: None, "got None"),
+        (lambda outputs, targets: 3.0, "got 3.0"),
+        (lambda outputs, targets: (1, 2, 3), "got a tuple"),
+        (lambda outputs, targets: ("a", outputs), "got a tuple"),
+    ],
+)
+def test_a_loss_that_returns_something_else_is_named(loss: Any, said: str) -> None:
+    with pytest.raises(TypeError, match=f"loss must return its value and .* {said}"):
+        fit(make_model(), [(X, SUMS)], loss, gatewise.Adam(), epochs=1, progress=False)
+
+
+def test_an_error_in_a_loss_is_its_own() -> None:
+    def loss(outputs: Any, targets: Any) -> Any:
+        raise TypeError("my own")
+
+    with pytest.raises(TypeError, match=r"^my own$"):
+        fit(make_model(), [(X, SUMS)], loss, gatewise.Adam(), epochs=1, progress=False)
+
+
+def not_finite_weights() -> gatewise.Sequential:
+    model = make_model()
+    weight = model.state_dict()["2.weight"]
+    weight[0, 3] = np.inf
+    model.set_parameters({"2.weight": weight})
+    return model
+
+
+@pytest.mark.parametrize(
+    ("options", "cause"),
+    [
+        ({"batches": [(NAN, SUMS)]}, r"x holds nan at \(2, 1, 1\)$"),
+        ({"batches": [(X, SUMS * np.inf)]}, r"targets holds -?inf at \(0, 0, 0\)$"),
+        (
+            {"batches": [(X, SUMS + np.where(SUMS > 3, np.nan, 0))]},
+            r"targets holds nan at \(\d+, \d+, 0\)$",
+        ),
+        (
+            {"model": not_finite_weights()},
+            "the parameter 2.weight is not finite: a lower learning rate may help",
+        ),
+        (
+            {"loss": lambda outputs, targets: (np.nan, outputs)},
+            "the parameters are finite: a lower learning rate may help",
+        ),
+    ],
+)
+def test_what_makes_a_loss_not_finite_is_named(
+    options: dict[str, Any], cause: str, backend: str
+) -> None:
+    arguments: dict[str, Any] = {
+        "model": make_model(),
+        "batches": [(X, SUMS)],
+        "loss": gatewise.mse,
+    } | options
+    model, before = arguments["model"], arguments["model"].state_dict()
+    message = rf"the loss is (nan|inf) at batch 0 of epoch 1; .*{cause}"
     with pytest.raises(ValueError, match=message):
-        fit(make_model(), batches, gatewise.mse, gatewise.Adam(), **arguments)
+        fit(**arguments, optimizer=gatewise.Adam(), epochs=1, progress=False)
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_cause_is_not_looked_for_past_the_lengths() -> None:
+    lengths = np.arange(40) % 7
+    past = np.arange(6) >= lengths[:, None]
+    x, sums = X.copy(), SUMS.copy()
+    x[past] = np.nan
+    sums[past] = np.nan
+    sums[13, 5] = np.nan
+    arguments: dict[str, Any] = {
+        "batches": [(x, sums, lengths)],
+        "loss": gatewise.mse,
+        "optimizer": gatewise.Adam(),
+    }
+    with pytest.raises(ValueError, match=r"targets holds nan at \(13, 5, 0\)$"):
+        fit(make_model(), **arguments, epochs=1, progress=False)
 
 
 def test_lengths_for_a_model_without_time_are_refused() -> None:
@@ -340,6 +494,47 @@ def test_progress_is_shown_with_and_without_tqdm(
     assert error.count("\n") == 1
     run(make_model(), progress=False)
     assert capsys.readouterr().err == ""
+
+
+def stop_early(**options: Any) -> list[Epoch]:
+    # Validation on what training makes worse.
+    return run(make_model(), epochs=50, validation=[(X, -SUMS)], patience=3, **options)
+
+
+def test_early_stopping_is_said_at_the_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tqdm")
+    epochs = stop_early(progress=True)
+    message = f"stopped after epoch {len(epochs)}: no better validation loss for 3 epochs"
+    last = capsys.readouterr().err.rstrip("\n").split("\r")[-1]
+    assert re.fullmatch(rf"100%\|.*\| .* left, {message} *", last), last
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    stop_early(progress=True)
+    assert capsys.readouterr().err == f"{message}\n"
+    stop_early(progress=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_fit_that_is_not_stopped_does_not_say_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run(make_model(), epochs=3, validation=[(X, SUMS)], patience=3, progress=True)
+    assert "stopped" not in capsys.readouterr().err
+
+
+def test_no_more_is_done_than_all(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for without in (False, True):
+        if without:
+            monkeypatch.setitem(sys.modules, "tqdm", None)
+        with Progress() as progress:
+            progress.update(1.013, "a step past the end")
+        error = capsys.readouterr().err
+        assert "100%" in error
+        assert "101%" not in error
+        assert "-" not in error.replace("\r", "")
 
 
 def test_progress_goes_on_from_what_was_done(
