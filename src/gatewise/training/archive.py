@@ -129,12 +129,18 @@ def write_arrays(file: BinaryIO, arrays: Mapping[str, Array]) -> None:
     for name, array in arrays.items():
         if array.dtype.kind not in "biufc":
             raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}")
-    with zipfile.ZipFile(file, "w") as archive:
+    archive = zipfile.ZipFile(file, "w")
+    try:
         for name, array in arrays.items():
             # Without the time, which says nothing and which zip files have from 1980 only.
             info = zipfile.ZipInfo(name + _SUFFIX)
             with archive.open(info, "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+        archive.close()
+    except BaseException:
+        # To close it would finish what is not whole, or raise another error than this.
+        archive.fp = None
+        raise
 
 
 class _Bounded:
