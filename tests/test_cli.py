@@ -110,6 +110,67 @@ def test_output_that_cannot_be_written_is_an_error() -> None:
     assert done.stderr == "gatewise: error: No space left on device\n"
 
 
+# As pip writes it, and calls it.
+SCRIPT = """
+import sys
+from gatewise.cli import main
+if __name__ == "__main__":
+    sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("how", ["module", "script"])
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (
+            {"GATEWISE_BACKEND": "fast"},
+            "GATEWISE_BACKEND must be one of auto, native, numpy; got 'fast'",
+        ),
+        (
+            {"GATEWISE_NUM_THREADS": "many"},
+            "GATEWISE_NUM_THREADS must be a whole number of at least 1; got 'many'",
+        ),
+        ({"GATEWISE_ISA": "mmx", "GATEWISE_BACKEND": "auto"}, "GATEWISE_ISA"),
+    ],
+)
+def test_a_wrong_environment_is_one_line(
+    tmp_path: Path, how: str, variables: dict[str, str], message: str, backend: str
+) -> None:
+    if backend == "numpy" and "GATEWISE_ISA" in variables:
+        pytest.skip("NumPy chooses its instructions itself")
+    script = tmp_path / "gatewise"
+    script.write_text(SCRIPT)
+    paths = [str(Path(gatewise.__file__).parent.parent), *sys.path]
+    environment = ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(paths)} | variables
+    commands = {"module": ["-m", "gatewise"], "script": [str(script)]}
+    for arguments in (["info"], ["train", "--help"]):
+        command = [sys.executable, *commands[how], *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"gatewise: error: {message}"), done.stderr
+        assert done.stderr.count("\n") == 1
+        assert done.stdout == ""
+
+
+def test_a_program_that_imports_gatewise_gets_the_exception(tmp_path: Path) -> None:
+    # Also where it is a package that Python looks into to run it.
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "__init__.py").write_text("import gatewise")
+    (tmp_path / "other" / "__main__.py").write_text("")
+    paths = [str(Path(gatewise.__file__).parent.parent), str(tmp_path), *sys.path]
+    environment = ENVIRONMENT | {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "GATEWISE_BACKEND": "fast",
+    }
+    for command in (["-c", "import gatewise"], ["-m", "other"]):
+        done = subprocess.run(
+            [sys.executable, *command], env=environment, capture_output=True, text=True
+        )
+        assert "Traceback" in done.stderr
+        assert "ValueError: GATEWISE_BACKEND must be" in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize("arguments", [[], ["sing"], ["info", "more"]])
 def test_wrong_usage_says_how_to_use_it(
     arguments: list[str], capsys: pytest.CaptureFixture[str]

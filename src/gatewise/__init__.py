@@ -9,24 +9,30 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from gatewise import _threads
-from gatewise._threads import get_num_threads, set_num_threads
-from gatewise.notebook import (
-    gru_backward,
-    gru_cell_backward,
-    gru_cell_forward,
-    gru_forward,
-    lstm_backward,
-    lstm_cell_backward,
-    lstm_cell_forward,
-    lstm_forward,
-    rnn_backward,
-    rnn_cell_backward,
-    rnn_cell_forward,
-    rnn_forward,
-    sigmoid,
-    softmax,
-)
+try:
+    from gatewise import _threads
+    from gatewise._threads import get_num_threads, set_num_threads
+    from gatewise.notebook import (
+        gru_backward,
+        gru_cell_backward,
+        gru_cell_forward,
+        gru_forward,
+        lstm_backward,
+        lstm_cell_backward,
+        lstm_cell_forward,
+        lstm_forward,
+        rnn_backward,
+        rnn_cell_backward,
+        rnn_cell_forward,
+        rnn_forward,
+        sigmoid,
+        softmax,
+    )
+except (ImportError, ValueError) as error:
+    from gatewise import _program
+
+    _program.exit_if_running(error)
+    raise
 
 if TYPE_CHECKING:
     from gatewise._config import show_config
