@@ -9,6 +9,8 @@ Needs scikit-learn, which carries the pictures: pip install "gatewise[examples]"
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from sklearn.datasets import load_digits
 
@@ -21,7 +23,7 @@ INKS = " .:-=+*#@"
 
 def columns(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return each picture's inked columns as a sequence ``(time, rows)``, and lengths."""
-    inked = pictures.any(axis=1)
+    inked = pictures.max(axis=1) > 0
     first = inked.argmax(axis=1)
     lengths = pictures.shape[2] - inked[:, ::-1].argmax(axis=1) - first
     sequences = np.zeros((len(pictures), pictures.shape[2], pictures.shape[1]), np.float32)
@@ -53,7 +55,7 @@ def show(pictures: np.ndarray, captions: list[str]) -> None:
 
 
 def main() -> None:
-    data = load_digits()
+    data: Any = load_digits()
     order = np.random.default_rng(0).permutation(len(data.target))
     pictures, digits = data.images[order], data.target[order]
     x, lengths = columns(pictures)

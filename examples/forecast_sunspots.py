@@ -12,21 +12,23 @@ With a file name as argument, it draws the forecasts there (needs matplotlib).
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 from statsmodels.datasets import sunspots
 
 import gatewise
+from gatewise.training import Minibatches, minibatches
 
 WINDOW = 48
 FIRST_VALIDATION_YEAR, FIRST_TEST_YEAR = 1930, 1960
 
 
-def windows(inputs: np.ndarray, targets: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+def windows(inputs: np.ndarray, targets: np.ndarray) -> Minibatches:
     """Return batches of eight overlapping stretches of the series."""
     starts = np.arange(0, len(inputs) - WINDOW + 1, 3)
     places = starts[:, None] + np.arange(WINDOW)
-    return gatewise.training.minibatches(inputs[places], targets[places], batch_size=8)
+    return minibatches(inputs[places], targets[places], batch_size=8)
 
 
 def weighted_sums(counts: np.ndarray, before: int, years: int = 9) -> np.ndarray:
@@ -58,7 +60,7 @@ def draw(path: str, years: np.ndarray, counts: np.ndarray, forecasts: np.ndarray
 
 
 def main() -> None:
-    data = sunspots.load_pandas().data
+    data: Any = sunspots.load_pandas().data
     years, counts = data["YEAR"].to_numpy(int), data["SUNACTIVITY"].to_numpy(np.float32)
     scaled = counts[:, None] / 100
     inputs, targets = scaled[:-1], np.diff(scaled, axis=0)

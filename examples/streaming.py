@@ -23,7 +23,8 @@ def signal(seconds: float) -> np.ndarray:
     times = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     noise = np.random.default_rng(0).standard_normal(len(times))
     tone = np.sin(2 * np.pi * 440 * times) * np.sin(np.pi * times) ** 2
-    return (tone + 0.1 * noise).astype(np.float32).reshape(-1, CHUNK)
+    samples: np.ndarray = (tone + 0.1 * noise).astype(np.float32)
+    return samples.reshape(-1, CHUNK)
 
 
 def run(layer: gatewise.GRU, chunks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

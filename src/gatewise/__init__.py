@@ -35,6 +35,8 @@ except (ImportError, ValueError) as error:
     raise
 
 if TYPE_CHECKING:
+    from gatewise import layers as layers
+    from gatewise import training as training
     from gatewise._config import show_config
     from gatewise._memory import release_memory
     from gatewise.layers import GRU, LSTM, RNN, Dropout, Embedding, Linear, Sequential
@@ -91,16 +93,20 @@ _threads.register()
 # Imported when the first of their names is asked for, so that the import stays light.
 _LATER = ("_config", "_memory", "layers", "training")
 
+if not TYPE_CHECKING:
+    # Type checkers know the names from above, and so that there are no others.
 
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        for home in _LATER:
-            module = import_module(f"{__name__}.{home}")
-            if name in module.__all__:
-                value = globals()[name] = getattr(module, name)
-                return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        if name in _LATER:
+            return import_module(f"{__name__}.{name}")
+        if name in __all__:
+            for home in _LATER:
+                module = import_module(f"{__name__}.{home}")
+                if name in module.__all__:
+                    value = globals()[name] = getattr(module, name)
+                    return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_LATER[1:], *__all__})

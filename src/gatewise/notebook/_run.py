@@ -19,7 +19,8 @@ from gatewise.notebook._cell import Cache, Cell, Parameters
 from gatewise.notebook._records import Columns, Record, Rows
 from gatewise.notebook._steps import Steps
 
-Caches = tuple[Sequence[Cache], ArrayLike]
+# The second is the inputs as they were given.
+Caches = tuple[Sequence[Cache], Any]
 
 __all__ = ["Caches", "backward", "cell_backward", "cell_forward", "forward"]
 

@@ -82,11 +82,12 @@ def fit(
     --------
     >>> import numpy as np
     >>> import gatewise
+    >>> from gatewise.training import minibatches
     >>> x = np.random.default_rng(0).standard_normal((64, 10, 1)).astype("float32")
     >>> model = gatewise.Sequential(gatewise.GRU(1, 8, seed=0), gatewise.Linear(8, 1))
     >>> epochs = gatewise.fit(
     ...     model,
-    ...     gatewise.training.minibatches(x, np.cumsum(x, axis=1), batch_size=16),
+    ...     minibatches(x, np.cumsum(x, axis=1), batch_size=16),
     ...     gatewise.mse,
     ...     gatewise.Adam(0.01),
     ...     epochs=20,
