@@ -117,6 +117,45 @@ def test_extreme_scores_do_not_overflow() -> None:
     np.testing.assert_array_equal(gradient, 0)
 
 
+def test_what_overflows_or_is_not_finite_warns_of_nothing() -> None:
+    largest = np.float32([3e38])
+    assert mse(largest, np.zeros(1))[0] == pytest.approx(9e76)
+    assert mse(largest, -largest)[0] == np.inf
+    assert mse(np.float32([1]), [1e300])[0] == np.inf
+    assert np.isnan(mse([np.inf], [np.inf])[0])
+    for logits in ([[np.inf, 1.0]], [[-np.inf, -np.inf]], [[np.nan, 1.0]]):
+        assert np.isnan(softmax_cross_entropy(logits, [0])[0])
+
+
+def test_a_single_number_has_an_array_for_its_gradient() -> None:
+    loss, gradient = mse(1.0, 3.0)
+    assert loss == 4
+    assert isinstance(gradient, np.ndarray)
+    assert gradient.shape == ()
+    assert gradient == -4
+
+
+def test_the_other_byte_order_is_taken() -> None:
+    for call in (mse, lambda values, _: softmax_cross_entropy(values[None], [1])):
+        values = np.array([1.0, 2.0], np.float32)
+        loss, gradient = call(values.astype(values.dtype.newbyteorder()), [1.0, 1.0])
+        expected, expected_gradient = call(values, [1.0, 1.0])
+        assert loss == expected
+        assert gradient.dtype == np.float32
+        np.testing.assert_array_equal(gradient, expected_gradient)
+
+
+@pytest.mark.parametrize("dtype", "bBhHiIlLqQ")
+def test_classes_of_any_integers(dtype: str) -> None:
+    logits = rng.standard_normal((3, 4))
+    expected = softmax_cross_entropy(logits, [3, 0, 1])[0]
+    assert softmax_cross_entropy(logits, np.array([3, 0, 1], dtype))[0] == expected
+    # No integer turns into the one that does not count.
+    wrong = np.array([3, np.iinfo(dtype).max - 99, 1], dtype)
+    with pytest.raises(ValueError, match=rf"targets must lie in 0\.\.3, got {wrong[1]}"):
+        softmax_cross_entropy(logits, wrong)
+
+
 def test_inputs_stay_as_they_are() -> None:
     logits, targets = rng.standard_normal((2, 3)), np.array([1, 2])
     kept = logits.copy()
@@ -159,6 +198,23 @@ def test_inputs_stay_as_they_are() -> None:
         (lambda: mse([1], [1]), TypeError, "predictions must be float32"),
         (lambda: mse([1.0], ["a"]), TypeError, "targets must be real"),
         (lambda: mse([1.0], [1.0], mask=[True, False]), ValueError, "mask must have"),
+        (lambda: mse([[1.0], []], [1.0]), ValueError, "predictions must be an array: "),
+        (lambda: mse([1.0], [[1.0], []]), ValueError, "targets must be an array: "),
+        (
+            lambda: softmax_cross_entropy([[1.0]], [0], ignore_index="a"),
+            TypeError,
+            "ignore_index must be an integer, got 'a'",
+        ),
+        (
+            lambda: softmax_cross_entropy([[1.0]], [0], ignore_index=None),
+            TypeError,
+            "ignore_index must be an integer, got None",
+        ),
+        (
+            lambda: softmax_cross_entropy([[1.0]], [0], mask=[[True], []]),
+            ValueError,
+            "mask must be an array: ",
+        ),
     ],
 )
 def test_bad_input_is_named(call: Any, error: type[Exception], message: str) -> None:

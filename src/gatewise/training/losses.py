@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from gatewise.training.arguments import describe
 
 Array = NDArray[Any]
 
@@ -39,6 +42,14 @@ def softmax_cross_entropy(
     gradient : ndarray
         The gradient of the loss with respect to `logits`, of its shape and dtype.
 
+    Raises
+    ------
+    TypeError
+        If `logits` are not float32 or float64, `targets` or `ignore_index` no integers, or
+        `mask` not bool.
+    ValueError
+        If a shape does not fit, or a target that counts is no class.
+
     Examples
     --------
     >>> import numpy as np
@@ -56,12 +67,14 @@ def softmax_cross_entropy(
             f"got {logits.shape}"
         )
     targets = _as_classes(targets, logits.shape)
-    counts = targets != ignore_index
+    # Compared before it becomes an index, where the largest would be negative ones.
+    counts = targets != _as_integer("ignore_index", ignore_index)
     if mask is not None:
         counts = counts & _as_mask(mask, targets.shape)
     counts = counts.reshape(-1)
-    classes = np.where(counts, targets.reshape(-1), 0)
+    classes = np.where(counts, targets.reshape(-1), targets.dtype.type(0))
     _check_range(classes, logits.shape[-1])
+    classes = classes.astype(np.intp, copy=False)
 
     rows = np.arange(classes.size)
     share = 1 / max(int(counts.sum()), 1)
@@ -102,6 +115,14 @@ def mse(
     gradient : ndarray
         The gradient of the loss with respect to `predictions`, of its shape and dtype.
 
+    Raises
+    ------
+    TypeError
+        If `predictions` are not float32 or float64, `targets` no real numbers, or `mask`
+        not bool.
+    ValueError
+        If a shape does not fit.
+
     Examples
     --------
     >>> import gatewise
@@ -110,7 +131,7 @@ def mse(
     (2.0, array([ 0., -2.]))
     """
     predictions = _as_float("predictions", predictions)
-    targets = np.asarray(targets)
+    targets = _as_array("targets", targets)
     if targets.shape != predictions.shape:
         raise ValueError(
             f"targets must have the shape of predictions, {predictions.shape}, "
@@ -119,7 +140,8 @@ def mse(
     if targets.dtype.kind not in "fiub":
         raise TypeError(f"targets must be real numbers, got {targets.dtype}")
     with np.errstate(all="ignore"):
-        gradient = predictions - targets.astype(predictions.dtype, copy=False)
+        # An array also where it has no axis.
+        gradient = np.asarray(predictions - targets.astype(predictions.dtype, copy=False))
     count = gradient.size
     if mask is not None:
         shape = predictions.shape[: np.ndim(mask)]
@@ -129,31 +151,49 @@ def mse(
     flat = gradient.reshape(-1)
     squares = float(np.einsum("i,i->", flat, flat, dtype=np.float64))
     loss = squares / max(count, 1)
-    gradient *= 2 / max(count, 1)
+    with np.errstate(all="ignore"):
+        gradient *= 2 / max(count, 1)
     return loss, gradient
 
 
+def _as_array(name: str, array: ArrayLike) -> Array:
+    try:
+        return np.asarray(array)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array: {error}") from error
+
+
+def _as_integer(name: str, value: object) -> int:
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {describe(value)}") from None
+
+
 def _as_float(name: str, array: ArrayLike) -> Array:
-    array = np.asarray(array)
-    if array.dtype not in (np.float32, np.float64):
+    array = _as_array(name, array)
+    native = array.dtype.newbyteorder("=")
+    if native not in (np.float32, np.float64):
         raise TypeError(f"{name} must be float32 or float64, got {array.dtype}")
-    return array
+    return array.astype(native, copy=False)
 
 
 def _as_classes(targets: ArrayLike, logits_shape: tuple[int, ...]) -> Array:
-    targets = np.asarray(targets)
+    targets = _as_array("targets", targets)
     if targets.shape != logits_shape[:-1]:
         raise ValueError(
             f"targets must have shape {logits_shape[:-1]} for logits {logits_shape}, "
             f"got {targets.shape}"
         )
-    if targets.dtype.kind not in "iu" and targets.size:
+    if not targets.size:
+        return targets.astype(np.intp)
+    if targets.dtype.kind not in "iu":
         raise TypeError(f"targets must be integers, got {targets.dtype}")
-    return targets.astype(np.intp, copy=False)
+    return targets
 
 
 def _as_mask(mask: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    mask = np.asarray(mask)
+    mask = _as_array("mask", mask)
     if mask.dtype != np.bool_:
         raise TypeError(f"mask must be bool, got {mask.dtype}")
     if mask.shape != shape:
