@@ -72,6 +72,9 @@ typedef struct gw_columns {
 
 typedef struct gw_packed gw_packed;
 
+/* The packed weights and bias of a Linear. */
+typedef struct gw_linear gw_linear;
+
 typedef struct gw_kernels {
     gw_status (*pack)(const gw_weights *weights, gw_packed **packed);
     void (*release)(gw_packed *packed);
@@ -86,8 +89,14 @@ typedef struct gw_kernels {
                           gw_rows y, gw_state initial, gw_rows dy, gw_state dstate, gw_rows dgates,
                           gw_rows dextra, int threads);
     gw_status (*project_back)(const gw_packed *packed, gw_block dgates, gw_block dx, int threads);
-    /* out = x w^T, where w is contiguous or, if `transposed`, its transpose is. */
-    gw_status (*multiply)(gw_block x, gw_matrix w, int transposed, gw_block out, int threads);
+    /* weight is (outputs, inputs) and contiguous; bias may be NULL. */
+    gw_status (*pack_linear)(ptrdiff_t inputs, ptrdiff_t outputs, const void *weight, const void *bias,
+                             gw_linear **packed);
+    void (*release_linear)(gw_linear *packed);
+    /* As for prepare_backward; with the weights that were packed. */
+    gw_status (*prepare_linear_back)(gw_linear *packed, const void *weight);
+    gw_status (*linear)(const gw_linear *packed, gw_block x, gw_block out, int threads);
+    gw_status (*linear_back)(const gw_linear *packed, gw_block dy, gw_block dx, int threads);
     /* Adds to out. */
     gw_status (*outer)(gw_block a, gw_block b, gw_matrix out, int threads);
     /* Adds to the rows of out that the tokens name. */

@@ -4,6 +4,7 @@
 #include "columns.h"
 #include "elementwise.h"
 #include "large.h"
+#include "linear.h"
 #include "pack.h"
 #include "sequence.h"
 
@@ -16,7 +17,11 @@ const gw_kernels KERNELS = {
     .forward = forward,
     .backward = backward,
     .project_back = project_back,
-    .multiply = multiply,
+    .pack_linear = pack_linear,
+    .release_linear = release_linear,
+    .prepare_linear_back = prepare_linear_back,
+    .linear = linear,
+    .linear_back = linear_back,
     .outer = outer,
     .add_by_token = add_by_token,
     .cell_forward = cell_forward,

@@ -15,94 +15,150 @@ INLINE real *block_row(const gw_block *block, ptrdiff_t n) {
     return (real *)rows->data + n / block->batch * rows->time + n % block->batch * rows->row;
 }
 
-/* A product of all rows with one set of panels; each thread takes rows. */
+/* So many rows of a product are done at once: the larger ones still fit a cache. */
+#define LARGE_ROWS 192
+
+/* Where `count` rows from row `first` on are. */
+static void point_rows(const gw_block *block, ptrdiff_t first, ptrdiff_t count, real **pointers) {
+    const ptrdiff_t batch = block->batch;
+    ptrdiff_t in_step = first % batch;
+    real *row = block_row(block, first);
+    for (ptrdiff_t n = 0; n < count; n++, row += block->rows.row) {
+        if (in_step++ == batch) {
+            row += block->rows.time - batch * block->rows.row;
+            in_step = 1;
+        }
+        pointers[n] = row;
+    }
+}
+
+/* Threads for a product of all rows. */
+INLINE int product_threads(const gw_block *x, const gw_block *out, int threads) {
+    return block_rows(x) * x->features * out->features < WORTH_SHARING ? 1 : threads;
+}
+
+/* What stands alone of a product: the sums of a few rows begin with the bias, unless it is NULL, and go straight
+ * to their place, `units` of them from a whole panel or a pair of these. */
+INLINE void whole_tile(const real *const *x, ptrdiff_t inputs, const real *panel, ptrdiff_t panel_step,
+                       const real *bias, real *const *out, ptrdiff_t offset, ptrdiff_t units,
+                       const int row_count, const int vectors, const int panels) {
+    vreal sum[MOST_ROWS * MOST_VECTORS];
+    UNROLL for (int v = 0; v < vectors * panels; v++) {
+        const ptrdiff_t left = units - v * WIDTH;
+        sum[v] = bias ? load_some(bias + offset + v * WIDTH, left < WIDTH ? left : WIDTH) : v_set(0);
+        UNROLL for (int row = 1; row < row_count; row++)
+            sum[row * vectors + v] = sum[v];
+    }
+    add_products(x, inputs, panel, panel_step, sum, FULL, row_count, vectors, panels);
+    UNROLL for (int row = 0; row < row_count; row++) {
+        UNROLL for (int v = 0; v < vectors * panels; v++) {
+            const ptrdiff_t left = units - v * WIDTH;
+            store_some(out[row] + offset + v * WIDTH, left < WIDTH ? left : WIDTH, sum[row * vectors + v]);
+        }
+    }
+}
+
+typedef void whole_function(const real *const *x, ptrdiff_t inputs, const real *panel, ptrdiff_t panel_step,
+                            const real *bias, real *const *out, ptrdiff_t offset, ptrdiff_t units);
+
+#define DEFINE_WHOLE(rows, vectors, panels)                                                                  \
+    static void whole_##rows##x##vectors##x##panels(                                                         \
+        const real *const *x, ptrdiff_t inputs, const real *panel, ptrdiff_t panel_step, const real *bias,   \
+        real *const *out, ptrdiff_t offset, ptrdiff_t units) {                                               \
+        whole_tile(x, inputs, panel, panel_step, bias, out, offset, units, rows, vectors, panels);           \
+    }
+#define DEFINE_WHOLES(vectors)                                                                               \
+    DEFINE_WHOLE(1, vectors, 1)                                                                              \
+    DEFINE_WHOLE(1, vectors, 2)                                                                              \
+    DEFINE_WHOLE(2, vectors, 1)                                                                              \
+    DEFINE_WHOLE(3, vectors, 1)                                                                              \
+    DEFINE_WHOLE(4, vectors, 1)                                                                              \
+    DEFINE_WHOLE(5, vectors, 1)                                                                              \
+    DEFINE_WHOLE(6, vectors, 1)
+DEFINE_WHOLES(1)
+DEFINE_WHOLES(2)
+DEFINE_WHOLES(3)
+DEFINE_WHOLES(4)
+
+#define WHOLES(vectors)                                                                                      \
+    {whole_1x##vectors##x1, whole_2x##vectors##x1, whole_3x##vectors##x1,                                    \
+     whole_4x##vectors##x1, whole_5x##vectors##x1, whole_6x##vectors##x1}
+static whole_function *const wholes[MOST_VECTORS][MOST_ROWS] = {WHOLES(1), WHOLES(2), WHOLES(3), WHOLES(4)};
+static whole_function *const whole_pairs[MOST_VECTORS] = {whole_1x1x2, whole_1x2x2, whole_1x3x2, whole_1x4x2};
+
+/* out = bias + x times the packed matrix, where bias may be NULL. Each thread takes rows or, where these are
+ * few, panels. */
 struct large {
     const struct panels *panels;
-    const real **rows;
-    gw_block out;
-    ptrdiff_t first_row;
+    const real *bias;
+    gw_block x, out;
 };
 
-static void large_end(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
-                      real *sums) {
-    const struct large *large = context;
-    const int vectors = block_vectors(p, block);
-    for (int r = 0; r < count; r++, sums += vectors * WIDTH) {
-        const struct rows out = {block_row(&large->out, large->first_row + row + r), 0};
-        store_sums(p, block, out, 0, 1, sums);
+/* So many of its rows, each of which stands where a pointer says. */
+struct large_rows {
+    const struct large *large;
+    ptrdiff_t count;
+    real *x[LARGE_ROWS], *out[LARGE_ROWS];
+};
+
+/* A share of the panels. */
+static void run_panels(const void *context, int index, int shares, gw_watch *watch) {
+    const struct large_rows *rows = context;
+    const struct panels *p = rows->large->panels;
+    const real *bias = rows->large->bias, *const *x = (const real *const *)rows->x;
+    const ptrdiff_t end = block_count(p) * (index + 1) / shares, step = block_offset(p, 1, p->inputs);
+    for (ptrdiff_t block = block_count(p) * index / shares; block < end; block++) {
+        const int vectors = block_vectors(p, block);
+        const ptrdiff_t offset = block * PANEL_WIDTH, units = p->units - offset;
+        const real *panel = block_panel(p, block);
+        if (!gw_goes_on(watch, rows->count * (p->inputs + 32) * PANEL_WIDTH))
+            return;
+        if (rows->count == 1 && block + 1 < end && block_vectors(p, block + 1) == vectors) {
+            /* One row alone would keep too few sums in flight. */
+            whole_pairs[vectors - 1](x, p->inputs, panel, step, bias, rows->out, offset, units);
+            block++;
+            continue;
+        }
+        for (ptrdiff_t row = 0, count; row < rows->count; row += count) {
+            const ptrdiff_t left = rows->count - row;
+            count = ceiling(left, ceiling(left, MAX_ROWS(vectors)));
+            wholes[vectors - 1][count - 1](x + row, p->inputs, panel, 0, bias, rows->out + row, offset,
+                                           units);
+        }
     }
 }
 
 static void large_part(void *context, gw_member *member) {
-    struct large part = *(const struct large *)context;
-    const ptrdiff_t count = block_rows(&part.out);
-    part.first_row = count * member->thread / member->threads;
-    const ptrdiff_t end = count * (member->thread + 1) / member->threads;
-    const struct term term = {part.panels, 0, part.panels->inputs, part.rows + part.first_row};
-    const struct tiles tiles = {part.panels, 1, {term}, begin_zero, NULL, large_end, 0};
+    const struct large *large = context;
+    const ptrdiff_t all = block_rows(&large->out);
+    ptrdiff_t first = 0, end = all;
     gw_member alone = gw_alone(member->watch);
-    for_each_tile(&tiles, end - part.first_row, &part, &alone);
+    if (all >= 2 * member->threads) {
+        first = all * member->thread / member->threads;
+        end = all * (member->thread + 1) / member->threads;
+        member = &alone;
+    }
+    struct large_rows rows;
+    rows.large = large;
+    for (; first < end && gw_goes_on(member->watch, 0); first += LARGE_ROWS) {
+        rows.count = end - first < LARGE_ROWS ? end - first : LARGE_ROWS;
+        point_rows(&large->x, first, rows.count, rows.x);
+        point_rows(&large->out, first, rows.count, rows.out);
+        gw_run_shares(member, run_panels, &rows);
+    }
 }
 
-/* out = x times the packed matrix. */
-static gw_status multiply_packed(gw_watch *watch, gw_block x, const struct panels *panels, gw_block out,
+static gw_status multiply_packed(gw_block x, const struct panels *panels, const real *bias, gw_block out,
                                  int threads) {
-    const ptrdiff_t count = block_rows(&x);
-    const real **rows = gw_allocate((size_t)count * sizeof(real *));
-    if (!rows)
-        return GW_NO_MEMORY;
-    for (ptrdiff_t n = 0; n < count; n++)
-        rows[n] = block_row(&x, n);
-    struct large large = {panels, rows, out, 0};
-    gw_run(watch, large_part, &large, count * x.features * out.features < WORTH_SHARING ? 1 : threads);
-    gw_free((void *)rows);
-    return GW_OK;
+    struct large large = {panels, bias, x, out};
+    gw_call call;
+    gw_watch watch = gw_open(&call, 1);
+    gw_run(&watch, large_part, &large, product_threads(&x, &out, threads));
+    return gw_close(&call, GW_OK);
 }
 
 static gw_status project_back(const gw_packed *layer, gw_block dgates, gw_block dx, int threads) {
-    gw_call call;
-    gw_watch watch = gw_open(&call, 1);
-    return gw_close(&call, multiply_packed(&watch, dgates, &layer->back_input, dx, threads));
-}
-
-/* Rows below which packing a matrix takes longer than it saves. */
-#define WORTH_PACKING 4
-
-static real dot(const real *a, const real *b, ptrdiff_t count) {
-    ALIGNED real sums[WIDTH];
-    vreal sum = v_set(0);
-    for (ptrdiff_t k = 0; k < count; k += WIDTH) {
-        const ptrdiff_t n = count - k < WIDTH ? count - k : WIDTH;
-        sum = v_fma(load_some(a + k, n), load_some(b + k, n), sum);
-    }
-    v_store(sums, sum);
-    real total = 0;
-    for (int k = 0; k < WIDTH; k++)
-        total += sums[k];
-    return total;
-}
-
-static void multiply_few(const gw_block *x, const gw_matrix *w, const gw_block *out, gw_watch *watch) {
-    const ptrdiff_t work = block_rows(x) * w->columns;
-    for (ptrdiff_t unit = 0; unit < w->rows && gw_goes_on(watch, work); unit++)
-        for (ptrdiff_t row = 0; row < block_rows(x); row++)
-            block_row(out, row)[unit] =
-                dot(block_row(x, row), (const real *)w->data + unit * w->columns, w->columns);
-}
-
-static gw_status multiply(gw_block x, gw_matrix w, int transposed, gw_block out, int threads) {
-    gw_call call;
-    gw_watch watch = gw_open(&call, 1);
-    if (!transposed && block_rows(&x) < WORTH_PACKING) {
-        multiply_few(&x, &w, &out, &watch);
-        return gw_close(&call, GW_OK);
-    }
-    struct panels panels = {0};
-    const int packed = transposed ? pack_transposed(&panels, w.rows, w.columns, w.data, &watch)
-                                  : pack_panels(&panels, 1, w.rows, w.columns, FULL, w.data, NULL, &watch);
-    const gw_status status = packed ? multiply_packed(&watch, x, &panels, out, threads) : GW_NO_MEMORY;
-    gw_free(panels.data);
-    return gw_close(&call, status);
+    return multiply_packed(dgates, &layer->back_input, NULL, dx, threads);
 }
 
 /* How many rows are packed at once, and how many of a's columns one tile of sums has. */

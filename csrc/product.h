@@ -31,13 +31,9 @@ INLINE vreal load_weight(const void *panel, ptrdiff_t index, const enum format f
 }
 
 /* `panel_step` is the distance between panels; there is more than one only with one row. */
-INLINE void product_tile(const real *const *rows, ptrdiff_t inputs, const void *panel, ptrdiff_t panel_step,
-                         real *sums, const enum format format, const int row_count, const int vectors,
+INLINE void add_products(const real *const *rows, ptrdiff_t inputs, const void *panel, ptrdiff_t panel_step,
+                         vreal *sum, const enum format format, const int row_count, const int vectors,
                          const int panels) {
-    vreal sum[MOST_ROWS * MOST_VECTORS];
-    const int count = row_count * vectors * panels;
-    UNROLL for (int s = 0; s < count; s++)
-        sum[s] = v_load(sums + s * WIDTH);
     ptrdiff_t first = 0;
     for (ptrdiff_t k = 0; k < inputs; k++) {
         if (row_count == 1) {
@@ -58,6 +54,16 @@ INLINE void product_tile(const real *const *rows, ptrdiff_t inputs, const void *
         }
         first += vectors * WIDTH;
     }
+}
+
+INLINE void product_tile(const real *const *rows, ptrdiff_t inputs, const void *panel, ptrdiff_t panel_step,
+                         real *sums, const enum format format, const int row_count, const int vectors,
+                         const int panels) {
+    vreal sum[MOST_ROWS * MOST_VECTORS];
+    const int count = row_count * vectors * panels;
+    UNROLL for (int s = 0; s < count; s++)
+        sum[s] = v_load(sums + s * WIDTH);
+    add_products(rows, inputs, panel, panel_step, sum, format, row_count, vectors, panels);
     UNROLL for (int s = 0; s < count; s++)
         v_store(sums + s * WIDTH, sum[s]);
 }

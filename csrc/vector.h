@@ -10,6 +10,7 @@
  *   v_abs v_copysign(magnitude, sign)
  *   v_if_positive(x, a, b)  a where x > 0, else b
  *   v_power_of_two(shifted) 2^n, given n + MAGIC: see activations.h
+ *   v_totals(a, b, c, d, t) four sums of all elements: the second half is added to the first, and so on
  *   v_load_half v_load_int8 where `real` is float: WIDTH numbers of half precision, or small integers
  */
 #ifndef GATEWISE_VECTOR_H

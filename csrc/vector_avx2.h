@@ -2,7 +2,7 @@
 #ifndef GATEWISE_VECTOR_AVX2_H
 #define GATEWISE_VECTOR_AVX2_H
 
-#include <immintrin.h>
+#include "totals_avx.h"
 
 #define MAX_ROWS(vectors) ((vectors) == 4 ? 3 : (vectors) == 3 ? 4 : 6)
 
@@ -62,6 +62,8 @@ INLINE vreal v_if_positive(vreal x, vreal a, vreal b) {
 INLINE vreal v_power_of_two(vreal shifted) {
     return AS_REAL(INT_OP(slli)(INT_OP(add)(AS_INT(shifted), SET_INT(EXPONENT_BIAS)), MANTISSA_BITS));
 }
+
+INLINE void v_totals(vreal a, vreal b, vreal c, vreal d, real *totals) { totals_of_256(a, b, c, d, totals); }
 
 #if SINGLE
 INLINE vreal v_load_half(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const void *)p)); }

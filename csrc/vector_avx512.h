@@ -2,7 +2,7 @@
 #ifndef GATEWISE_VECTOR_AVX512_H
 #define GATEWISE_VECTOR_AVX512_H
 
-#include <immintrin.h>
+#include "totals_avx.h"
 
 #define MAX_ROWS(vectors) 6
 
@@ -61,6 +61,21 @@ INLINE vreal v_if_positive(vreal x, vreal a, vreal b) {
 
 INLINE vreal v_power_of_two(vreal shifted) {
     return AS_REAL(INT_OP(slli)(INT_OP(add)(AS_INT(shifted), SET_INT(EXPONENT_BIAS)), MANTISSA_BITS));
+}
+
+#if SINGLE
+INLINE __m256 add_halves(vreal a) {
+    return _mm256_add_ps(_mm512_castps512_ps256(a),
+                         _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(a), 1)));
+}
+#else
+INLINE __m256d add_halves(vreal a) {
+    return _mm256_add_pd(_mm512_castpd512_pd256(a), _mm512_extractf64x4_pd(a, 1));
+}
+#endif
+
+INLINE void v_totals(vreal a, vreal b, vreal c, vreal d, real *totals) {
+    totals_of_256(add_halves(a), add_halves(b), add_halves(c), add_halves(d), totals);
 }
 
 #if SINGLE

@@ -75,6 +75,19 @@ INLINE vreal v_power_of_two(vreal shifted) {
     return AS_REAL(SHIFT_LEFT(INT_OP(add)(AS_INT(shifted), SET_INT(EXPONENT_BIAS)), MANTISSA_BITS));
 }
 
+INLINE void v_totals(vreal a, vreal b, vreal c, vreal d, real *totals) {
+#if SINGLE
+    const float32x4_t ab = vcombine_f32(vadd_f32(vget_low_f32(a), vget_high_f32(a)),
+                                        vadd_f32(vget_low_f32(b), vget_high_f32(b)));
+    const float32x4_t cd = vcombine_f32(vadd_f32(vget_low_f32(c), vget_high_f32(c)),
+                                        vadd_f32(vget_low_f32(d), vget_high_f32(d)));
+    vst1q_f32(totals, vpaddq_f32(ab, cd));
+#else
+    vst1q_f64(totals, vpaddq_f64(a, b));
+    vst1q_f64(totals + 2, vpaddq_f64(c, d));
+#endif
+}
+
 #if SINGLE
 INLINE vreal v_load_half(const uint16_t *p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
 

@@ -52,6 +52,9 @@ INLINE vreal v_if_positive(vreal x, vreal a, vreal b) { return x > 0 ? a : b; }
 INLINE vreal v_power_of_two(vreal shifted) {
     return from_bits((to_bits(shifted) + EXPONENT_BIAS) << MANTISSA_BITS);
 }
+INLINE void v_totals(vreal a, vreal b, vreal c, vreal d, real *totals) {
+    totals[0] = a, totals[1] = b, totals[2] = c, totals[3] = d;
+}
 
 #if SINGLE
 INLINE vreal v_load_half(const uint16_t *p) {

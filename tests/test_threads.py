@@ -98,7 +98,7 @@ def test_a_call_has_its_own_number(
 
         return call
 
-    names = ("infer", "forward", "backward", "project_back", "outer", "multiply", "stepper")
+    names = ("infer", "forward", "backward", "project_back", "outer", "linear", "stepper")
     noted = {name: noting(getattr(kernels, name)) for name in names}
     monkeypatch.setattr(_backend, "kernels", SimpleNamespace(**vars(kernels) | noted))
     layer = gatewise.GRU(3, 4, 2, zoneout=zoneout, tokens=tokens, seed=0)

@@ -10,10 +10,7 @@ cdef enum:
     LONG = 1 << 17
     FEW = 8
 
-cdef object EMPTY = np.empty
 cdef object ZEROS = np.zeros
-cdef object FLOAT32 = np.dtype(np.float32)
-cdef object FLOAT64 = np.dtype(np.float64)
 
 
 cdef class _Arrays:

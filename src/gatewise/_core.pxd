@@ -83,6 +83,9 @@ cdef extern from "gatewise.h" nogil:
     ctypedef struct gw_packed:
         pass
 
+    ctypedef struct gw_linear:
+        pass
+
     ctypedef struct gw_kernels:
         gw_status (*pack)(const gw_weights *, gw_packed **) noexcept nogil
         void (*release)(gw_packed *) noexcept nogil
@@ -101,7 +104,13 @@ cdef extern from "gatewise.h" nogil:
         gw_status (*project_back)(
             const gw_packed *, gw_block, gw_block, int
         ) noexcept nogil
-        gw_status (*multiply)(gw_block, gw_matrix, int, gw_block, int) noexcept nogil
+        gw_status (*pack_linear)(
+            Py_ssize_t, Py_ssize_t, const void *, const void *, gw_linear **
+        ) noexcept nogil
+        void (*release_linear)(gw_linear *) noexcept nogil
+        gw_status (*prepare_linear_back)(gw_linear *, const void *) noexcept nogil
+        gw_status (*linear)(const gw_linear *, gw_block, gw_block, int) noexcept nogil
+        gw_status (*linear_back)(const gw_linear *, gw_block, gw_block, int) noexcept nogil
         gw_status (*outer)(gw_block, gw_block, gw_matrix, int) noexcept nogil
         gw_status (*add_by_token)(
             const int64_t *, gw_block, gw_matrix

@@ -23,7 +23,7 @@ Cells
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ Array = NDArray[Any]
 
 __all__ = [
     "Packed",
+    "PackedLinear",
     "add_by_token",
     "backward",
     "cell_backward",
@@ -42,9 +43,11 @@ __all__ = [
     "empty",
     "forward",
     "infer",
-    "multiply",
+    "linear",
+    "linear_back",
     "outer",
     "pack",
+    "pack_linear",
     "project_back",
     "release_memory",
     "run_backward",
@@ -150,10 +153,43 @@ def outer(a: Array, b: Array, out: Array, *, num_threads: int = 1) -> None:
         out += np.tensordot(a, b, axes=((0, 1), (0, 1)))
 
 
-def multiply(x: Array, w: Array, out: Array, *, num_threads: int = 1) -> None:
-    """Write ``x @ w.T`` into `out`, for rows `x`; `w` or its transpose is contiguous."""
+class PackedLinear(NamedTuple):
+    """A Linear's weights and bias in the form its backend runs on."""
+
+    weight: Array
+    bias: Array | None
+
+
+def pack_linear(weight: Array, bias: Array | None) -> PackedLinear:
+    """Bring a Linear's `weight` ``(O, I)`` and `bias` ``(O,)`` into that form.
+
+    The arrays are referred to, and may not change any more.
+    """
+    return PackedLinear(weight, bias)
+
+
+def linear(packed: PackedLinear, x: Array, *, num_threads: int = 1) -> Array | None:
+    """Return ``x @ weight.T + bias`` for `x` ``(..., I)``, or None.
+
+    None is for what is no array of the weights' dtype, has another shape, or whose rows do
+    not lie at one or two distances, each aligned and with contiguous features.
+    """
+    weight, bias = packed
+    if type(x) is not np.ndarray or x.dtype != weight.dtype or not _is_rows(x):
+        return None
+    if x.shape[-1] != weight.shape[1]:
+        return None
     with np.errstate(all="ignore"):
-        np.matmul(x, w.T, out=out)
+        y: Array = np.matmul(x, weight.T)
+        if bias is not None:
+            y += bias
+    return y
+
+
+def linear_back(packed: PackedLinear, dy: Array, dx: Array, *, num_threads: int = 1) -> None:
+    """Write ``dy @ weight`` into `dx`: the gradient of a Linear's input, for rows."""
+    with np.errstate(all="ignore"):
+        np.matmul(dy, packed.weight, out=dx)
 
 
 def add_by_token(tokens: NDArray[np.int64], rows: Array, out: Array) -> None:
@@ -312,6 +348,14 @@ def _rows(
     if batch_sizes is None:
         return state
     return tuple(array[: batch_sizes[t]] for array in state)
+
+
+def _is_rows(x: Array) -> bool:
+    """Whether the features of aligned rows are contiguous."""
+    if x.ndim == 0 or not x.size:
+        return x.ndim > 0
+    contiguous = x.shape[-1] == 1 or x.strides[-1] == x.itemsize
+    return contiguous and bool(x.flags.aligned)
 
 
 class _Nothing:

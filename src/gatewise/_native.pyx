@@ -21,6 +21,7 @@ from gatewise._core cimport (
     GW_OK,
     GW_RNN_RELU,
     GW_RNN_TANH,
+    gw_block,
     gw_call,
     gw_choose_instruction_set,
     gw_close,
@@ -31,7 +32,7 @@ from gatewise._core cimport (
     gw_instruction_set,
     gw_instruction_sets,
     gw_kernels,
-    gw_matrix,
+    gw_linear,
     gw_open,
     gw_packed,
     gw_release,
@@ -71,6 +72,7 @@ from gatewise import _cells, _columns, _fallback
 
 __all__ = [
     "Packed",
+    "PackedLinear",
     "add_by_token",
     "backward",
     "cell_backward",
@@ -78,9 +80,11 @@ __all__ = [
     "empty",
     "forward",
     "infer",
-    "multiply",
+    "linear",
+    "linear_back",
     "outer",
     "pack",
+    "pack_linear",
     "project_back",
     "release_memory",
     "run_backward",
@@ -90,6 +94,11 @@ __all__ = [
     "stepper",
     "tanh",
 ]
+
+cdef object ARRAY = np.ndarray
+cdef object EMPTY = np.empty
+cdef object FLOAT32 = np.dtype(np.float32)
+cdef object FLOAT64 = np.dtype(np.float64)
 
 cdef dict CELLS = {
     "rnn_tanh": GW_RNN_TANH,
@@ -333,6 +342,7 @@ include "_signals.pxi"
 include "_memory.pxi"
 include "_stepper.pxi"
 include "_products.pxi"
+include "_linear.pxi"
 include "_columns.pxi"
 
 
@@ -347,5 +357,5 @@ def _choose_instruction_set():
 _choose_instruction_set()
 
 for _name in __all__:
-    if _name != "Packed":
+    if not _name.startswith("Packed"):
         globals()[_name].__doc__ = getattr(_fallback, _name).__doc__

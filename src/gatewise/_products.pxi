@@ -9,14 +9,6 @@ def project_back(packed: Packed, dgates: Array, dx: Array, *, num_threads: int =
         _project_back[double](packed, dgates, dx, num_threads)
 
 
-def multiply(x: Array, w: Array, out: Array, *, num_threads: int = 1) -> None:
-    transposed = not w.flags.c_contiguous
-    if out.dtype.itemsize == 4:
-        _multiply[float](x, w.T if transposed else w, transposed, out, num_threads)
-    else:
-        _multiply[double](x, w.T if transposed else w, transposed, out, num_threads)
-
-
 def add_by_token(tokens: NDArray[np.int64], rows: Array, out: Array) -> None:
     if out.dtype.itemsize == 4:
         _add_by_token[float](tokens, rows, out)
@@ -61,22 +53,6 @@ cdef _project_back(
         status = packed.kernels.project_back(
             packed.layer, block_of(dgates), block_of(dx), threads
         )
-    _check(status)
-
-
-cdef _multiply(
-    const floating[:, :, :] x,
-    const floating[:, :] w,
-    bint transposed,
-    floating[:, :, :] out,
-    int threads,
-):
-    cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
-    cdef gw_matrix matrix = matrix_of(w)
-    cdef gw_status status
-    matrix.rows, matrix.columns = out.shape[2], x.shape[2]
-    with nogil:
-        status = kernels.multiply(block_of(x), matrix, transposed, block_of(out), threads)
     _check(status)
 
 

@@ -122,6 +122,12 @@ class Embedding(Feedforward):
         return f"{self.num_embeddings}, {self.embedding_dim}"
 
 
+def _pack_linear(snapshot: Snapshot) -> Any:
+    """A Linear's parameters in the form that the present backend runs on."""
+    arrays = snapshot.arrays
+    return _backend.kernels.pack_linear(arrays["weight"], arrays.get("bias"))
+
+
 class Linear(Feedforward):
     """``y = x W^T + b`` on the last axis.
 
@@ -175,34 +181,21 @@ class Linear(Feedforward):
             )
         return rows
 
-    def _project(self, snapshot: Snapshot, rows: Array, num_threads: int | None) -> Array:
-        y = self._multiply(rows, snapshot.arrays["weight"], num_threads)
-        if self.bias:
-            with np.errstate(all="ignore"):
-                y += snapshot.arrays["bias"]
-        return y
-
-    def _multiply(self, rows: Array, matrix: Array, num_threads: int | None) -> Array:
-        """``rows @ matrix.T`` by the kernels, whose threads would wait for BLAS's own."""
-        shape = (*rows.shape[:-1], len(matrix))
-        product: Array = _backend.kernels.empty(shape, self._dtype)
-        _backend.kernels.multiply(
-            _as_rows(rows),
-            matrix,
-            _as_rows(product),
-            num_threads=_threads.resolve(num_threads),
-        )
-        return product
-
     def _call(self, snapshot: Snapshot, x: ArrayLike, num_threads: int | None) -> Array:
-        return self._project(snapshot, self._rows(x), num_threads)
+        packed, threads = snapshot.prepared(_pack_linear), _threads.resolve(num_threads)
+        y: Array | None = _backend.kernels.linear(packed, x, num_threads=threads)
+        if y is None:
+            rows = np.ascontiguousarray(self._rows(x))
+            y = _backend.kernels.linear(packed, rows, num_threads=threads)
+            assert y is not None
+        return y
 
     def _forward(
         self, snapshot: Snapshot, x: ArrayLike, num_threads: int | None
     ) -> tuple[Array, SimpleTape]:
         rows = self._rows(x)
         tape = SimpleTape(self, snapshot, rows, rows.shape, self._dtype)
-        return self._project(snapshot, rows, num_threads), tape
+        return self._call(snapshot, rows, num_threads), tape
 
     def backward(
         self, tape: SimpleTape, dy: ArrayLike, *, num_threads: int | None = None
@@ -211,15 +204,18 @@ class Linear(Feedforward):
         check_tape(tape, SimpleTape, self)
         drows = _gradient(dy, (*tape.shape[:-1], self.out_features), self._dtype)
         flat = _as_rows(drows)
-        matrix = tape.snapshot.arrays["weight"]
-        weight = np.zeros_like(matrix)
+        weight = np.zeros_like(tape.snapshot.arrays["weight"])
         threads = _threads.resolve(num_threads)
         _backend.kernels.outer(flat, _as_rows(tape.held), weight, num_threads=threads)
         gradients = {"weight": weight}
         if self.bias:
             with np.errstate(all="ignore"):
                 gradients["bias"] = flat.sum(axis=(0, 1))
-        return self._multiply(drows, matrix.T, num_threads), gradients
+        dx: Array = _backend.kernels.empty(tape.shape, self._dtype)
+        _backend.kernels.linear_back(
+            tape.snapshot.prepared(_pack_linear), flat, _as_rows(dx), num_threads=threads
+        )
+        return dx, gradients
 
     def _features(self) -> tuple[int, int]:
         return self.in_features, self.out_features
