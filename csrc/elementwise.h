@@ -1,4 +1,4 @@
-/* sigmoid, tanh and softmax of whole arrays. */
+/* relu, sigmoid, tanh and softmax of whole arrays. */
 #ifndef GATEWISE_ELEMENTWISE_H
 #define GATEWISE_ELEMENTWISE_H
 
@@ -23,6 +23,15 @@ INLINE void apply(vreal function(vreal), const real *from, real *to, ptrdiff_t c
         if (k < end)
             v_store_first(to + k, end - k, function(v_load_first(from + k, end - k)));
     }
+}
+
+INLINE vreal v_relu(vreal z) { return v_max(v_set(0), z); }
+
+static gw_status relu(const void *z, void *out, ptrdiff_t count) {
+    gw_call call;
+    gw_watch watch = gw_open(&call, 1);
+    apply(v_relu, z, out, count, &watch);
+    return gw_close(&call, GW_OK);
 }
 
 static void apply_sigmoid(const real *z, real *out, ptrdiff_t count, gw_watch *watch) {

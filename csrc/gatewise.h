@@ -82,6 +82,9 @@ typedef struct gw_kernels {
     gw_status (*prepare_backward)(gw_packed *packed);
     gw_status (*infer)(const gw_packed *packed, const gw_sequence *sequence, gw_rows x, gw_state state,
                        gw_rows y, gw_rows cells, int threads);
+    /* Given the input's shares of the gates, in place of x; they may be overwritten. */
+    gw_status (*infer_shares)(const gw_packed *packed, const gw_sequence *sequence, gw_rows shares,
+                              gw_state state, gw_rows y, gw_rows cells, int threads);
     /* x.data may be NULL: gates hold the input's share already. */
     gw_status (*forward)(const gw_packed *packed, const gw_sequence *sequence, gw_rows x, gw_rows gates,
                          gw_state state, gw_rows y, gw_rows extra, int threads);
@@ -105,6 +108,7 @@ typedef struct gw_kernels {
      * adds to out. Whoever calls them opens and closes the call that they are part of. */
     void (*cell_forward)(const gw_columns *sizes, const void *const *in, void *values, void *yt);
     gw_status (*cell_backward)(const gw_columns *sizes, const void *const *in, void *const *out);
+    gw_status (*relu)(const void *z, void *out, ptrdiff_t count);
     gw_status (*tanh)(const void *z, void *out, ptrdiff_t count);
     gw_status (*sigmoid)(const void *z, void *out, ptrdiff_t count);
     gw_status (*softmax)(const void *z, void *out, ptrdiff_t rows, ptrdiff_t classes);

@@ -22,7 +22,8 @@
 struct run {
     const gw_packed *layer;
     const gw_sequence *sequence;
-    gw_rows x, gates, y, extra;
+    /* Either x or the input's shares of the gates; gates are kept in training alone. */
+    gw_rows x, shares, gates, y, extra;
     gw_state state;
     int by_rows;
     ptrdiff_t *starts;
@@ -121,7 +122,7 @@ static void run_steps(const struct run *run, const struct timeline *line, const 
         step.descending = sequence->odd ^ (n % 2);
         step.kept = step_rows(line, &run->gates, t);
         if (!run->x.data) {
-            step.gates = step.kept;
+            step.gates = step_rows(line, &run->shares, t);
         } else if (run->chunk) {
             if (n % run->chunk == 0) {
                 const ptrdiff_t end = n + run->chunk < sequence->time ? n + run->chunk : sequence->time;
@@ -165,30 +166,41 @@ static ptrdiff_t chunk_steps(const gw_packed *layer, const gw_sequence *sequence
     return ceiling(sequence->time, ceiling(sequence->time, steps));
 }
 
-static gw_status forward(const gw_packed *layer, const gw_sequence *sequence, gw_rows x, gw_rows gates,
-                         gw_state state, gw_rows y, gw_rows extra, int threads) {
-    struct run run = {.layer = layer, .sequence = sequence, .x = x, .gates = gates, .state = state};
-    run.y = y;
-    run.extra = extra;
-    threads = useful_threads(layer, sequence, threads);
-    run.by_rows = shares_rows(sequence, threads);
-    if (x.data)
-        run.chunk = chunk_steps(layer, sequence, run.by_rows ? threads : 1);
+static gw_status run_sequence(struct run *run, int threads) {
+    threads = useful_threads(run->layer, run->sequence, threads);
+    run->by_rows = shares_rows(run->sequence, threads);
+    if (run->x.data)
+        run->chunk = chunk_steps(run->layer, run->sequence, run->by_rows ? threads : 1);
     struct workspace space;
     gw_call call;
-    const int ready = open_run(&run, &space, threads);
-    gw_watch watch = gw_open(&call, !sequence->in_place);
+    const int ready = open_run(run, &space, threads);
+    gw_watch watch = gw_open(&call, !run->sequence->in_place);
     if (ready)
-        gw_run(&watch, run_part, &run, threads);
+        gw_run(&watch, run_part, run, threads);
     const gw_status status = gw_close(&call, ready ? GW_OK : GW_NO_MEMORY);
     release_space(&space);
     return status;
 }
 
+static gw_status forward(const gw_packed *layer, const gw_sequence *sequence, gw_rows x, gw_rows gates,
+                         gw_state state, gw_rows y, gw_rows extra, int threads) {
+    struct run run = {.layer = layer, .sequence = sequence, .x = x, .gates = gates, .y = y, .extra = extra};
+    run.shares = gates;
+    run.state = state;
+    return run_sequence(&run, threads);
+}
+
 static gw_status infer(const gw_packed *layer, const gw_sequence *sequence, gw_rows x, gw_state state,
                        gw_rows y, gw_rows cells, int threads) {
-    const gw_rows not_kept = {0};
-    return forward(layer, sequence, x, not_kept, state, y, cells, threads);
+    struct run run = {.layer = layer, .sequence = sequence, .x = x, .state = state, .y = y, .extra = cells};
+    return run_sequence(&run, threads);
+}
+
+static gw_status infer_shares(const gw_packed *layer, const gw_sequence *sequence, gw_rows shares,
+                              gw_state state, gw_rows y, gw_rows cells, int threads) {
+    struct run run = {.layer = layer, .sequence = sequence, .state = state, .y = y, .extra = cells};
+    run.shares = shares;
+    return run_sequence(&run, threads);
 }
 
 #endif

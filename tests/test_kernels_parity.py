@@ -298,23 +298,21 @@ def test_narrow_weights(native: Any, cell: str, narrow: str, reverse: bool) -> N
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("batch", [1, 3])
-def test_steppers(native: Any, cell: str, dtype: str, batch: int) -> None:
-    shape = Shape(1, batch, 9, 12)
-    first = Case(cell, shape, dtype)
-    second = Case(cell, shape._replace(inputs=first.outputs, hidden=17), dtype)
-    results = []
-    for kernels in (native, _fallback):
-        states = [tuple(a.copy() for a in case.state) for case in (first, second)]
-        outputs = [np.empty_like(state[0]) for state in states]
-        packed = [case.pack(kernels) for case in (first, second)]
-        step = kernels.stepper(packed, states, outputs, num_threads=2)
-        for k in range(3):
-            y = step((k + 1) * first.x[0])
-            np.testing.assert_array_equal(y, outputs[-1])
-        arrays = [*states[0], *states[1], *outputs]
-        results.append({str(number): array for number, array in enumerate(arrays)})
-    assert_alike(*results, dtype)
+@pytest.mark.parametrize("order", ["time", "batch", "gaps"])
+def test_shares_of_the_gates(native: Any, cell: str, dtype: str, order: str) -> None:
+    for lengths in (None, (7, 5, 5, 2, 1)):
+        case = Case(cell, Shape(7, 5, 9, 17, lengths), dtype, order)
+        wanted = case.infer(native, False)
+        for kernels in (native, _fallback):
+            shares = case.like(case.x @ case.weights[0].T + case.weights[2])
+            state = tuple(array.copy() for array in case.state)
+            y, cells = case.blank(case.outputs), None
+            if case.cell == "lstm":
+                cells = case.blank(17)
+            options = {"cells": cells, **case.how(False)}
+            kernels.infer_shares(case.pack(kernels), shares, state, y, **options)
+            names = dict(zip(("h", "c"), state, strict=False))
+            assert_alike({"y": y, "cells": cells, **names}, wanted, dtype)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -363,7 +361,7 @@ def test_what_is_not_finite(native: Any, cell: str, value: float, dtype: str) ->
             )
 
 
-@pytest.mark.parametrize("name", ["sigmoid", "softmax", "tanh"])
+@pytest.mark.parametrize("name", ["relu", "sigmoid", "softmax", "tanh"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_activations(native: Any, name: str, dtype: str) -> None:
     random = np.random.default_rng(0)

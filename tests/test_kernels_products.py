@@ -1,4 +1,4 @@
-"""The kernels around the recurrent ones: products of rows, sums by token, single steps."""
+"""The kernels around the recurrent ones: products of rows, sums by token."""
 
 from __future__ import annotations
 
@@ -56,14 +56,23 @@ def test_linear(
     wide = random(2, 40, 9, inputs + 3, dtype=dtype)[..., 1 : inputs + 1]
     arrays = [wide[0, 0, 0], *(wide[0, 0, :n].copy() for n in range(10))]
     # Gaps between the rows, two distances, axes that are not in the order of memory.
-    arrays += [wide[0, 0], wide[0], wide[0, :, ::-2], wide[0].swapaxes(0, 1), wide[:, :, :1]]
+    arrays += [
+        wide[0, 0],
+        wide[0],
+        wide[0, :, ::-2],
+        wide[0].swapaxes(0, 1),
+        wide[:, :, :1],
+    ]
     arrays += [np.ascontiguousarray(wide), np.ascontiguousarray(wide[0]).swapaxes(0, 1)]
     for x in arrays:
         y = _backend.kernels.linear(packed, x, num_threads=threads)
         assert (y.dtype, y.shape) == (dtype, (*x.shape[:-1], outputs))
         exact = x.astype("float64") @ w.T.astype("float64") + (0 if b is None else b)
         close(y, exact.astype(dtype))
-        dy, dx = y.reshape(1, -1, outputs), np.full((1, y.size // outputs, inputs), 7, dtype)
+        dy, dx = (
+            y.reshape(1, -1, outputs),
+            np.full((1, y.size // outputs, inputs), 7, dtype),
+        )
         _backend.kernels.linear_back(packed, dy, dx, num_threads=threads)
         close(dx, (dy.astype("float64") @ w.astype("float64")).astype(dtype))
 
@@ -133,41 +142,6 @@ def test_no_rows_at_all(backend: str) -> None:
     out = np.ones((4, 5), np.float32)
     _backend.kernels.add_by_token(np.empty(0, np.int64), nothing, out)
     assert (out == 1).all()
-
-
-@pytest.mark.parametrize("batch", [1, 3])
-def test_a_step_takes_what_fits_and_leaves_the_rest(batch: int, backend: str) -> None:
-    kernels = _backend.kernels
-    packed = kernels.pack(
-        "rnn_tanh",
-        random(5, 4, dtype="float32"),
-        random(5, 5, dtype="float32"),
-        random(5, dtype="float32"),
-    )
-    h, y = np.zeros((batch, 5), np.float32), np.zeros((batch, 5), np.float32)
-    step = kernels.stepper([packed], [(h,)], [y])
-    wide = random(batch, 8, dtype="float32")
-    unfit: list[Array] = [
-        wide[:, :3],
-        wide[:, ::2],
-        wide[None, :, :4],
-        np.zeros((batch + 1, 4), np.float32),
-        np.float32(1) * np.ones(()),
-        y[:, :4],
-        np.zeros(batch, [("byte", "i1"), ("row", "f4", 4)])["row"],
-    ]
-    if batch == 1:
-        unfit += [wide[0, :3], wide[0, ::2]]
-    else:
-        unfit += [wide[0, :4]]
-    for x in unfit:
-        assert step(x) is None
-        assert not h.any()
-    assert step(wide[:, :4]) is y
-    np.testing.assert_array_equal(h, y)
-    assert y.any()
-    if batch == 1:
-        assert np.shares_memory(step(wide[0, :4]), y)
 
 
 def test_halves_of_all_kinds_are_read_as_they_are(backend: str) -> None:

@@ -39,7 +39,19 @@ if TYPE_CHECKING:
     from gatewise import training as training
     from gatewise._config import show_config
     from gatewise._memory import release_memory
-    from gatewise.layers import GRU, LSTM, RNN, Dropout, Embedding, Linear, Sequential
+    from gatewise.layers import (
+        GRU,
+        LSTM,
+        RNN,
+        Dropout,
+        Embedding,
+        Linear,
+        ReLU,
+        Sequential,
+        Sigmoid,
+        Softmax,
+        Tanh,
+    )
     from gatewise.training import (
         SGD,
         Adam,
@@ -62,7 +74,11 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Linear",
+    "ReLU",
     "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
     "__version__",
     "clip_grad_norm",
     "fit",

@@ -93,6 +93,9 @@ cdef extern from "gatewise.h" nogil:
         gw_status (*infer)(
             const gw_packed *, const gw_sequence *, gw_rows, gw_state, gw_rows, gw_rows, int
         ) noexcept nogil
+        gw_status (*infer_shares)(
+            const gw_packed *, const gw_sequence *, gw_rows, gw_state, gw_rows, gw_rows, int
+        ) noexcept nogil
         gw_status (*forward)(
             const gw_packed *, const gw_sequence *, gw_rows, gw_rows, gw_state, gw_rows,
             gw_rows, int
@@ -121,6 +124,7 @@ cdef extern from "gatewise.h" nogil:
         gw_status (*cell_backward)(
             const gw_columns *, const void *const *, void *const *
         ) noexcept nogil
+        gw_status (*relu)(const void *, void *, Py_ssize_t) noexcept nogil
         gw_status (*tanh)(const void *, void *, Py_ssize_t) noexcept nogil
         gw_status (*sigmoid)(const void *, void *, Py_ssize_t) noexcept nogil
         gw_status (*softmax)(

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from gatewise._cells import BACKWARD, FORWARD, GATES, Packed, widened
 from gatewise._columns import cell_backward, cell_forward, run_backward, run_forward
+from gatewise._stepper import Stepper
 
 Array = NDArray[Any]
 
@@ -43,6 +44,7 @@ __all__ = [
     "empty",
     "forward",
     "infer",
+    "infer_shares",
     "linear",
     "linear_back",
     "outer",
@@ -50,6 +52,7 @@ __all__ = [
     "pack_linear",
     "project_back",
     "release_memory",
+    "relu",
     "run_backward",
     "run_forward",
     "sigmoid",
@@ -101,44 +104,90 @@ def release_memory() -> int:
 
 
 def stepper(
-    packed: Sequence[Packed],
-    states: Sequence[tuple[Array, ...]],
-    outputs: Sequence[Array],
+    stages: Sequence[tuple[Any, ...]],
+    batch: int,
+    features: int,
+    dtype: np.dtype[Any],
     *,
     num_threads: int = 1,
-) -> Callable[[Array], Array | None]:
-    """Return a function that runs layers upon layers one step on, in place.
+) -> Callable[[Any], Array | None]:
+    """Return a function that runs layers upon layers a step or a chunk on, in place.
 
-    It takes `x` ``(batch, I)`` or, with a batch of one, ``(I,)``, and returns the last
-    layer's output, ``(batch, P)`` or ``(P,)``. Where `x` has another shape, features that
-    are not contiguous and aligned, or the output's own memory, it does nothing and returns
-    None. Each layer has its packed weights, its state, which advances, and its `outputs`
-    ``(batch, P)``, which it overwrites and the next layer takes for its input.
+    `stages` are what the layers do, one after another:
+
+    - ``("table", table)`` gives the row of `table` that a token names. It is the first.
+    - ``("recurrent", packed, state)`` advances `state`. If it is the first, a fourth
+      element can be a table with the input's share of the gates for every token.
+    - ``("linear", packed)``
+    - ``("relu",)``, ``("tanh",)``, ``("sigmoid",)``, ``("softmax",)``
+
+    The function takes a step ``(batch, features)`` of `dtype`, for a batch of one also
+    ``(features,)``, or a chunk ``(batch, time, features)``. Where the first stage has a
+    table, it takes integers without the last axis. It returns the last stage's output, for
+    a step always the same array, for a chunk a new one.
+
+    It does nothing and returns None where `x` is something else: of another shape or dtype,
+    a token that is not in the table, numbers that are not aligned or whose features are not
+    contiguous, the array that it returned for a step. Where it raises, the states are those
+    from before.
     """
-    y = outputs[-1]
-    shape = len(y), packed[0].w_ih.shape[1]
+    first, states = stages[0], [array for s in stages for array in _state_of(s)]
+    table = first[-1] if first[0] == "table" or len(first) == 4 else ()
+    functions = [_stage(stage, num_threads) for stage in stages]
+    outputs = features
+    for stage in stages:
+        outputs = _outputs(stage, outputs)
+    rows = None if first[0] == "table" else features
+    return Stepper(functions, states, batch, rows, outputs, len(table), dtype)
 
-    def step(x: Array) -> Array | None:
-        is_row = len(y) == 1 and x.ndim == 1
-        rows = x[None] if is_row else x
-        fits = rows.shape == shape and rows.strides[1] == rows.itemsize
-        if not fits or not rows.flags.aligned or np.may_share_memory(rows, y):
-            return None
-        rows = rows[None]
-        before = [[part.copy() for part in state] for state in states]
-        try:
-            for layer, state, output in zip(packed, states, outputs, strict=True):
-                infer(layer, rows, state, output[None])
-                rows = output[None]
-        except BaseException:
-            # Interrupted, the layers stand at different times.
-            for state, copies in zip(states, before, strict=True):
-                for part, old in zip(state, copies, strict=True):
-                    part[...] = old
-            raise
-        return y[0] if is_row else y
 
-    return step
+def _state_of(stage: tuple[Any, ...]) -> tuple[Array, ...]:
+    state: tuple[Array, ...] = stage[2] if stage[0] == "recurrent" else ()
+    return state
+
+
+def _outputs(stage: tuple[Any, ...], features: int) -> int:
+    """How many features a stage gives."""
+    kind, *what = stage
+    if kind == "table":
+        features = what[0].shape[1]
+    elif kind == "linear":
+        features = len(what[0].weight)
+    elif kind == "recurrent":
+        features = what[1][0].shape[1]
+    return features
+
+
+def _stage(stage: tuple[Any, ...], num_threads: int) -> Callable[[Array], Array]:
+    """What a stage does with rows or with tokens."""
+    kind, *what = stage
+
+    def look_up(rows: Array) -> Array:
+        found: Array = what[0][rows]
+        return found
+
+    def project(rows: Array) -> Array:
+        projected = linear(what[0], np.ascontiguousarray(rows), num_threads=num_threads)
+        assert projected is not None
+        return projected
+
+    def activate(rows: Array) -> Array:
+        rows = np.ascontiguousarray(rows)
+        values = rows.reshape(-1, rows.shape[-1]) if kind == "softmax" else rows.reshape(-1)
+        out = np.empty_like(rows)
+        _ACTIVATIONS[kind](values, out.reshape(values.shape))
+        return out
+
+    def advance(rows: Array) -> Array:
+        packed, state, *table = what
+        y = np.empty((*rows.shape[:2], state[0].shape[1]), state[0].dtype)
+        if rows.ndim == 2:
+            infer_shares(packed, table[0][rows], state, y, num_threads=num_threads)
+        else:
+            infer(packed, rows, state, y, num_threads=num_threads)
+        return y
+
+    return {"table": look_up, "recurrent": advance, "linear": project}.get(kind, activate)
 
 
 def project_back(packed: Packed, dgates: Array, dx: Array, *, num_threads: int = 1) -> None:
@@ -186,7 +235,9 @@ def linear(packed: PackedLinear, x: Array, *, num_threads: int = 1) -> Array | N
     return y
 
 
-def linear_back(packed: PackedLinear, dy: Array, dx: Array, *, num_threads: int = 1) -> None:
+def linear_back(
+    packed: PackedLinear, dy: Array, dx: Array, *, num_threads: int = 1
+) -> None:
     """Write ``dy @ weight`` into `dx`: the gradient of a Linear's input, for rows."""
     with np.errstate(all="ignore"):
         np.matmul(dy, packed.weight, out=dx)
@@ -199,6 +250,11 @@ def add_by_token(tokens: NDArray[np.int64], rows: Array, out: Array) -> None:
     """
     with np.errstate(all="ignore"):
         np.add.at(out, tokens, rows.reshape(tokens.size, out.shape[1]))
+
+
+def relu(z: Array, out: Array) -> None:
+    """Write ``max(z, 0)`` into `out`; both are one-dimensional and contiguous."""
+    np.maximum(z, 0, out=out)
 
 
 def sigmoid(z: Array, out: Array) -> None:
@@ -222,6 +278,14 @@ def softmax(z: Array, out: Array) -> None:
             out /= out.sum(axis=1, keepdims=True)
 
 
+_ACTIVATIONS: dict[str, Callable[[Array, Array], None]] = {
+    "relu": relu,
+    "sigmoid": sigmoid,
+    "softmax": softmax,
+    "tanh": tanh,
+}
+
+
 def infer(
     packed: Packed,
     x: Array,
@@ -241,10 +305,33 @@ def infer(
     `num_threads` threads share the work; NumPy's own products keep to the number that its
     user has set.
     """
+    shares = np.empty((*x.shape[:2], len(packed.w_ih)), x.dtype)
+    with np.errstate(all="ignore"):
+        np.matmul(x, packed.w_ih_transposed, out=shares)
+        shares += packed.bias
+    infer_shares(
+        packed, shares, state, y, cells=cells, batch_sizes=batch_sizes, reverse=reverse
+    )
+
+
+def infer_shares(
+    packed: Packed,
+    shares: Array,
+    state: tuple[Array, ...],
+    y: Array,
+    *,
+    cells: Array | None = None,
+    batch_sizes: NDArray[np.int64] | None = None,
+    reverse: bool = False,
+    num_threads: int = 1,
+) -> None:
+    """Run as `infer` does, given the input's shares of the gates, biases included.
+
+    `shares` are ``(.., G*H)``, and are overwritten.
+    """
     hidden_size = packed.w_ih.shape[0] // GATES[packed.cell]
-    gates = np.empty((*x.shape[:2], len(packed.w_ih)), x.dtype)
-    extra = np.empty((*x.shape[:2], hidden_size), x.dtype) if cells is None else cells
-    forward(packed, gates, state, y, extra, x=x, batch_sizes=batch_sizes, reverse=reverse)
+    extra = np.empty((*shares.shape[:2], hidden_size), y.dtype) if cells is None else cells
+    forward(packed, shares, state, y, extra, batch_sizes=batch_sizes, reverse=reverse)
 
 
 def forward(

@@ -7,7 +7,18 @@ those that this CPU can run; the environment variable GATEWISE_ISA chooses one.
 
 cimport cython
 from cython cimport floating
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport (
+    int8_t,
+    int16_t,
+    int32_t,
+    int64_t,
+    uint8_t,
+    uint16_t,
+    uint32_t,
+    uintptr_t,
+)
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
 
 from gatewise._core cimport (
     GW_FORKED,
@@ -80,6 +91,7 @@ __all__ = [
     "empty",
     "forward",
     "infer",
+    "infer_shares",
     "linear",
     "linear_back",
     "outer",
@@ -87,6 +99,7 @@ __all__ = [
     "pack_linear",
     "project_back",
     "release_memory",
+    "relu",
     "run_backward",
     "run_forward",
     "sigmoid",
@@ -204,6 +217,28 @@ def infer(
         _infer[double](packed, x, state[0], c, y, cells, batch_sizes, reverse, num_threads)
 
 
+def infer_shares(
+    packed: Packed,
+    shares: Array,
+    state: tuple[Array, ...],
+    y: Array,
+    *,
+    cells: Array | None = None,
+    batch_sizes: NDArray[np.int64] | None = None,
+    reverse: bool = False,
+    num_threads: int = 1,
+) -> None:
+    c = state[1] if len(state) == 2 else None
+    if (<Packed?>packed).single:
+        _infer_shares[float](
+            packed, shares, state[0], c, y, cells, batch_sizes, reverse, num_threads
+        )
+    else:
+        _infer_shares[double](
+            packed, shares, state[0], c, y, cells, batch_sizes, reverse, num_threads
+        )
+
+
 def forward(
     packed: Packed,
     gates: Array,
@@ -273,6 +308,28 @@ cdef _infer(
     with nogil:
         status = packed.kernels.infer(
             packed.layer, &sequence, rows_of(x), state, rows_of(y), rows_of(cells), threads
+        )
+    _check(status)
+
+
+cdef _infer_shares(
+    Packed packed,
+    floating[:, :, :] shares,
+    floating[:, ::1] h,
+    floating[:, ::1] c,
+    floating[:, :, :] y,
+    floating[:, :, :] cells,
+    const int64_t[::1] batch_sizes,
+    bint reverse,
+    int threads,
+):
+    cdef gw_sequence sequence = sequence_of(y.shape[0], h.shape[0], batch_sizes, reverse)
+    cdef gw_state state = state_of(h, c)
+    cdef gw_status status
+    with nogil:
+        status = packed.kernels.infer_shares(
+            packed.layer, &sequence, rows_of(shares), state, rows_of(y), rows_of(cells),
+            threads,
         )
     _check(status)
 

@@ -23,6 +23,13 @@ def outer(a: Array, b: Array, out: Array, *, num_threads: int = 1) -> None:
         _outer[double](a, b, out, num_threads)
 
 
+def relu(z: Array, out: Array) -> None:
+    if z.dtype.itemsize == 4:
+        _relu[float](z, out)
+    else:
+        _relu[double](z, out)
+
+
 def sigmoid(z: Array, out: Array) -> None:
     if z.dtype.itemsize == 4:
         _sigmoid[float](z, out)
@@ -74,6 +81,15 @@ cdef _outer(
     cdef gw_status status
     with nogil:
         status = kernels.outer(block_of(a), block_of(b), matrix_of(out), threads)
+    _check(status)
+
+
+@cython.boundscheck(False)
+cdef _relu(const floating[::1] z, floating[::1] out):
+    cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
+    cdef gw_status status
+    with nogil:
+        status = kernels.relu(&z[0], &out[0], z.shape[0])
     _check(status)
 
 

@@ -1,111 +1,444 @@
-# Layers upon layers, a step at a time and in place, a part of _native.pyx.
+# Layers upon layers, a step or a chunk at a time and in place, a part of _native.pyx.
+
+cdef enum:
+    TABLE
+    RECURRENT
+    LINEAR
+    SOFTMAX
+    ELEMENTWISE
+    # So many rows of a chunk, and at least so many steps, go through all stages before the
+    # next do: what the stages leave for each other then takes little memory.
+    CHUNK_ROWS = 4096
+    CHUNK_STEPS = 64
+
+cdef object INTEGER = np.integer
+
+
+cdef struct _stage:
+    int kind
+    const gw_packed *packed
+    const gw_linear *linear
+    Py_ssize_t inputs
+    gw_status (*apply)(const void *, void *, Py_ssize_t) noexcept nogil
+    gw_state state
+    Py_ssize_t h_size, c_size
+    # For each token a row: the output, or the input's share of the gates.
+    const char *table
+    Py_ssize_t columns
+    char *shares
+    # The output of a step.
+    char *y
+    Py_ssize_t features
+
+
+# Where a stage finds its tokens: those of each sequence in their order.
+cdef struct _tokens:
+    const int64_t *first
+    Py_ssize_t row
 
 
 def stepper(
-    packed: Sequence[Packed],
-    states: Sequence[tuple[Array, ...]],
-    outputs: Sequence[Array],
+    stages: Sequence[tuple[Any, ...]],
+    batch: int,
+    features: int,
+    dtype: np.dtype[Any],
     *,
     num_threads: int = 1,
-) -> Callable[[Array], Array | None]:
-    cdef _Stepper stepper = _Stepper(packed[0], outputs[len(outputs) - 1], num_threads)
-    for layer, state, y in zip(packed, states, outputs, strict=True):
-        stepper.append(_Step(layer, state, y))
+) -> Callable[[Any], Array | None]:
+    cdef _Stepper stepper = _Stepper(batch, features, dtype, num_threads, len(stages))
+    for kind, *what in stages:
+        stepper.append(kind, what)
+    stepper.finish()
     return stepper
 
 
-cdef class _Step:
-    """One layer's share of a step: what it runs on, whose memory it keeps alive."""
-
-    cdef Packed packed
-    cdef object arrays
-    cdef gw_state state
-    cdef gw_rows y
-
-    def __init__(self, packed, state, y):
-        cdef Packed layer = packed
-        c = state[1] if len(state) == 2 else None
-        self.packed, self.arrays = layer, (state, y)
-        if layer.single:
-            self.state, self.y = state_of[float](state[0], c), rows_of[float](y[None])
-        else:
-            self.state, self.y = state_of[double](state[0], c), rows_of[double](y[None])
-
-
 cdef class _Stepper:
-    cdef list steps
-    cdef object y, first
-    cdef char *y_begin
-    cdef char *y_end
-    cdef Py_ssize_t batch, features
-    cdef int threads
-    cdef bint odd
+    # Whose memory the stages point to.
+    cdef list held
+    cdef _stage *stages
+    cdef int count, recurrent, threads
+    cdef const gw_kernels *kernels
+    # The output of a step, whole and of the first sequence.
+    cdef object y, first, dtype
+    cdef Py_ssize_t batch, features, widest, itemsize
+    cdef char letter
+    cdef Py_ssize_t token_count
+    # A step's tokens, what a chunk's stages leave for each other, and the states from before.
+    cdef int64_t *step_tokens
+    cdef char *room
+    cdef char *saved
+    cdef Py_ssize_t room_size, saved_size
+    cdef object room_owner
+    cdef bint odd, is_busy
 
-    def __init__(self, packed, y, threads):
-        self.steps, self.y, self.first = [], y, y[0]
-        self.y_begin = <char *>_address(y)
-        self.y_end = self.y_begin + <Py_ssize_t>y.nbytes
-        self.batch, self.features = len(y), (<Packed?>packed).input_size
-        self.threads = threads
+    def __cinit__(self, batch, features, dtype, threads, most):
+        self.stages = <_stage *>calloc(most, sizeof(_stage))
+        if self.stages is NULL:
+            raise MemoryError("no memory for the stages of a stream")
 
-    cdef append(self, _Step step):
-        self.steps.append(step)
+    def __init__(self, batch, features, dtype, threads, most):
+        self.held = []
+        self.batch, self.features, self.dtype = batch, features, dtype
+        self.itemsize, self.threads = dtype.itemsize, threads
+        self.letter = b"f" if self.itemsize == 4 else b"d"
+        self.kernels = gw_get_kernels(self.itemsize == 4)
+        self.step_tokens = <int64_t *>self.hold(EMPTY(batch, np.int64))
+
+    def __dealloc__(self):
+        free(self.stages)
+
+    cdef char *hold(self, array) except NULL:
+        """Keep an array for as long as this lives, and return its memory."""
+        self.held.append(array)
+        return <char *>_address(array)
+
+    cdef append(self, kind, list what):
+        cdef _stage *stage = &self.stages[self.count]
+        cdef const _stage *before = &self.stages[self.count - 1] if self.count else NULL
+        stage.features = before.features if self.count else self.features
+        if kind == "table":
+            stage.kind, stage.features = TABLE, what[0].shape[1]
+            self.set_table(stage, what[0])
+        elif kind == "recurrent":
+            self.set_recurrent(stage, what[0], what[1])
+            if len(what) == 3:
+                self.set_table(stage, what[2])
+        elif kind == "linear":
+            stage.kind, stage.linear = LINEAR, (<PackedLinear?>what[0]).layer
+            stage.inputs, stage.features = stage.features, (<PackedLinear>what[0]).outputs
+        elif kind == "softmax":
+            stage.kind = SOFTMAX
+        else:
+            stage.kind = ELEMENTWISE
+            stage.apply = self.kernels.relu
+            if kind != "relu":
+                stage.apply = self.kernels.tanh if kind == "tanh" else self.kernels.sigmoid
+        self.held.append(what)
+        if stage.kind >= SOFTMAX and self.count:
+            stage.y = before.y
+        else:
+            self.y = EMPTY((self.batch, stage.features), self.dtype)
+            self.first = self.y[0]
+            stage.y = self.hold(self.y)
+        self.widest = max(self.widest, stage.features)
+        self.count += 1
+
+    cdef finish(self):
+        self.saved = self.hold(EMPTY(self.saved_size, np.uint8))
+
+    cdef set_recurrent(self, _stage *stage, Packed packed, state):
+        stage.kind, stage.packed, stage.features = RECURRENT, packed.layer, state[0].shape[1]
+        stage.state.h, stage.h_size = <void *>_address(state[0]), state[0].nbytes
+        if len(state) == 2:
+            stage.state.c, stage.c_size = <void *>_address(state[1]), state[1].nbytes
+        self.saved_size += stage.h_size + stage.c_size
+        self.recurrent += 1
+
+    cdef set_table(self, _stage *stage, table):
+        stage.table, stage.columns = <const char *>_address(table), table.shape[1]
+        self.token_count = table.shape[0]
+        stage.shares = self.hold(EMPTY((self.batch, stage.columns), self.dtype))
 
     def __call__(self, x):
+        cdef int64_t token
+        if type(x) is ARRAY:
+            return self.take(x)
+        if not self.token_count or self.batch != 1:
+            return None
+        if type(x) is not int and not isinstance(x, INTEGER):
+            return None
+        try:
+            token = x
+        except OverflowError:
+            return None
+        if not 0 <= token < self.token_count:
+            return None
+        self.step(gw_rows(NULL, 0, 0), _tokens(&token, 1))
+        return self.first
+
+    cdef take(self, x):
         cdef Py_buffer view
         # A memoryview would cost as much as a small step.
-        PyObject_GetBuffer(x, &view, PyBUF_STRIDES)
         try:
-            if not self.takes(&view):
-                return None
-            self.advance(&view)
+            PyObject_GetBuffer(x, &view, PyBUF_FORMAT | PyBUF_STRIDES)
+        except (BufferError, ValueError):
+            return None
+        try:
+            if view.format[0] == self.letter and view.format[1] == 0:
+                return self.take_rows(&view)
+            if self.token_count and _are_integers(&view):
+                return self.take_tokens(&view)
         finally:
             PyBuffer_Release(&view)
-        return self.y if view.ndim == 2 else self.first
 
-    cdef bint takes(self, const Py_buffer *view):
-        cdef Py_ssize_t row = 0
-        if view.ndim == 1:
-            if self.batch != 1:
-                return False
-        elif view.ndim != 2 or view.shape[0] != self.batch:
-            return False
-        else:
-            row = view.strides[0]
-        return (
-            view.shape[view.ndim - 1] == self.features
-            and view.strides[view.ndim - 1] == view.itemsize
-            and row % view.itemsize == 0
-            and <uintptr_t>view.buf % view.itemsize == 0
-            and not self.overlaps(view, (self.batch - 1) * row)
-        )
+    cdef take_rows(self, const Py_buffer *view):
+        cdef gw_rows rows = gw_rows(view.buf, 0, 0)
+        cdef int last = view.ndim - 1, axis
+        if self.stages[0].kind == TABLE:
+            return None
+        if not 0 <= last <= 2 or view.shape[last] != self.features:
+            return None
+        if (view.shape[0] if last else 1) != self.batch:
+            return None
+        if self.features > 1 and view.strides[last] != view.itemsize:
+            return None
+        for axis in range(last):
+            if view.strides[axis] % view.itemsize:
+                return None
+        if <uintptr_t>view.buf % view.itemsize:
+            return None
+        if last:
+            rows.row = view.strides[0] // view.itemsize
+        if last == 2:
+            rows.time = view.strides[1] // view.itemsize
+            return self.take_chunk(rows, _tokens(NULL, 0), view.shape[1])
+        if self.overlaps(view, (self.batch - 1) * rows.row * view.itemsize):
+            return None
+        self.step(rows, _tokens(NULL, 0))
+        return self.y if last else self.first
 
-    cdef bint overlaps(self, const Py_buffer *view, Py_ssize_t last_row):
+    cdef bint overlaps(self, const Py_buffer *view, Py_ssize_t last_row) noexcept:
         """Whether a step would write its output over the inputs that it still reads."""
+        cdef char *y = self.stages[self.count - 1].y
+        cdef Py_ssize_t size = self.batch * self.stages[self.count - 1].features
         cdef char *first = <char *>view.buf + min(last_row, 0)
         cdef char *end = <char *>view.buf + max(last_row, 0) + self.features * view.itemsize
-        return first < self.y_end and self.y_begin < end
+        return first < y + size * view.itemsize and y < end
 
-    cdef advance(self, const Py_buffer *view):
-        cdef gw_rows rows
-        cdef gw_rows none
-        cdef gw_sequence sequence
-        cdef gw_status status
-        cdef _Step step
-        none.data = NULL
-        sequence.time, sequence.batch, sequence.batch_sizes = 1, self.batch, NULL
-        sequence.reverse, sequence.odd = False, self.odd
-        # Stopped between two layers, these would stand at different times.
-        sequence.in_place = True
-        self.odd = not self.odd
-        rows.data, rows.time, rows.row = view.buf, 0, 0
+    cdef take_tokens(self, const Py_buffer *view):
+        cdef Py_ssize_t time = view.shape[1] if view.ndim == 2 else 1
+        if view.ndim > 2 or (view.shape[0] if view.ndim else 1) != self.batch:
+            return None
+        # A copy, since what is checked here may change before it is used.
+        cdef int64_t *first = self.step_tokens
         if view.ndim == 2:
-            rows.row = view.strides[0] // view.itemsize
-        for step in self.steps:
-            with nogil:
-                status = step.packed.kernels.infer(
-                    step.packed.layer, &sequence, rows, step.state, step.y, none,
-                    self.threads,
+            copies = EMPTY(self.batch * time, np.int64)
+            first = <int64_t *>_address(copies)
+        if not _read_tokens(view, self.batch, time, self.token_count, first):
+            return None
+        if view.ndim == 2:
+            return self.take_chunk(gw_rows(NULL, 0, 0), _tokens(first, time), time)
+        self.step(gw_rows(NULL, 0, 0), _tokens(first, 1))
+        return self.y if view.ndim else self.first
+
+    cdef step(self, gw_rows rows, _tokens tokens):
+        cdef gw_status status = GW_OK
+        cdef const _stage *stage
+        cdef gw_rows y
+        cdef int k
+        # A recurrent layer alone does all or nothing.
+        cdef bint saves = self.recurrent and self.count > 1
+        with nogil:
+            if saves:
+                self.copy_states(False)
+            for k in range(self.count):
+                stage = &self.stages[k]
+                y = gw_rows(stage.y, stage.features, stage.features)
+                status = self.run(stage, rows, tokens, 1, y, stage.shares, True)
+                if status != GW_OK:
+                    break
+                tokens.first = NULL
+                rows = y
+            if status != GW_OK and saves:
+                self.copy_states(True)
+        self.odd = not self.odd
+        _check(status)
+
+    cdef take_chunk(self, gw_rows rows, _tokens tokens, Py_ssize_t time):
+        if self.is_busy:
+            # With another thread's chunk, for which there is room once.
+            return None
+        cdef Py_ssize_t features = self.stages[self.count - 1].features
+        cdef Py_ssize_t steps = min(max(CHUNK_STEPS, CHUNK_ROWS // self.batch), time)
+        cdef gw_status status = GW_OK
+        y = empty((self.batch, time, features), self.dtype)
+        cdef char *out = <char *>_address(y)
+        self.find_room(steps)
+        self.is_busy = True
+        with nogil:
+            self.copy_states(False)
+            status = self.run_chunk(rows, tokens, time, steps, out)
+            if status != GW_OK:
+                self.copy_states(True)
+        self.is_busy = False
+        _check(status)
+        return y
+
+    cdef find_room(self, Py_ssize_t steps):
+        """Have two buffers for what goes from stage to stage, and one for shares."""
+        cdef Py_ssize_t size = self.batch * steps * self.itemsize
+        size *= 2 * self.widest + self.stages[0].columns
+        if size > self.room_size:
+            self.room_owner = EMPTY(size, np.uint8)
+            self.room, self.room_size = <char *>_address(self.room_owner), size
+
+    cdef void copy_states(self, bint back) noexcept nogil:
+        """Keep copies of the states, or put these back."""
+        cdef char *saved = self.saved
+        cdef const _stage *stage
+        cdef int k
+        for k in range(self.count):
+            stage = &self.stages[k]
+            if stage.kind == RECURRENT:
+                _copy(saved, stage.state.h, stage.h_size, back)
+                _copy(saved + stage.h_size, stage.state.c, stage.c_size, back)
+                saved += stage.h_size + stage.c_size
+
+    cdef gw_status run_chunk(
+        self, gw_rows x, _tokens tokens, Py_ssize_t time, Py_ssize_t steps, char *out
+    ) noexcept nogil:
+        """Run a chunk some steps at a time, each of them through all stages."""
+        cdef Py_ssize_t first = 0, count
+        cdef Py_ssize_t size = self.batch * steps * self.widest * self.itemsize
+        cdef const _stage *stage
+        cdef gw_status status
+        cdef gw_rows rows, y
+        cdef _tokens named
+        cdef int k
+        while first < time:
+            count = min(steps, time - first)
+            rows, named = x, tokens
+            if tokens.first is not NULL:
+                named.first += first
+            else:
+                rows.data = <char *>x.data + first * x.time * self.itemsize
+            for k in range(self.count):
+                stage = &self.stages[k]
+                y.time = stage.features
+                if k == self.count - 1:
+                    y.data = out + first * stage.features * self.itemsize
+                    y.row = time * stage.features
+                else:
+                    y.data = self.room + k % 2 * size
+                    y.row = count * stage.features
+                status = self.run(
+                    stage, rows, named, count, y, self.room + 2 * size, False
                 )
-            _check(status)
-            rows = step.y
+                if status != GW_OK:
+                    return status
+                named.first = NULL
+                rows = y
+            first += count
+        return GW_OK
+
+    cdef gw_status run(
+        self, const _stage *stage, gw_rows x, _tokens tokens, Py_ssize_t time, gw_rows y,
+        char *shares, bint is_step,
+    ) noexcept nogil:
+        """Run one stage over some steps."""
+        cdef gw_rows none = gw_rows(NULL, 0, 0)
+        cdef gw_sequence sequence
+        cdef gw_block from_block, to_block
+        if stage.kind == TABLE:
+            self.look_up(stage, tokens, time, y)
+        elif stage.kind == RECURRENT:
+            sequence.time, sequence.batch, sequence.batch_sizes = time, self.batch, NULL
+            sequence.reverse, sequence.odd = False, self.odd
+            sequence.in_place = is_step
+            if tokens.first is NULL:
+                return self.kernels.infer(
+                    stage.packed, &sequence, x, stage.state, y, none, self.threads
+                )
+            x = gw_rows(shares, stage.columns, time * stage.columns)
+            self.look_up(stage, tokens, time, x)
+            return self.kernels.infer_shares(
+                stage.packed, &sequence, x, stage.state, y, none, self.threads
+            )
+        elif stage.kind == LINEAR:
+            from_block = self.block(x, time, stage.inputs)
+            to_block = self.block(y, time, stage.features)
+            return self.kernels.linear(stage.linear, from_block, to_block, self.threads)
+        else:
+            return self.activate(stage, x, time, y)
+        return GW_OK
+
+    cdef void look_up(
+        self, const _stage *stage, _tokens tokens, Py_ssize_t time, gw_rows y
+    ) noexcept nogil:
+        """Copy the rows of a stage's table that the tokens name."""
+        cdef Py_ssize_t size = stage.columns * self.itemsize, b, t
+        cdef char *to
+        for b in range(self.batch):
+            for t in range(time):
+                to = <char *>y.data + (b * y.row + t * y.time) * self.itemsize
+                memcpy(to, stage.table + tokens.first[b * tokens.row + t] * size, size)
+
+    cdef gw_block block(self, gw_rows rows, Py_ssize_t time, Py_ssize_t features) noexcept nogil:
+        """All rows of some steps, as a product takes them: many at one distance."""
+        cdef gw_block block
+        block.rows, block.time, block.batch, block.features = rows, time, self.batch, features
+        if time > 1:
+            block.rows.time, block.rows.row = rows.row, rows.time
+            block.time, block.batch = self.batch, time
+        return block
+
+    cdef gw_status activate(
+        self, const _stage *stage, gw_rows x, Py_ssize_t time, gw_rows y
+    ) noexcept nogil:
+        cdef Py_ssize_t features = stage.features, count = 1, b, part
+        cdef gw_status status = GW_OK
+        cdef char *from_row
+        cdef char *to_row
+        # Steps that lie side by side are done at once.
+        if x.time == features and y.time == features:
+            count = time
+        for b in range(self.batch):
+            for part in range(time // count):
+                from_row = <char *>x.data + (b * x.row + part * x.time) * self.itemsize
+                to_row = <char *>y.data + (b * y.row + part * y.time) * self.itemsize
+                if stage.kind == SOFTMAX:
+                    status = self.kernels.softmax(from_row, to_row, count, features)
+                else:
+                    status = stage.apply(from_row, to_row, count * features)
+                if status != GW_OK:
+                    return status
+        return GW_OK
+
+
+cdef inline void _copy(
+    char *saved, void *state, Py_ssize_t size, bint back
+) noexcept nogil:
+    if size:
+        memcpy(state if back else saved, saved if back else state, size)
+
+
+cdef bint _are_integers(const Py_buffer *view) noexcept:
+    return view.format[0] in b"bhilqnBHILQN" and view.format[1] == 0
+
+
+cdef bint _read_tokens(
+    const Py_buffer *view, Py_ssize_t batch, Py_ssize_t time, Py_ssize_t count, int64_t *into
+) noexcept nogil:
+    """Copy integers of any width; False where one of them is no token."""
+    cdef Py_ssize_t row = view.strides[0] if view.ndim else 0, b, t
+    cdef Py_ssize_t step = view.strides[1] if view.ndim == 2 else 0
+    cdef bint is_signed = view.format[0] >= b"a"
+    cdef int64_t token
+    for b in range(batch):
+        for t in range(time):
+            token = _read_integer(
+                <char *>view.buf + b * row + t * step, view.itemsize, is_signed
+            )
+            if not 0 <= token < count:
+                return False
+            into[b * time + t] = token
+    return True
+
+
+cdef int64_t _read_integer(
+    const char *memory, Py_ssize_t size, bint is_signed
+) noexcept nogil:
+    """An integer of so many bytes, aligned or not; one too large becomes negative."""
+    cdef int64_t eight
+    cdef int32_t four
+    cdef int16_t two
+    if size == 8:
+        memcpy(&eight, memory, size)
+        return eight
+    if size == 4:
+        memcpy(&four, memory, size)
+        return four if is_signed else <uint32_t>four
+    if size == 2:
+        memcpy(&two, memory, size)
+        return two if is_signed else <uint16_t>two
+    return (<const int8_t *>memory)[0] if is_signed else (<const uint8_t *>memory)[0]

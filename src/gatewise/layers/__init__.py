@@ -7,6 +7,7 @@ parameters.
 
 from __future__ import annotations
 
+from gatewise.layers.activations import ReLU, Sigmoid, Softmax, Tanh
 from gatewise.layers.gru import GRU
 from gatewise.layers.lstm import LSTM
 from gatewise.layers.module import Feedforward, Module, Stateful
@@ -28,9 +29,13 @@ __all__ = [
     "Linear",
     "Module",
     "Quantized",
+    "ReLU",
     "Recurrent",
     "RecurrentTape",
     "Sequential",
+    "Sigmoid",
+    "Softmax",
     "Stateful",
     "Stream",
+    "Tanh",
 ]

@@ -31,13 +31,6 @@ class Prepared:
         self.packed = weights.pack(scales)
         self._scale_ih = scales[0]
 
-    @property
-    def hidden_size(self) -> int:
-        """How many units the direction has, which a projection may hide."""
-        projection = self.weights.w_hr
-        size: int = (self.weights.w_hh if projection is None else projection).shape[1]
-        return size
-
     @cached_property
     def table(self) -> Array:
         """The input's share of the gates for every token, one row each."""
@@ -64,16 +57,12 @@ def infer(
     if any(zoneout):
         _infer_zoneout(prepared, x, state, y, cells, batch_sizes, reverse, zoneout, threads)
     elif x.ndim == 2:
-        gates = prepared.table[x]
-        extra = cells
-        if extra is None and not prepared.weights.cell.startswith("rnn"):
-            extra = np.empty((*x.shape, prepared.hidden_size), y.dtype)
-        _backend.kernels.forward(
+        _backend.kernels.infer_shares(
             prepared.packed,
-            gates,
+            prepared.table[x],
             state,
             y,
-            extra,
+            cells=cells,
             batch_sizes=batch_sizes,
             reverse=reverse,
             num_threads=threads,

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from gatewise import _threads
+from gatewise import _checks, _threads
 from gatewise.layers import inputs, parameters
 from gatewise.layers.parameters import Snapshot
+from gatewise.layers.stream import Stream
 
 Array = NDArray[Any]
 Gradients = dict[str, Array]
@@ -219,6 +220,24 @@ class Module(ABC):
             return f"{name} should have shape {parameter.shape}, got {given.shape}"
         return None
 
+    def _leaves(self) -> Iterator[tuple[str, Module]]:
+        """The layers that have no others inside, each with its name in this one."""
+        yield "", self
+
+    def _input(self, array: Array) -> Array:
+        """An input as a stream's first layer takes it: real numbers, or tokens in int64."""
+        return _checks.as_floating("x", array)
+
+    def _stages(
+        self, snapshot: Snapshot, state: Any, *, is_first: bool
+    ) -> list[tuple[Any, ...]] | None:
+        """What the kernels' ``stepper`` does for this layer; None if it cannot.
+
+        `state` has the form of a call's; its arrays are to be written to. `is_first` says
+        whether the layer gets the input itself.
+        """
+        return None
+
     def _features(self) -> tuple[int | None, int | None]:
         """How many features the input and the output have: 0 for tokens, None for any."""
         return None, None
@@ -417,6 +436,24 @@ class Stateful(Module):
         """Return outputs and final state, as in training, and a tape for `backward`."""
         return self._forward(self._snapshot(), x, state, lengths, num_threads)
 
+    def stream(self, batch: int = 1, num_threads: int | None = None) -> Stream:
+        """Return a stream that runs this layer step by step; see `Stream`.
+
+        Parameters
+        ----------
+        batch
+            How many sequences advance together.
+        num_threads
+            How many threads each call of the stream may use; as `gatewise.set_num_threads`
+            says at the time if None.
+
+        Raises
+        ------
+        ValueError
+            If the layer is bidirectional, or one inside is.
+        """
+        return Stream(self, batch, num_threads)
+
     @abstractmethod
     def backward(
         self,
@@ -449,3 +486,10 @@ class Stateful(Module):
         num_threads: int | None,
     ) -> tuple[Array, Any, Any]:
         """`forward`, with the parameters of `snapshot`."""
+
+    @abstractmethod
+    def _own_state(self, name: str, state: Any, batch: int) -> Any:
+        """A state for a batch in arrays that nobody else has; zeros if None.
+
+        With a batch of one, `state` may be without its axis.
+        """

@@ -17,7 +17,6 @@ from gatewise.layers.masks import Mask
 from gatewise.layers.module import Gradients, Stateful, check_tape
 from gatewise.layers.parameters import Snapshot
 from gatewise.layers.sequences import Batch
-from gatewise.layers.stream import Stream
 from gatewise.layers.tape import RecurrentTape
 
 if TYPE_CHECKING:
@@ -397,22 +396,36 @@ class Recurrent(Stateful):
             for own, part, features in zip(names, parts, sizes, strict=False)
         )
 
+    def _own_state(self, name: str, state: Any, batch: int) -> State:
+        rows = np.empty((batch, 0, self.input_size), self._dtype)
+        part = state[0] if isinstance(state, tuple | list) and state else state
+        if batch == 1 and part is not None and inputs.as_array(name, part).ndim == 2:
+            rows = rows[0]
+        parts = self._take_state(name, self._batch(rows, None), state)
+        return parts[0] if len(parts) == 1 else (parts[0], parts[1])
+
+    def _input(self, array: Array) -> Array:
+        if self.tokens and inputs.is_integer(array) and array.ndim < 3:
+            return inputs.tokens("x", array, self.input_size)
+        return inputs.real("x", array, self._dtype)
+
+    def _stages(
+        self, snapshot: Snapshot, state: Any, *, is_first: bool
+    ) -> list[tuple[Any, ...]] | None:
+        if any(self._zoneout_rates):
+            # It comes between the steps of the layers.
+            return None
+        parts = state if isinstance(state, tuple) else (state,)
+        stages: list[tuple[Any, ...]] = []
+        for layer, directions in enumerate(self._prepare(snapshot)):
+            own = tuple(part[layer] for part in parts)
+            table = [directions[0].table] if self.tokens and is_first and not layer else []
+            stages.append(("recurrent", directions[0].packed, own, *table))
+        return stages
+
     def _restore_state(self, batch: Batch, parts: tuple[Array, ...]) -> State:
         restored = [batch.restore_state(part) for part in parts]
         return restored[0] if len(restored) == 1 else (restored[0], restored[1])
-
-    def stream(self, batch: int = 1, num_threads: int | None = None) -> Stream:
-        """Return a stream that runs this layer step by step; see `Stream`.
-
-        Parameters
-        ----------
-        batch
-            How many sequences advance together.
-        num_threads
-            How many threads each call of the stream may use; as `gatewise.set_num_threads`
-            says at the time if None.
-        """
-        return Stream(self, batch, num_threads)
 
     def quantize(self, weight_format: str) -> Quantized:
         """Return a copy of this layer for inference whose weights take fewer bytes.

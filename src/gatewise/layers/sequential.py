@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from gatewise.layers.module import (
     check_tape,
 )
 from gatewise.layers.parameters import Snapshot
+from gatewise.layers.recurrent import Recurrent
 
 Array = NDArray[Any]
 States = tuple[Any, ...]
@@ -83,6 +86,91 @@ class Sequential(Stateful):
         taken = next((taken for taken, _ in ends if taken is not None), None)
         given = next((given for _, given in reversed(ends) if given is not None), None)
         return taken, given
+
+    def quantize(self, weight_format: str) -> Sequential:
+        """Return a copy for inference whose recurrent layers' weights take fewer bytes.
+
+        The other layers are copied as they are. The copy is called and streams like this
+        model, but cannot be trained.
+
+        Parameters
+        ----------
+        weight_format : {"float16", "int8"}
+            As for a recurrent layer's `quantize`.
+
+        Returns
+        -------
+        Sequential
+            A model with quantized recurrent layers.
+
+        Raises
+        ------
+        ValueError
+            If there is no recurrent layer, or one that cannot be quantized.
+        TypeError
+            If a layer is quantized already.
+
+        Examples
+        --------
+        >>> import gatewise
+        >>> model = gatewise.Sequential(gatewise.GRU(3, 8), gatewise.Linear(8, 2))
+        >>> model.quantize("int8").layers[0]
+        QuantizedGRU(3, 8, weight_format='int8') with 648 bytes of weights
+        """
+        if not any(isinstance(leaf, Recurrent) for _, leaf in self._leaves()):
+            raise ValueError(
+                "quantize should find a recurrent layer, as only RNN, LSTM and GRU can be "
+                f"quantized, got {self._description()}"
+            )
+        while True:
+            snapshot = self._snapshot()
+            quantized = self._quantized(weight_format, {})
+            # Otherwise parameters changed meanwhile, and some layers may have old ones.
+            if self._snapshot() == snapshot:
+                return quantized
+
+    def _quantized(self, weight_format: str, made: dict[Module, Module]) -> Sequential:
+        """`quantize`; a layer that stands in several places does so in the copy."""
+        for layer in self.layers:
+            if layer in made:
+                continue
+            if isinstance(layer, Sequential):
+                made[layer] = layer._quantized(weight_format, made)
+            elif isinstance(layer, Recurrent):
+                made[layer] = layer.quantize(weight_format)
+            else:
+                made[layer] = copy.copy(layer)
+        return Sequential(*(made[layer] for layer in self.layers))
+
+    def _leaves(self) -> Iterator[tuple[str, Module]]:
+        for position, layer in enumerate(self.layers):
+            for name, leaf in layer._leaves():
+                yield f"layers[{position}]{name and f'.{name}'}", leaf
+
+    def _input(self, array: Array) -> Array:
+        return self.layers[0]._input(array)
+
+    def _own_state(self, name: str, state: Any, batch: int) -> States:
+        return tuple(
+            layer._own_state(f"{name}[{position}]", part, batch)
+            if isinstance(layer, Stateful)
+            else None
+            for position, (layer, part) in enumerate(
+                zip(self.layers, self._initial(name, state), strict=True)
+            )
+        )
+
+    def _stages(
+        self, snapshot: Snapshot, state: Any, *, is_first: bool
+    ) -> list[tuple[Any, ...]] | None:
+        stages: list[tuple[Any, ...]] = []
+        for layer, part, own in zip(self.layers, snapshot.parts, state, strict=True):
+            found = layer._stages(part, own, is_first=is_first)
+            if found is None:
+                return None
+            stages += found
+            is_first = False
+        return stages
 
     def _places(self) -> dict[str, tuple[Module, str]]:
         return {

@@ -118,6 +118,14 @@ class Embedding(Feedforward):
     def _features(self) -> tuple[int, int]:
         return 0, self.embedding_dim
 
+    def _input(self, array: Array) -> Array:
+        return self._tokens(array)
+
+    def _stages(
+        self, snapshot: Snapshot, state: Any, *, is_first: bool
+    ) -> list[tuple[Any, ...]] | None:
+        return [("table", snapshot.arrays["weight"])] if is_first else None
+
     def _sizes(self) -> str:
         return f"{self.num_embeddings}, {self.embedding_dim}"
 
@@ -220,6 +228,14 @@ class Linear(Feedforward):
     def _features(self) -> tuple[int, int]:
         return self.in_features, self.out_features
 
+    def _input(self, array: Array) -> Array:
+        return inputs.real("x", array, self._dtype)
+
+    def _stages(
+        self, snapshot: Snapshot, state: Any, *, is_first: bool
+    ) -> list[tuple[Any, ...]]:
+        return [("linear", snapshot.prepared(_pack_linear))]
+
     def _sizes(self) -> str:
         return (
             f"{self.in_features}, {self.out_features}{'' if self.bias else ', bias=False'}"
@@ -288,3 +304,8 @@ class Dropout(Feedforward):
 
     def _sizes(self) -> str:
         return f"{self.p}"
+
+    def _stages(
+        self, snapshot: Snapshot, state: Any, *, is_first: bool
+    ) -> list[tuple[Any, ...]]:
+        return []

@@ -1,0 +1,210 @@
+"""The kernels' stepper: any stages, steps and chunks, rows and tokens, on both backends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from gatewise import _backend
+
+Array = NDArray[Any]
+GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
+TOLERANCE = {"float32": 2e-6, "float64": 1e-13}
+# As many tokens as features: a table has a row for each.
+INPUTS = 5
+
+
+class Net:
+    """Stages of random weights, and what they compute, one after another."""
+
+    def __init__(self, kinds: str, dtype: str, batch: int) -> None:
+        self.random = np.random.default_rng(len(kinds))
+        self.dtype, self.batch = np.dtype(dtype), batch
+        self.features, self.table = INPUTS, None
+        self.kernels = _backend.kernels
+        self.stages: list[tuple[Any, ...]] = []
+        for kind in kinds.split():
+            self.stages.append(self.stage(*kind.split(":")))
+        self.step = self.kernels.stepper(
+            self.stages, batch, INPUTS, self.dtype, num_threads=2
+        )
+
+    def draw(self, *shape: int) -> Array:
+        return self.random.standard_normal(shape).astype(self.dtype)
+
+    def stage(self, kind: str, tokens: str = "") -> tuple[Any, ...]:
+        if kind == "table":
+            self.table = self.draw(INPUTS, INPUTS)
+            return ("table", self.table)
+        if kind == "linear":
+            w, b = self.draw(7, self.features), self.draw(7)
+            self.features = 7
+            return ("linear", self.kernels.pack_linear(w, b))
+        if kind not in GATES:
+            return (kind,)
+        hidden, inputs = 11, self.features
+        rows = GATES[kind] * hidden
+        w_ih, w_hh, bias = self.draw(rows, inputs), self.draw(rows, hidden), self.draw(rows)
+        w_hh /= 4
+        bias_hn = self.draw(hidden) if kind == "gru" else None
+        packed = self.kernels.pack(kind, w_ih, w_hh, bias, bias_hn=bias_hn)
+        state = tuple(self.draw(self.batch, hidden) for _ in range(1 + (kind == "lstm")))
+        self.features = hidden
+        stage = ("recurrent", packed, state)
+        if not tokens:
+            return stage
+        self.table = w_ih.T + bias
+        self.w_ih = w_ih
+        return (*stage, np.ascontiguousarray(self.table))
+
+    def states(self) -> list[Array]:
+        return [array for s in self.stages if s[0] == "recurrent" for array in s[2]]
+
+    def expected(self, x: Array) -> Array:
+        """The output for rows ``(time, batch, features)`` or tokens; advances states."""
+        kernels = self.kernels
+        for kind, *what in self.stages:
+            if kind == "table":
+                x = what[0][x]
+            elif kind == "recurrent":
+                y = np.empty((*x.shape[:2], what[1][0].shape[1]), self.dtype)
+                if x.ndim == 2:
+                    kernels.infer_shares(what[0], what[2][x], what[1], y)
+                else:
+                    kernels.infer(what[0], x, what[1], y)
+                x = y
+            elif kind == "linear":
+                x = kernels.linear(what[0], x)
+            else:
+                x = np.ascontiguousarray(x)
+                flat = x.reshape(-1, x.shape[-1]) if kind == "softmax" else x.reshape(-1)
+                out = np.empty_like(flat)
+                getattr(kernels, kind)(flat, out)
+                x = out.reshape(x.shape)
+        return x
+
+
+NETS = [
+    *GATES,
+    *(f"{cell}:tokens" for cell in GATES),
+    "table",
+    "linear",
+    "relu",
+    "softmax",
+    "tanh linear sigmoid",
+    "table gru lstm linear softmax",
+    "lstm gru_reset_before linear relu linear tanh",
+    "gru_reset_before:tokens linear softmax sigmoid",
+]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("kinds", NETS)
+def test_steps_and_chunks(kinds: str, batch: int, dtype: str, backend: str) -> None:
+    net, twin = Net(kinds, dtype, batch), Net(kinds, dtype, batch)
+    # More steps than go through all stages at once.
+    for time in (1, 4, 5000 if batch == 1 else 1500):
+        inputs: list[Array] = [net.draw(batch, time, INPUTS)]
+        if net.table is not None:
+            inputs.append(net.random.integers(0, INPUTS, (batch, time)))
+        for x in inputs[-1:] if net.stages[0][0] == "table" else inputs:
+            wanted = twin.expected(x.swapaxes(0, 1)).swapaxes(0, 1)
+            got = net.step(x)
+            assert (got.dtype, got.shape) == (dtype, wanted.shape)
+            assert got.flags.c_contiguous
+            np.testing.assert_allclose(got, wanted, rtol=0, atol=TOLERANCE[dtype])
+            first = None
+            for t in range(min(time, 4)):
+                wanted = twin.expected(x[None, :, t])[0]
+                y = net.step(x[:, t])
+                first = y if first is None else first
+                assert y is first
+                np.testing.assert_allclose(y, wanted, rtol=0, atol=TOLERANCE[dtype])
+                if batch == 1:
+                    wanted = twin.expected(x[None, :, t])[0, 0]
+                    y = net.step(x[0, t])
+                    assert np.shares_memory(y, first)
+                    np.testing.assert_allclose(y, wanted, rtol=0, atol=TOLERANCE[dtype])
+            for own, other in zip(net.states(), twin.states(), strict=True):
+                np.testing.assert_allclose(own, other, rtol=0, atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("kinds", ["lstm linear", "tanh softmax", "linear"])
+def test_chunks_of_any_strides(kinds: str, backend: str) -> None:
+    wide = np.random.default_rng(0).standard_normal((9, 6, 2 * INPUTS)).astype(np.float32)
+    rows = wide[:, :, 1 : INPUTS + 1]
+    for x in (rows[:3], rows[::-3, ::2], rows[:, 2:5].swapaxes(0, 1), rows[:3, :1]):
+        net, twin = Net(kinds, "float32", 3), Net(kinds, "float32", 3)
+        np.testing.assert_array_equal(net.step(x), twin.step(x.copy()))
+
+
+INTEGERS = "bhilqBHILQ"
+
+
+@pytest.mark.parametrize("kinds", ["table linear", "gru:tokens"])
+def test_integers_of_every_kind_are_tokens(kinds: str, backend: str) -> None:
+    plain = [3, 0, 4]
+    wanted = Net(kinds, "float32", 3).step(np.array(plain)).copy()
+    for letter in INTEGERS:
+        tokens = np.array(plain, letter)
+        for given in (tokens, np.repeat(tokens, 2)[::2], tokens[::-1].copy()[::-1]):
+            net = Net(kinds, "float32", 3)
+            np.testing.assert_array_equal(net.step(given), wanted)
+            chunk = Net(kinds, "float32", 3).step(given[:, None])
+            np.testing.assert_array_equal(chunk[:, 0], wanted)
+        alone: list[Any] = [3, np.dtype(letter).type(3), np.array(3, letter)]
+        outputs = [Net(kinds, "float32", 1).step(token).copy() for token in alone]
+        for output in outputs:
+            assert output.ndim == 1
+            np.testing.assert_array_equal(output, outputs[0])
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("kinds", ["rnn_tanh", "lstm:tokens", "table gru"])
+def test_it_takes_what_fits_and_leaves_the_rest(
+    kinds: str, batch: int, backend: str
+) -> None:
+    net = Net(kinds, "float32", batch)
+    wide, tokens = net.draw(batch, 2 * INPUTS), np.zeros(batch, int)
+    own = net.step(wide[:, :INPUTS] if net.table is None else tokens)
+    before = [state.copy() for state in net.states()]
+    unfit: list[Any] = [
+        wide[:, : INPUTS - 1],
+        wide[:, ::2],
+        wide[:, :0],
+        wide[None, None, :, :INPUTS],
+        np.zeros((batch + 1, INPUTS), np.float32),
+        np.zeros((batch + 1, 2, INPUTS), np.float32),
+        np.ones((), np.float32),
+        np.zeros(batch, [("byte", "i1"), ("row", "f4", INPUTS)])["row"],
+        wide[:, :INPUTS].astype("float64"),
+        wide[:, :INPUTS].astype(">f4"),
+        np.zeros((batch, 2, INPUTS), int),
+        np.zeros((batch + 1, INPUTS), int),
+        np.zeros(batch, bool),
+        np.zeros((batch, INPUTS), object),
+        np.zeros(batch, "datetime64[s]"),
+        wide[:, :INPUTS].tolist(),
+        own[:, :INPUTS],
+        True,
+        1.0,
+        None,
+    ]
+    unfit += [wide[0, : INPUTS - 1], wide[0, ::2]] if batch == 1 else [wide[0, :INPUTS], 3]
+    for wrong in (-1, INPUTS, 2**63 - 1, -(2**63)):
+        unfit += [wrong, np.int64(wrong), np.array(wrong), np.full(batch, wrong)]
+        unfit += [np.array([[0, 0, wrong]] * batch)]
+    unfit += [2**64, -(2**64), np.full(batch, 2**64 - 1, np.uint64)]
+    unfit += [np.zeros(batch, [("byte", "i1"), ("token", "i4")])["token"]]
+    if net.table is None:
+        unfit += [3, np.array(3), tokens, tokens[:, None], np.zeros((batch, INPUTS), int)]
+    if net.stages[0][0] == "table":
+        unfit += [wide[:, :INPUTS], wide[0, :INPUTS], wide[:, None, :INPUTS]]
+    for x in unfit:
+        assert net.step(x) is None, x
+    for state, old in zip(net.states(), before, strict=True):
+        np.testing.assert_array_equal(state, old)
