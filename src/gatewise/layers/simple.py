@@ -190,7 +190,10 @@ class Linear(Feedforward):
         return rows
 
     def _call(self, snapshot: Snapshot, x: ArrayLike, num_threads: int | None) -> Array:
-        packed, threads = snapshot.prepared(_pack_linear), _threads.resolve(num_threads)
+        packed = snapshot.prepared(_pack_linear)
+        # A small product takes no longer than a look at the host's limits.
+        given = num_threads is not None
+        threads = _threads.resolve(num_threads) if given else _threads.last_known()
         y: Array | None = _backend.kernels.linear(packed, x, num_threads=threads)
         if y is None:
             rows = np.ascontiguousarray(self._rows(x))
