@@ -23,7 +23,7 @@ from test_float_state import assert_denormals_count
 
 Array = np.ndarray[Any, Any]
 
-# Multiply-adds that take ten seconds even where a call does 10^11 of them in one.
+# Multiply-adds that take seconds even where a call does 10^11 of them in one.
 LONG = 10**12
 # And so few that a test has the time to wait for the end.
 SHORT = 2 * 10**9
@@ -74,38 +74,58 @@ def zeros(*shape: int) -> Array:
 
 
 def steps(time: int, batch: int, features: int) -> Array:
-    """So many steps in the memory of one."""
+    """So many steps in the memory of one, for what is read or one thread's alone."""
     step = zeros(batch, features)
     return as_strided(step, (time, *step.shape), (0, *step.strides))
 
 
 def long_calls(threads: int) -> dict[str, Callable[[], object]]:
-    """Calls of kernels, each of which takes long in little memory."""
+    """Calls of kernels, each of which takes long."""
     kernels, calls = _backend.kernels, {}
-    packed = kernels.pack("lstm", zeros(2048, 512), zeros(2048, 512), zeros(2048))
+    packed = kernels.pack("lstm", zeros(4096, 512), zeros(4096, 1024), zeros(4096))
     shared = {"num_threads": threads}
     for batch in (1, 64):
-        time = LONG // (batch * 2048 * 512)
-        h, gates = steps(time, batch, 512), steps(time, batch, 2048)
-        state = zeros(batch, 512), zeros(batch, 512)
-        run = (packed, gates, h, h, state, h, state, gates, None)
+        # The work of one row is shared unit by unit: what one step writes the next reads.
+        written, time = (zeros, LONG // 2**26) if batch == 1 else (steps, LONG // 2**28)
+        h, read, gates = (
+            written(time, batch, 1024),
+            steps(time, batch, 1024),
+            written(time, batch, 4096),
+        )
+        state = zeros(batch, 1024), zeros(batch, 1024)
+        x, extra = read[..., :512], written(time, batch, 1024)
+        back = (
+            packed,
+            steps(time, batch, 4096),
+            read,
+            read,
+            state,
+            read,
+            state,
+            gates,
+            None,
+        )
         calls |= {
-            f"infer, {batch} rows": partial(kernels.infer, packed, h, state, h, **shared),
+            f"infer, {batch} rows": partial(kernels.infer, packed, x, state, h, **shared),
             f"forward, {batch} rows": partial(
-                kernels.forward, packed, gates, state, h, h, **shared
+                kernels.forward, packed, gates, state, h, extra, **shared
             ),
-            f"backward, {batch} rows": partial(kernels.backward, *run, **shared),
+            f"backward, {batch} rows": partial(kernels.backward, *back, **shared),
         }
-    x, square = steps(LONG // (64 * 10**6), 64, 1000), np.ones((1000, 1000), np.float32)
+    time = LONG // (64 * 500 * 10**4)
+    x, w, y = steps(time, 64, 10**4), zeros(500, 10**4), zeros(time, 64, 500)
+    dgates, dx = steps(LONG // 2**28, 64, 4096), zeros(LONG // 2**28, 64, 512)
     tokens, row = np.zeros(10**6, np.int64), steps(10**6, 1, 10**5)
     # Rows so far apart that copying them in another order takes long.
     wide = zeros(4096, 2**17), zeros(4096, 4096), zeros(4096)
     return calls | {
         "pack": partial(kernels.pack, "rnn_tanh", *wide),
-        "project_back": partial(kernels.project_back, packed, gates, h, **shared),
-        "multiply": partial(kernels.multiply, x, square, x, **shared),
-        "multiply, transposed": partial(kernels.multiply, x, square.T, x, **shared),
-        "outer": partial(kernels.outer, x, x, square, **shared),
+        "project_back": partial(kernels.project_back, packed, dgates, dx, **shared),
+        "multiply": partial(kernels.multiply, x, w, y, **shared),
+        "multiply, transposed": partial(
+            kernels.multiply, x, w.reshape(-1, 500).T, y, **shared
+        ),
+        "outer": partial(kernels.outer, *2 * (x[..., :1000],), zeros(1000, 1000), **shared),
         "add_by_token": partial(kernels.add_by_token, tokens, row, row[0]),
         "lstm_cell_forward": large_step_of_the_notebook(),
     }
@@ -115,7 +135,7 @@ def large_step_of_the_notebook() -> Callable[[], object]:
     parameters = {f"W{gate}": zeros(500, 512) for gate in "fico"}
     parameters |= {f"b{gate}": zeros(500, 1) for gate in "fico"}
     parameters |= {"Wy": zeros(1, 500), "by": zeros(1, 1)}
-    xt, a, c = (zeros(n, 2 * 10**5) for n in (12, 500, 500))
+    xt, a, c = (zeros(n, 5 * 10**4) for n in (12, 500, 500))
     return partial(gatewise.lstm_cell_forward, xt, a, c, parameters)
 
 
