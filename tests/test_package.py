@@ -75,6 +75,13 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
         _ = gatewise.LTSM
 
 
+@pytest.mark.parametrize("name", ["layers", "training"])
+def test_what_is_imported_later_can_be_named_at_once(name: str) -> None:
+    assert in_a_new_python(f"import gatewise; print(gatewise.{name}.__name__)") == (
+        f"gatewise.{name}\n"
+    )
+
+
 def test_the_version_is_that_of_the_installed_package() -> None:
     try:
         installed = metadata.version("gatewise")

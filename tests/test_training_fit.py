@@ -220,6 +220,21 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
         np.testing.assert_array_equal(resumed.parameters()[name], array)
 
 
+@pytest.mark.parametrize("kind", ["MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64"])
+def test_any_generator_goes_on_where_it_was(tmp_path: Path, kind: str) -> None:
+    def model() -> gatewise.Sequential:
+        generator = np.random.Generator(getattr(np.random, kind)(3))
+        return gatewise.Sequential(
+            gatewise.GRU(3, 4, num_layers=2, dropout=0.5, seed=generator),
+            gatewise.Linear(4, 1, seed=0),
+        )
+
+    path = tmp_path / "fit.npz"
+    expected = run(model(), epochs=4)
+    run(model(), epochs=2, checkpoint=path)
+    assert run(model(), epochs=4, checkpoint=path, resume=True) == expected
+
+
 SCRIPT = """
 import sys
 import numpy as np, gatewise
@@ -276,6 +291,17 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
         run(model, checkpoint=path, resume=True, optimizer=gatewise.SGD())
     with pytest.raises(CheckpointError, match="seed must be 0, got 1"):
         run(model, checkpoint=path, resume=True, seed=1)
+    with pytest.raises(CheckpointError, match="seed of minibatches must be 0, got None"):
+        fit(
+            model,
+            minibatches(X, SUMS, batch_size=8, shuffle=False),
+            gatewise.mse,
+            gatewise.Adam(),
+            epochs=2,
+            checkpoint=path,
+            resume=True,
+            progress=False,
+        )
     with pytest.raises(CheckpointError, match="does not fit this"):
         run(gatewise.Linear(3, 1), checkpoint=path, resume=True)
     save_checkpoint(path, "other", {}, {})

@@ -38,14 +38,19 @@ def fit(
 ) -> list[Epoch]:
     """Train `model` in place and return what every epoch came to.
 
+    Whatever interrupts it, Ctrl-C too, the model has the parameters that the last finished
+    step gave it.
+
     Parameters
     ----------
     model : layer
         Any layer of this package; a `Sequential` as a rule.
-    batches : sequence
-        Each is ``(x, targets)``, or ``(x, targets, lengths)`` for sequences of unequal
-        length. It is asked for ``len(batches)`` and ``batches[i]``, so what is too large
-        for memory can be made when asked for.
+    batches : Minibatches or sequence
+        From `minibatches`, which mixes the examples anew in every epoch; or any sequence of
+        ``(x, targets)``, or ``(x, targets, lengths)`` for sequences of unequal length. It
+        is asked for ``len(batches)`` and ``batches[i]``, so what is too large for memory
+        can be made when asked for. Where it has a method ``for_epoch(number)``, that gives
+        the batches of an epoch, always as many. Batches without examples are left out.
     loss : callable
         ``loss(outputs, targets)`` returns the loss and its gradient, as
         `softmax_cross_entropy` and `mse` do. With lengths it is also given ``mask=``, which
@@ -54,7 +59,7 @@ def fit(
     epochs : int
         In total, those before `resume` included.
     validation : sequence, optional
-        Batches to measure on after every epoch.
+        Batches to measure on after every epoch, always the same ones.
     patience : int, optional
         Stop after so many epochs without a better loss on `validation`.
     max_norm : float, optional
@@ -67,7 +72,8 @@ def fit(
     checkpoint_interval : float, default 30.0
     resume : bool, default False
         Go on from `checkpoint` where that file exists, to the same end that an
-        uninterrupted run would have come to.
+        uninterrupted run would have come to. The file may be from elsewhere: what does not
+        fit this training is refused before anything is changed.
     progress : bool, default True
         Show progress on stderr.
     after_epoch : callable, optional
@@ -77,6 +83,20 @@ def fit(
     -------
     list of Epoch
         With `validation`, the model has the parameters of the best of them.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not what it should be; before anything starts, where that can be
+        seen then.
+    ValueError
+        If a number is out of range, nothing can be trained or measured on, or the loss is
+        not finite; the message says whether that comes from `x`, from the targets or from
+        the parameters.
+    OSError
+        If the checkpoint cannot be written.
+    CheckpointError
+        If the checkpoint to resume from is damaged, or of another training.
 
     Examples
     --------
