@@ -125,4 +125,5 @@ if not TYPE_CHECKING:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER[1:], *__all__})
+    later = {name for name in _LATER if not name.startswith("_")}
+    return sorted({*globals(), *later, *__all__})
