@@ -107,14 +107,15 @@ static void run_panels(const void *context, int index, int shares, gw_watch *wat
     const struct panels *p = rows->large->panels;
     const real *bias = rows->large->bias, *const *x = (const real *const *)rows->x;
     const ptrdiff_t end = block_count(p) * (index + 1) / shares, step = block_offset(p, 1, p->inputs);
+    const ptrdiff_t row_work = (p->inputs + 32) * PANEL_WIDTH;
     for (ptrdiff_t block = block_count(p) * index / shares; block < end; block++) {
         const int vectors = block_vectors(p, block);
         const ptrdiff_t offset = block * PANEL_WIDTH, units = p->units - offset;
         const real *panel = block_panel(p, block);
-        if (!gw_goes_on(watch, rows->count * (p->inputs + 32) * PANEL_WIDTH))
-            return;
         if (rows->count == 1 && block + 1 < end && block_vectors(p, block + 1) == vectors) {
             /* One row alone would keep too few sums in flight. */
+            if (!gw_goes_on(watch, 2 * row_work))
+                return;
             whole_pairs[vectors - 1](x, p->inputs, panel, step, bias, rows->out, offset, units);
             block++;
             continue;
@@ -122,6 +123,8 @@ static void run_panels(const void *context, int index, int shares, gw_watch *wat
         for (ptrdiff_t row = 0, count; row < rows->count; row += count) {
             const ptrdiff_t left = rows->count - row;
             count = ceiling(left, ceiling(left, MAX_ROWS(vectors)));
+            if (!gw_goes_on(watch, count * row_work))
+                return;
             wholes[vectors - 1][count - 1](x + row, p->inputs, panel, 0, bias, rows->out + row, offset,
                                            units);
         }
