@@ -2,9 +2,13 @@
 #include <string.h>
 
 #include "gatewise.h"
-#include "x86.h"
+#include "platform.h"
 
+extern const gw_kernels gw_scalar_single, gw_scalar_double;
+
+#ifdef BASELINE
 extern const gw_kernels gw_baseline_single, gw_baseline_double;
+#endif
 
 #if IS_X86_64
 extern const gw_kernels gw_avx2_single, gw_avx2_double, gw_avx512_single, gw_avx512_double;
@@ -40,41 +44,28 @@ static int has_avx512(void) { return has_avx2() && __builtin_cpu_supports("avx51
 #endif
 #endif
 
-#if IS_X86_64
-#define BASELINE "sse2"
-#elif defined(__aarch64__) || defined(_M_ARM64)
-#define BASELINE "neon"
-#else
-#define BASELINE "scalar"
-#endif
-
 static const struct variant {
     const char *name;
     const gw_kernels *single_precision, *double_precision;
-#if IS_X86_64
-    int (*is_supported)(void);
-#endif
+    int (*is_supported)(void); /* NULL where every CPU of this kind can */
 } variants[] = {
 #if IS_X86_64
     {"avx512", &gw_avx512_single, &gw_avx512_double, has_avx512},
     {"avx2", &gw_avx2_single, &gw_avx2_double, has_avx2},
-    {BASELINE, &gw_baseline_single, &gw_baseline_double, NULL},
-#else
-    {BASELINE, &gw_baseline_single, &gw_baseline_double},
 #endif
+#ifdef BASELINE
+    {BASELINE, &gw_baseline_single, &gw_baseline_double, NULL},
+#endif
+    {"scalar", &gw_scalar_single, &gw_scalar_double, NULL},
 };
 
 enum { VARIANTS = sizeof variants / sizeof variants[0] };
 
+/* Until there is a choice, the one that runs everywhere. */
 static const struct variant *chosen = &variants[VARIANTS - 1];
 
 static int is_supported(const struct variant *variant) {
-#if IS_X86_64
     return !variant->is_supported || variant->is_supported();
-#else
-    (void)variant;
-    return 1;
-#endif
 }
 
 const char *const *gw_instruction_sets(void) {

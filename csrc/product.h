@@ -74,6 +74,9 @@ typedef void product_function(const real *const *rows, ptrdiff_t inputs, const v
 #define DEFINE_PRODUCT(format, row_count, vectors, panels)                                                   \
     static void product_##format##_##row_count##x##vectors##x##panels(                                       \
         const real *const *rows, ptrdiff_t inputs, const void *panel, ptrdiff_t panel_step, real *sums) {    \
+        /* More rows than there are registers for are never asked for. */                                    \
+        if ((row_count) > MAX_ROWS(vectors))                                                                 \
+            return;                                                                                          \
         product_tile(rows, inputs, panel, panel_step, sums, format, row_count, vectors, panels);             \
     }
 #define DEFINE_PRODUCTS(format, vectors)                                                                     \

@@ -19,6 +19,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "platform.h"
+
 #if SINGLE
 typedef float real;
 #define REAL(x) x##f
@@ -49,12 +51,12 @@ typedef double real;
 #include "vector_avx512.h"
 #elif defined(VARIANT_AVX2)
 #include "vector_avx2.h"
-#elif defined(__aarch64__) || defined(_M_ARM64)
-#include "vector_neon.h"
-#elif defined(__SSE2__) || defined(_M_X64)
+#elif defined(VARIANT_SCALAR)
+#include "vector_scalar.h"
+#elif IS_X86_64
 #include "vector_sse2.h"
 #else
-#include "vector_scalar.h"
+#include "vector_neon.h"
 #endif
 
 #endif

@@ -7,6 +7,7 @@ everything as it should is for the tests of the kernels, run with GATEWISE_ISA.
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,17 @@ def test_each_can_be_chosen_and_computes_the_same(backend: str) -> None:
     for name in names:
         done = run(RUN, GATEWISE_ISA=name, GATEWISE_BACKEND="native")
         assert shown(done) == f"{name} (of {', '.join(names)})"
+
+
+@native_only
+def test_the_one_without_vectors_is_always_there_and_never_the_best_of_several(
+    backend: str,
+) -> None:
+    *others, last = _backend.kernels.instruction_sets()
+    assert last == "scalar"
+    assert "scalar" not in others
+    if platform.machine() in ("x86_64", "AMD64", "aarch64", "arm64", "ARM64"):
+        assert others
 
 
 @native_only

@@ -1,4 +1,4 @@
-#include "../x86.h"
+#include "../platform.h"
 #if IS_X86_64
 #include "../target_avx512.h"
 #define VARIANT_AVX512
