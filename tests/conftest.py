@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,18 +19,39 @@ settings.register_profile(
 settings.load_profile("gatewise")
 
 
+@contextmanager
+def _using(wanted: str) -> Iterator[ModuleType]:
+    """Run on this backend.
+
+    Without a compiled module a test that needs it is skipped, unless
+    GATEWISE_REQUIRE_NATIVE=1 says that there must be one.
+    """
+    with ExitStack() as stack:
+        try:
+            kernels = stack.enter_context(_backend.use(wanted))
+        except ImportError as error:
+            if os.environ.get("GATEWISE_REQUIRE_NATIVE") == "1":
+                pytest.fail(f"GATEWISE_REQUIRE_NATIVE=1, but {error}")
+            pytest.skip(str(error))
+        yield kernels
+
+
 @pytest.fixture(params=["numpy", "native"])
 def backend(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Run the test on this backend, whose name it is.
+    """Run the test on this backend, whose name it is."""
+    with _using(request.param):
+        yield request.param
 
-    Without a compiled module the native half is skipped, unless GATEWISE_REQUIRE_NATIVE=1
-    says that there must be one.
-    """
-    wanted: str = request.param
-    try:
-        with _backend.use(wanted):
-            yield wanted
-    except ImportError as error:
-        if os.environ.get("GATEWISE_REQUIRE_NATIVE") == "1":
-            pytest.fail(f"GATEWISE_REQUIRE_NATIVE=1, but {error}")
-        pytest.skip(str(error))
+
+@pytest.fixture
+def native() -> Iterator[ModuleType]:
+    """The compiled kernels, on which the test runs."""
+    with _using("native") as kernels:
+        yield kernels
+
+
+@pytest.fixture
+def both_backends() -> None:
+    """Nothing but a reason not to run where one of them is missing."""
+    with _using("native"):
+        pass

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.machinery
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -38,10 +39,10 @@ def broken(missing: Path) -> Path:
 
 
 def run(
-    where: Path, code: str, wanted: str | None = None
+    where: Path, code: str, wanted: str | None = None, **others: str
 ) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GATEWISE_")}
-    environment["PYTHONPATH"] = str(where)
+    environment |= {"PYTHONPATH": str(where)} | others
     environment.pop("PYTHONWARNINGS", None)
     if wanted is not None:
         environment["GATEWISE_BACKEND"] = wanted
@@ -151,6 +152,30 @@ def test_a_working_module_is_taken(backend: str) -> None:
         done = run(PACKAGE.parent, REPORT, wanted)
         assert done.stdout.startswith("native|")
         assert done.stderr == ""
+
+
+# Tests of the kernels that ask for the compiled module, each in its own way.
+ASKING = [
+    "test_kernels_cells.py::test_larger_sequences",
+    "test_kernels_parity.py::test_activations",
+    "test_kernels_products.py::test_no_rows_at_all[native]",
+    "test_notebook_hypothesis.py::test_activations",
+    "test_notebook_long.py::test_gradients_on_either_backend",
+    "test_quantized.py::test_backends_agree",
+]
+
+
+@pytest.mark.parametrize(("required", "outcome"), [("0", "skipped"), ("1", "errors")])
+def test_without_a_compiled_module_its_tests_are_skipped_or_fail(
+    missing: Path, required: str, outcome: str
+) -> None:
+    tests = [str(Path(__file__).parent / name) for name in ASKING]
+    options = ["-q", "-p", "no:cacheprovider", "-k", "not numpy"]
+    code = f"import pytest; pytest.main({options + tests})"
+    done = run(missing, code, GATEWISE_REQUIRE_NATIVE=required)
+    outcomes = set(re.findall(r"\d+ (\w+)", done.stdout.splitlines()[-1]))
+    found = outcomes & {"passed", "failed", "skipped", "errors"}
+    assert found == {outcome}, done.stdout
 
 
 def test_use_puts_back_what_was_there(backend: str) -> None:

@@ -5,7 +5,7 @@ These kernels look at what they are given, since nothing does before them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -26,16 +26,6 @@ LAYOUTS = {
 
 every_cell = pytest.mark.parametrize("cell", CELLS)
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
-
-
-@pytest.fixture
-def native() -> Iterator[Any]:
-    """The compiled kernels."""
-    try:
-        with _backend.use("native") as kernels:
-            yield kernels
-    except ImportError as error:
-        pytest.skip(str(error))
 
 
 def draw(layout: str, dtype: str, *numbers: int) -> tuple[Array, ...]:

@@ -6,32 +6,19 @@ Each case runs on arrays with strides of their own, and both backends get equal 
 from __future__ import annotations
 
 import inspect
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
-from gatewise import _backend, _fallback
+from gatewise import _fallback
 
 Array = np.ndarray[Any, Any]
 
 GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
 CELLS = (*GATES, "lstm projected", "lstm peepholes", "lstm both")
 TOLERANCE = {"float32": 4e-6, "float64": 1e-12}
-
-
-@pytest.fixture(scope="module")
-def native() -> Iterator[Any]:
-    """The compiled kernels."""
-    try:
-        with _backend.use("native") as kernels:
-            yield kernels
-    except ImportError as error:
-        if os.environ.get("GATEWISE_REQUIRE_NATIVE") == "1":
-            pytest.fail(f"GATEWISE_REQUIRE_NATIVE=1, but {error}")
-        pytest.skip(str(error))
 
 
 class Shape(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -18,15 +17,7 @@ LAYOUTS = ["C", "F", "reversed", "gaps", "broadcast", "swapped", "read-only", "l
 SPECIAL = [np.nan, np.inf, -np.inf, 1e30, -1e30, 1e-40, 0.0]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _both_backends() -> None:
-    try:
-        with _backend.use("native"):
-            pass
-    except ImportError as error:
-        if os.environ.get("GATEWISE_REQUIRE_NATIVE") == "1":
-            pytest.fail(f"GATEWISE_REQUIRE_NATIVE=1, but {error}")
-        pytest.skip(str(error))
+pytestmark = pytest.mark.usefixtures("both_backends")
 
 
 def outcome(function: Any, *arguments: Any) -> tuple[str, Any]:
