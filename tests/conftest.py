@@ -13,9 +13,14 @@ from hypothesis import HealthCheck, settings
 from gatewise import _backend
 
 # The fixture `backend` holds nothing that one example could leave behind for the next.
-settings.register_profile(
-    "gatewise", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+# Each run has the same examples, so that none fails by chance, but for those who explore.
+for profile, derandomize in (("gatewise", True), ("explore", False)):
+    settings.register_profile(
+        profile,
+        deadline=None,
+        derandomize=derandomize,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
 settings.load_profile("gatewise")
 
 

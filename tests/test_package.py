@@ -97,22 +97,26 @@ before = set(sys.modules)
 import gatewise
 print(*(set(sys.modules) - before))
 """
-    loaded = {name.partition(".")[0] for name in in_a_new_python(code).split()}
+    loaded = in_a_new_python(code).split()
     assert "gatewise" in loaded
-    assert not loaded & set(HEAVY)
+    assert not {name.partition(".")[0] for name in loaded} & set(HEAVY)
+    # What is not the notebook's comes when it is first asked for.
+    late = ("gatewise.layers", "gatewise.training", "gatewise.cli")
+    assert not [name for name in loaded if name.startswith(late)]
 
 
-def test_the_import_takes_at_most_30_milliseconds_beyond_numpy(tmp_path: Path) -> None:
+def test_the_import_takes_half_of_numpys_processor_time_at_most(tmp_path: Path) -> None:
     code = """
-import numpy, time
-start = time.perf_counter()
+from time import process_time
+before = process_time()
+import numpy
+between = process_time()
 import gatewise
-print(time.perf_counter() - start)
+print((process_time() - between) / (between - before))
 """
     # An empty PYTHONDONTWRITEBYTECODE lets the first run compile for the others.
     kept = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path)}
-    # The least of some, since a busy machine only ever adds.
-    assert min(float(in_a_new_python(code, **kept)) for _ in range(7)) < 0.030
+    assert min(float(in_a_new_python(code, **kept)) for _ in range(7)) < 0.5
 
 
 def test_the_configuration_says_what_runs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -514,6 +515,8 @@ def test_progress_is_shown_with_and_without_tqdm(
     run(make_model(), progress=True)
     assert "100%" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "tqdm", None)
+    # Where training is slow there are lines before the last.
+    monkeypatch.setattr("gatewise.training.progress._SECONDS_BETWEEN_LINES", math.inf)
     run(make_model(), progress=True)
     error = capsys.readouterr().err
     assert error.startswith("100%, 0 s left, epoch 6, loss ")
