@@ -37,61 +37,179 @@ INLINE int product_threads(const gw_block *x, const gw_block *out, int threads) 
     return block_rows(x) * x->features * out->features < WORTH_SHARING ? 1 : threads;
 }
 
-/* What stands alone of a product: the sums of a few rows begin with the bias, unless it is NULL, and go straight
- * to their place, `units` of them from a whole panel or a pair of these. */
-INLINE void whole_tile(const real *const *x, ptrdiff_t inputs, const real *panel, ptrdiff_t panel_step,
-                       const real *bias, real *const *out, ptrdiff_t offset, ptrdiff_t units,
-                       const int row_count, const int vectors, const int panels) {
-    vreal sum[MOST_ROWS * MOST_VECTORS];
-    UNROLL for (int v = 0; v < vectors * panels; v++) {
+/* The sums of a few rows begin with the bias, unless it is NULL, and go straight to their place, `units` of them
+ * or fewer. */
+INLINE void begin_whole(const real *bias, ptrdiff_t units, vreal *sum, const int row_count,
+                        const int vectors) {
+    UNROLL for (int v = 0; v < vectors; v++) {
         const ptrdiff_t left = units - v * WIDTH;
-        sum[v] = bias ? load_some(bias + offset + v * WIDTH, left < WIDTH ? left : WIDTH) : v_set(0);
+        sum[v] = bias ? load_some(bias + v * WIDTH, left < WIDTH ? left : WIDTH) : v_set(0);
         UNROLL for (int row = 1; row < row_count; row++)
             sum[row * vectors + v] = sum[v];
     }
-    add_products(x, inputs, panel, panel_step, sum, FULL, row_count, vectors, panels);
+}
+
+INLINE void end_whole(const vreal *sum, real *const *out, ptrdiff_t offset, ptrdiff_t units,
+                      const int row_count, const int vectors) {
     UNROLL for (int row = 0; row < row_count; row++) {
-        UNROLL for (int v = 0; v < vectors * panels; v++) {
+        UNROLL for (int v = 0; v < vectors; v++) {
             const ptrdiff_t left = units - v * WIDTH;
             store_some(out[row] + offset + v * WIDTH, left < WIDTH ? left : WIDTH, sum[row * vectors + v]);
         }
     }
 }
 
-typedef void whole_function(const real *const *x, ptrdiff_t inputs, const real *panel, ptrdiff_t panel_step,
-                            const real *bias, real *const *out, ptrdiff_t offset, ptrdiff_t units);
+INLINE void whole_tile(const real *const *x, ptrdiff_t inputs, const real *panel, const real *bias,
+                       real *const *out, ptrdiff_t offset, ptrdiff_t units, const int row_count,
+                       const int vectors) {
+    vreal sum[MOST_ROWS * MOST_VECTORS];
+    begin_whole(bias, units, sum, row_count, vectors);
+    add_products(x, inputs, panel, 0, sum, FULL, row_count, vectors, 1);
+    end_whole(sum, out, offset, units, row_count, vectors);
+}
 
-#define DEFINE_WHOLE(rows, vectors, panels)                                                                  \
-    static void whole_##rows##x##vectors##x##panels(                                                         \
-        const real *const *x, ptrdiff_t inputs, const real *panel, ptrdiff_t panel_step, const real *bias,   \
-        real *const *out, ptrdiff_t offset, ptrdiff_t units) {                                               \
-        whole_tile(x, inputs, panel, panel_step, bias, out, offset, units, rows, vectors, panels);           \
+/* One row alone, which would keep too few sums in flight, times a whole panel and the next one of `vectors`. */
+INLINE void pair_tile(const real *const *x, ptrdiff_t inputs, const real *panel, const real *bias,
+                      real *const *out, ptrdiff_t offset, ptrdiff_t units, const int vectors) {
+    const real *next = panel + inputs * PANEL_WIDTH;
+    vreal sum[2 * MOST_VECTORS];
+    begin_whole(bias, units, sum, 1, MOST_VECTORS + vectors);
+    for (ptrdiff_t k = 0; k < inputs; k++, panel += PANEL_WIDTH, next += vectors * WIDTH) {
+        const vreal value = v_set(x[0][k]);
+        UNROLL for (int v = 0; v < MOST_VECTORS; v++)
+            sum[v] = v_fma(value, v_load(panel + v * WIDTH), sum[v]);
+        UNROLL for (int v = 0; v < vectors; v++)
+            sum[MOST_VECTORS + v] = v_fma(value, v_load(next + v * WIDTH), sum[MOST_VECTORS + v]);
+    }
+    end_whole(sum, out, offset, units, 1, MOST_VECTORS + vectors);
+}
+
+typedef void whole_function(const real *const *x, ptrdiff_t inputs, const real *panel, const real *bias,
+                            real *const *out, ptrdiff_t offset, ptrdiff_t units);
+
+#define DEFINE_WHOLE(rows, vectors)                                                                          \
+    static void whole_##rows##x##vectors(const real *const *x, ptrdiff_t inputs, const real *panel,          \
+                                         const real *bias, real *const *out, ptrdiff_t offset,               \
+                                         ptrdiff_t units) {                                                  \
+        whole_tile(x, inputs, panel, bias, out, offset, units, rows, vectors);                               \
     }
 #define DEFINE_WHOLES(vectors)                                                                               \
-    DEFINE_WHOLE(1, vectors, 1)                                                                              \
-    DEFINE_WHOLE(1, vectors, 2)                                                                              \
-    DEFINE_WHOLE(2, vectors, 1)                                                                              \
-    DEFINE_WHOLE(3, vectors, 1)                                                                              \
-    DEFINE_WHOLE(4, vectors, 1)                                                                              \
-    DEFINE_WHOLE(5, vectors, 1)                                                                              \
-    DEFINE_WHOLE(6, vectors, 1)
+    DEFINE_WHOLE(1, vectors)                                                                                 \
+    DEFINE_WHOLE(2, vectors)                                                                                 \
+    DEFINE_WHOLE(3, vectors)                                                                                 \
+    DEFINE_WHOLE(4, vectors)                                                                                 \
+    DEFINE_WHOLE(5, vectors)                                                                                 \
+    DEFINE_WHOLE(6, vectors)                                                                                 \
+    static void whole_pair_##vectors(const real *const *x, ptrdiff_t inputs, const real *panel,              \
+                                     const real *bias, real *const *out, ptrdiff_t offset,                   \
+                                     ptrdiff_t units) {                                                      \
+        pair_tile(x, inputs, panel, bias, out, offset, units, vectors);                                      \
+    }
 DEFINE_WHOLES(1)
 DEFINE_WHOLES(2)
 DEFINE_WHOLES(3)
 DEFINE_WHOLES(4)
 
 #define WHOLES(vectors)                                                                                      \
-    {whole_1x##vectors##x1, whole_2x##vectors##x1, whole_3x##vectors##x1,                                    \
-     whole_4x##vectors##x1, whole_5x##vectors##x1, whole_6x##vectors##x1}
+    {whole_1x##vectors, whole_2x##vectors, whole_3x##vectors,                                                \
+     whole_4x##vectors, whole_5x##vectors, whole_6x##vectors}
 static whole_function *const wholes[MOST_VECTORS][MOST_ROWS] = {WHOLES(1), WHOLES(2), WHOLES(3), WHOLES(4)};
-static whole_function *const whole_pairs[MOST_VECTORS] = {whole_1x1x2, whole_1x2x2, whole_1x3x2, whole_1x4x2};
+static whole_function *const whole_pairs[MOST_VECTORS] = {whole_pair_1, whole_pair_2, whole_pair_3,
+                                                          whole_pair_4};
+
+/* One row with few outputs would keep too few sums in flight. So each of these is a sum over PARTS parts of the
+ * inputs, and then the bias. */
+#define PARTS 4
+
+INLINE void parts_tile(const real *const *x, ptrdiff_t inputs, const real *panel, const real *bias,
+                       real *const *out, ptrdiff_t units, const int row_count, const int vectors) {
+    const ptrdiff_t length = inputs / PARTS, size = length * vectors * WIDTH;
+    vreal sums[PARTS][MOST_ROWS * MOST_VECTORS];
+    UNROLL for (int part = 0; part < PARTS; part++) {
+        UNROLL for (int s = 0; s < row_count * vectors; s++)
+            sums[part][s] = v_set(0);
+    }
+    if (row_count == 1) {
+        /* As many sums at once as there are registers for. */
+        const int at_once = vectors > 2 ? PARTS / 2 : PARTS;
+        for (int first = 0; first < PARTS; first += at_once) {
+            const real *from = x[0] + first * length, *weights = panel + first * size;
+            vreal sum[PARTS * MOST_VECTORS];
+            UNROLL for (int s = 0; s < at_once * vectors; s++)
+                sum[s] = v_set(0);
+            for (ptrdiff_t k = 0; k < length; k++, weights += vectors * WIDTH) {
+                UNROLL for (int part = 0; part < at_once; part++) {
+                    const vreal value = v_set(from[part * length + k]);
+                    UNROLL for (int v = 0; v < vectors; v++)
+                        sum[part * vectors + v] =
+                            v_fma(value, v_load(weights + part * size + v * WIDTH), sum[part * vectors + v]);
+                }
+            }
+            for (int part = 0; part < at_once; part++) {
+                UNROLL for (int v = 0; v < vectors; v++)
+                    sums[first + part][v] = sum[part * vectors + v];
+            }
+        }
+        const real *rest = x[0] + PARTS * length;
+        add_products(&rest, inputs - PARTS * length, panel + PARTS * size, 0, sums[PARTS - 1], FULL, 1,
+                     vectors, 1);
+    } else {
+        for (int part = 0; part < PARTS; part++) {
+            const ptrdiff_t first = part * length, count = part < PARTS - 1 ? length : inputs - first;
+            const real *rows[MOST_ROWS];
+            for (int row = 0; row < row_count; row++)
+                rows[row] = x[row] + first;
+            vreal sum[MOST_ROWS * MOST_VECTORS];
+            UNROLL for (int s = 0; s < row_count * vectors; s++)
+                sum[s] = v_set(0);
+            add_products(rows, count, panel + part * size, 0, sum, FULL, row_count, vectors, 1);
+            UNROLL for (int s = 0; s < row_count * vectors; s++)
+                sums[part][s] = sum[s];
+        }
+    }
+    UNROLL for (int row = 0; row < row_count; row++) {
+        UNROLL for (int v = 0; v < vectors; v++) {
+            const ptrdiff_t left = units - v * WIDTH, n = left < WIDTH ? left : WIDTH;
+            const int s = row * vectors + v;
+            const vreal sum = v_add(v_add(sums[0][s], sums[1][s]), v_add(sums[2][s], sums[3][s]));
+            store_some(out[row] + v * WIDTH, n, v_add(sum, load_some(bias + v * WIDTH, n)));
+        }
+    }
+}
+
+typedef void parts_function(const real *const *x, ptrdiff_t inputs, const real *panel, const real *bias,
+                            real *const *out, ptrdiff_t units);
+
+#define DEFINE_PART(rows, vectors)                                                                           \
+    static void parts_##rows##x##vectors(const real *const *x, ptrdiff_t inputs, const real *panel,          \
+                                         const real *bias, real *const *out, ptrdiff_t units) {              \
+        parts_tile(x, inputs, panel, bias, out, units, rows, vectors);                                       \
+    }
+#define DEFINE_PARTS(vectors)                                                                                \
+    DEFINE_PART(1, vectors)                                                                                  \
+    DEFINE_PART(2, vectors)                                                                                  \
+    DEFINE_PART(3, vectors)                                                                                  \
+    DEFINE_PART(4, vectors)                                                                                  \
+    DEFINE_PART(5, vectors)                                                                                  \
+    DEFINE_PART(6, vectors)
+DEFINE_PARTS(1)
+DEFINE_PARTS(2)
+DEFINE_PARTS(3)
+DEFINE_PARTS(4)
+
+#define ALL_PARTS(vectors)                                                                                   \
+    {parts_1x##vectors, parts_2x##vectors, parts_3x##vectors,                                                \
+     parts_4x##vectors, parts_5x##vectors, parts_6x##vectors}
+static parts_function *const parts[MOST_VECTORS][MOST_ROWS] = {ALL_PARTS(1), ALL_PARTS(2), ALL_PARTS(3),
+                                                               ALL_PARTS(4)};
 
 /* out = bias + x times the packed matrix, where bias may be NULL. Each thread takes rows or, where these are
- * few, panels. */
+ * few, panels. With `in_parts` there is one panel, and a bias. */
 struct large {
     const struct panels *panels;
     const real *bias;
     gw_block x, out;
+    int in_parts;
 };
 
 /* So many of its rows, each of which stands where a pointer says. */
@@ -104,20 +222,19 @@ struct large_rows {
 /* A share of the panels. */
 static void run_panels(const void *context, int index, int shares, gw_watch *watch) {
     const struct large_rows *rows = context;
-    const struct panels *p = rows->large->panels;
-    const real *bias = rows->large->bias, *const *x = (const real *const *)rows->x;
-    const ptrdiff_t end = block_count(p) * (index + 1) / shares, step = block_offset(p, 1, p->inputs);
-    const ptrdiff_t row_work = (p->inputs + 32) * PANEL_WIDTH;
+    const struct large *large = rows->large;
+    const struct panels *p = large->panels;
+    const real *const *x = (const real *const *)rows->x;
+    const ptrdiff_t end = block_count(p) * (index + 1) / shares, row_work = (p->inputs + 32) * PANEL_WIDTH;
     for (ptrdiff_t block = block_count(p) * index / shares; block < end; block++) {
         const int vectors = block_vectors(p, block);
         const ptrdiff_t offset = block * PANEL_WIDTH, units = p->units - offset;
-        const real *panel = block_panel(p, block);
-        if (rows->count == 1 && block + 1 < end && block_vectors(p, block + 1) == vectors) {
-            /* One row alone would keep too few sums in flight. */
+        const real *panel = block_panel(p, block), *bias = large->bias ? large->bias + offset : NULL;
+        if (rows->count == 1 && block + 1 < end) {
             if (!gw_goes_on(watch, 2 * row_work))
                 return;
-            whole_pairs[vectors - 1](x, p->inputs, panel, step, bias, rows->out, offset, units);
             block++;
+            whole_pairs[block_vectors(p, block) - 1](x, p->inputs, panel, bias, rows->out, offset, units);
             continue;
         }
         for (ptrdiff_t row = 0, count; row < rows->count; row += count) {
@@ -125,8 +242,11 @@ static void run_panels(const void *context, int index, int shares, gw_watch *wat
             count = ceiling(left, ceiling(left, MAX_ROWS(vectors)));
             if (!gw_goes_on(watch, count * row_work))
                 return;
-            wholes[vectors - 1][count - 1](x + row, p->inputs, panel, 0, bias, rows->out + row, offset,
-                                           units);
+            if (large->in_parts)
+                parts[vectors - 1][count - 1](x + row, p->inputs, panel, bias, rows->out + row, units);
+            else
+                wholes[vectors - 1][count - 1](x + row, p->inputs, panel, bias, rows->out + row, offset,
+                                               units);
         }
     }
 }
@@ -152,8 +272,8 @@ static void large_part(void *context, gw_member *member) {
 }
 
 static gw_status multiply_packed(gw_block x, const struct panels *panels, const real *bias, gw_block out,
-                                 int threads) {
-    struct large large = {panels, bias, x, out};
+                                 int threads, int in_parts) {
+    struct large large = {panels, bias, x, out, in_parts};
     gw_call call;
     gw_watch watch = gw_open(&call, 1);
     gw_run(&watch, large_part, &large, product_threads(&x, &out, threads));
@@ -161,7 +281,7 @@ static gw_status multiply_packed(gw_block x, const struct panels *panels, const 
 }
 
 static gw_status project_back(const gw_packed *layer, gw_block dgates, gw_block dx, int threads) {
-    return multiply_packed(dgates, &layer->back_input, NULL, dx, threads);
+    return multiply_packed(dgates, &layer->back_input, NULL, dx, threads, 0);
 }
 
 /* How many rows are packed at once, and how many of a's columns one tile of sums has. */

@@ -1,9 +1,10 @@
 /* A Linear's product, y = x w^T + b, with the weights packed once.
  *
  * Its sums have one order, which the layer's sizes choose and the number of rows does not. With many outputs, the
- * vectors hold outputs, and a sum is one chain over ascending inputs that begins with the bias. With few, which
- * would leave most of a vector empty, they hold inputs: a sum has LANES chains, each over every LANES-th input,
- * which are added up at the end, and then the bias. */
+ * vectors hold outputs, and a sum is one chain over ascending inputs that begins with the bias. With fewer, which
+ * are too few chains for one row, it is such chains over parts of the inputs. With very few, which would leave most
+ * of a vector empty, vectors hold inputs: a sum has LANES chains, each over every LANES-th input. Chains are added
+ * up at the end, and then the bias. */
 #ifndef GATEWISE_LINEAR_H
 #define GATEWISE_LINEAR_H
 
@@ -18,7 +19,7 @@
 #endif
 #define LANES (LANE_VECTORS * WIDTH)
 
-/* So few outputs are always summed in lanes, and with MANY_INPUTS so few as fill two cache lines. */
+/* So few outputs are summed in lanes; with MANY_INPUTS so few as fill two cache lines, and a panel, in parts. */
 #define FEW_OUTPUTS 4
 #define MORE_OUTPUTS (128 / (ptrdiff_t)sizeof(real))
 #define MANY_INPUTS 512
@@ -26,7 +27,8 @@
 struct gw_linear {
     ptrdiff_t inputs, outputs;
     struct panels panels;
-    real *lanes; /* instead of panels: the rows of the weights, each filled up with zeros to whole LANES */
+    int in_parts; /* as in large.h */
+    real *lanes;  /* instead of panels: the rows of the weights, each filled up with zeros to whole LANES */
     real *bias;
     struct panels back; /* made by prepare_linear_back: the weights transposed */
 };
@@ -62,12 +64,14 @@ INLINE void run_lanes(const struct lanes *job, ptrdiff_t first, ptrdiff_t end, p
         bias[o] = job->layer->bias[output + o];
     for (ptrdiff_t row = first; row < end; row += rows) {
         vreal sum[LANE_VECTORS][4];
-        UNROLL for (int v = 0; v < LANE_VECTORS; v++) UNROLL
-            for (int s = 0; s < 4; s++)
+        UNROLL for (int v = 0; v < LANE_VECTORS; v++) {
+            UNROLL for (int s = 0; s < 4; s++)
                 sum[v][s] = v_set(0);
-        for (ptrdiff_t k = 0; k < whole; k += LANES) UNROLL
-            for (int v = 0; v < LANE_VECTORS; v++)
+        }
+        for (ptrdiff_t k = 0; k < whole; k += LANES) {
+            UNROLL for (int v = 0; v < LANE_VECTORS; v++)
                 add_lanes(x, k + v * WIDTH, WIDTH, weight, step, sum[v], rows, outputs);
+        }
         UNROLL for (int v = 0; v < LANE_VECTORS; v++) {
             const ptrdiff_t k = whole + v * WIDTH, left = inputs - k;
             if (left >= WIDTH)
@@ -75,14 +79,16 @@ INLINE void run_lanes(const struct lanes *job, ptrdiff_t first, ptrdiff_t end, p
             else if (left > 0)
                 add_lanes(x, k, left, weight, step, sum[v], rows, outputs);
         }
-        UNROLL for (int v = 1; v < LANE_VECTORS; v++) UNROLL
-            for (int s = 0; s < 4; s++)
+        UNROLL for (int v = 1; v < LANE_VECTORS; v++) {
+            UNROLL for (int s = 0; s < 4; s++)
                 sum[0][s] = v_add(sum[0][s], sum[v][s]);
+        }
         real totals[4];
         v_totals(sum[0][0], sum[0][1], sum[0][2], sum[0][3], totals);
-        UNROLL for (int r = 0; r < rows; r++) UNROLL
-            for (int o = 0; o < outputs; o++)
+        UNROLL for (int r = 0; r < rows; r++) {
+            UNROLL for (int o = 0; o < outputs; o++)
                 row_of(y, r)[o] = totals[r * outputs + o] + bias[o];
+        }
         x.base = row_of(x, rows);
         y.base = row_of(y, rows);
     }
@@ -171,9 +177,10 @@ static gw_status pack_linear(ptrdiff_t inputs, ptrdiff_t outputs, const void *we
     gw_watch watch = gw_open(&call, 1);
     layer->inputs = inputs;
     layer->outputs = outputs;
-    const int in_lanes = outputs <= FEW_OUTPUTS || (outputs <= MORE_OUTPUTS && inputs >= MANY_INPUTS);
-    int done = in_lanes ? pack_lanes(layer, weight, &watch)
-                        : pack_panels(&layer->panels, 1, outputs, inputs, FULL, weight, NULL, &watch);
+    layer->in_parts = outputs <= MORE_OUTPUTS && outputs <= PANEL_WIDTH && inputs >= MANY_INPUTS;
+    int done = outputs <= FEW_OUTPUTS
+                   ? pack_lanes(layer, weight, &watch)
+                   : pack_panels(&layer->panels, 1, outputs, inputs, FULL, weight, NULL, &watch);
     layer->bias = gw_allocate((size_t)outputs * sizeof(real));
     done = done && layer->bias;
     if (done && bias)
@@ -206,7 +213,7 @@ static gw_status prepare_linear_back(gw_linear *layer, const void *weight) {
 
 static gw_status linear(const gw_linear *layer, gw_block x, gw_block out, int threads) {
     if (!layer->lanes)
-        return multiply_packed(x, &layer->panels, layer->bias, out, threads);
+        return multiply_packed(x, &layer->panels, layer->bias, out, threads, layer->in_parts);
     struct lanes_product product = {layer, x, out};
     gw_call call;
     gw_watch watch = gw_open(&call, 1);
@@ -215,7 +222,7 @@ static gw_status linear(const gw_linear *layer, gw_block x, gw_block out, int th
 }
 
 static gw_status linear_back(const gw_linear *layer, gw_block dy, gw_block dx, int threads) {
-    return multiply_packed(dy, &layer->back, NULL, dx, threads);
+    return multiply_packed(dy, &layer->back, NULL, dx, threads, 0);
 }
 
 #endif

@@ -126,7 +126,9 @@ cdef bint rows_of_view(
     return True
 
 
-def linear_back(packed: PackedLinear, dy: Array, dx: Array, *, num_threads: int = 1) -> None:
+def linear_back(
+    packed: PackedLinear, dy: Array, dx: Array, *, num_threads: int = 1
+) -> None:
     cdef PackedLinear layer = packed
     _check(layer.kernels.prepare_linear_back(layer.layer, _address(layer.weight)))
     if layer.dtype is FLOAT32:

@@ -63,7 +63,7 @@ cdef class _Stepper:
     cdef Py_ssize_t batch, features, widest, itemsize
     cdef char letter
     cdef Py_ssize_t token_count
-    # A step's tokens, what a chunk's stages leave for each other, and the states from before.
+    # A step's tokens, what a chunk's stages leave for each other, the states from before.
     cdef int64_t *step_tokens
     cdef char *room
     cdef char *saved
@@ -127,7 +127,8 @@ cdef class _Stepper:
         self.saved = self.hold(EMPTY(self.saved_size, np.uint8))
 
     cdef set_recurrent(self, _stage *stage, Packed packed, state):
-        stage.kind, stage.packed, stage.features = RECURRENT, packed.layer, state[0].shape[1]
+        stage.kind, stage.packed = RECURRENT, packed.layer
+        stage.features = state[0].shape[1]
         stage.state.h, stage.h_size = <void *>_address(state[0]), state[0].nbytes
         if len(state) == 2:
             stage.state.c, stage.c_size = <void *>_address(state[1]), state[1].nbytes
@@ -363,10 +364,13 @@ cdef class _Stepper:
                 to = <char *>y.data + (b * y.row + t * y.time) * self.itemsize
                 memcpy(to, stage.table + tokens.first[b * tokens.row + t] * size, size)
 
-    cdef gw_block block(self, gw_rows rows, Py_ssize_t time, Py_ssize_t features) noexcept nogil:
+    cdef gw_block block(
+        self, gw_rows rows, Py_ssize_t time, Py_ssize_t features
+    ) noexcept nogil:
         """All rows of some steps, as a product takes them: many at one distance."""
         cdef gw_block block
-        block.rows, block.time, block.batch, block.features = rows, time, self.batch, features
+        block.rows, block.features = rows, features
+        block.time, block.batch = time, self.batch
         if time > 1:
             block.rows.time, block.rows.row = rows.row, rows.time
             block.time, block.batch = self.batch, time
@@ -407,7 +411,8 @@ cdef bint _are_integers(const Py_buffer *view) noexcept:
 
 
 cdef bint _read_tokens(
-    const Py_buffer *view, Py_ssize_t batch, Py_ssize_t time, Py_ssize_t count, int64_t *into
+    const Py_buffer *view, Py_ssize_t batch, Py_ssize_t time, Py_ssize_t count,
+    int64_t *into,
 ) noexcept nogil:
     """Copy integers of any width; False where one of them is no token."""
     cdef Py_ssize_t row = view.strides[0] if view.ndim else 0, b, t
