@@ -28,7 +28,7 @@ def untouched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(_threads, "_limited", None)
     monkeypatch.setattr(_threads, "_set", None)
-    monkeypatch.setattr(_threads, "_fixed", 0)
+    monkeypatch.setattr(_threads, "fixed", 0)
     _threads._forget()
     yield
     _threads._forget()

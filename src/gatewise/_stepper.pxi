@@ -78,7 +78,8 @@ cdef class _Stepper:
 
     def __init__(self, batch, features, dtype, threads, most):
         self.held = []
-        self.batch, self.features, self.dtype = batch, features, dtype
+        self.batch, self.features = batch, features
+        self.dtype = np.dtype(dtype.type)
         self.itemsize, self.threads = dtype.itemsize, threads
         self.letter = b"f" if self.itemsize == 4 else b"d"
         self.kernels = gw_get_kernels(self.itemsize == 4)
@@ -159,13 +160,16 @@ cdef class _Stepper:
 
     cdef take(self, x):
         cdef Py_buffer view
+        # The one object that arrays of this kind have, nearly always: to have the format
+        # spelt out takes longer.
+        cdef bint is_plain = x.dtype is self.dtype
         # A memoryview would cost as much as a small step.
         try:
-            PyObject_GetBuffer(x, &view, PyBUF_FORMAT | PyBUF_STRIDES)
+            PyObject_GetBuffer(x, &view, PyBUF_STRIDES | (0 if is_plain else PyBUF_FORMAT))
         except (BufferError, ValueError):
             return None
         try:
-            if view.format[0] == self.letter and view.format[1] == 0:
+            if is_plain or view.format[0] == self.letter and view.format[1] == 0:
                 return self.take_rows(&view)
             if self.token_count and _are_integers(&view):
                 return self.take_tokens(&view)

@@ -44,8 +44,8 @@ _set: _Limit | None = None
 _found: _Limit | None = None
 
 # The numbers of the first two and of the third, or 0: what small calls look at.
-_fixed = 0
-_host_number = 0
+fixed = 0
+host_number = 0
 
 
 def get_num_threads() -> int:
@@ -141,12 +141,12 @@ def resolve(num_threads: int | None) -> int:
     if num_threads is not None:
         return _checked("num_threads", num_threads)
     _calls += 1
-    return _limit().number if _calls > _CALLS else _fixed or _host_number or _limit().number
+    return _limit().number if _calls > _CALLS else fixed or host_number or _limit().number
 
 
 def last_known() -> int:
     """Give the process's number without asking the machine, for steps of a microsecond."""
-    return _fixed or _host_number or _limit().number
+    return fixed or host_number or _limit().number
 
 
 def describe() -> str:
@@ -165,10 +165,10 @@ def _set_for_a_time(num_threads: int) -> None:
 
 
 def _fix() -> None:
-    global _fixed
+    global fixed
     while True:
         limit = _limited or _set
-        _fixed = limit.number if limit else 0
+        fixed = limit.number if limit else 0
         # Unless another thread has set a number in between.
         if limit is (_limited or _set):
             return
@@ -183,13 +183,13 @@ def _limit() -> _Limit:
 
 def _host() -> _Limit:
     """What the environment says or, where it says nothing, the machine."""
-    global _found, _host_number
+    global _found, host_number
     found = _found
     if found is None:
         found = _found = _environment() or _machine()
     elif found.may_change:
         found = _found = _machine()
-    _host_number = found.number
+    host_number = found.number
     return found
 
 
@@ -242,8 +242,8 @@ def _checked(name: str, value: object) -> int:
 
 def _forget() -> None:
     """Ask anew, in a child that may have been given another share of the machine."""
-    global _found, _host_number
-    _found, _host_number = None, 0
+    global _found, host_number
+    _found, host_number = None, 0
     _quota.cache_clear()
 
 

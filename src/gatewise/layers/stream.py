@@ -124,14 +124,17 @@ class Stream:
             if layer._values is not values or layer._options is not options:
                 self._renew()
                 break
-        if (
-            _backend.kernels is not self._kernels
-            or (self._num_threads or _threads.last_known()) != self._threads
-        ):
+        # Attributes, since a function would take a tenth of a small step.
+        threads = self._num_threads or _threads.fixed or _threads.host_number
+        if threads != self._threads or _backend.kernels is not self._kernels:
             self._renew()
         # What a loop passes again and again goes straight to the kernels.
-        y = None if self._step is None else self._step(x)
-        return self._take(x) if y is None else y
+        step = self._step
+        if step is not None:
+            y = step(x)
+            if y is not None:
+                return y
+        return self._take(x)
 
     def _renew(self) -> None:
         """Make the kernels' step of what is valid now."""
