@@ -27,8 +27,9 @@ INLINE void multiply_tile(ptrdiff_t inner, ptrdiff_t columns, struct strided a, 
         store_some(out + r * columns, n, sum[r]);
 }
 
-static void multiply_columns(ptrdiff_t rows, ptrdiff_t inner, ptrdiff_t columns, struct strided a,
-                             const real *b, real *out, gw_watch *watch) {
+/* Once, and not at each of its many callers, since that is much code for nothing. */
+NOINLINE void multiply_columns(ptrdiff_t rows, ptrdiff_t inner, ptrdiff_t columns, struct strided a,
+                               const real *b, real *out, gw_watch *watch) {
     /* Most are so small that announcing their tiles would take part of the time. */
     const int is_long = rows * inner * columns > GW_LOOK_WORK;
     if (!gw_goes_on(watch, is_long ? 0 : rows * inner * columns))

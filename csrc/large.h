@@ -91,7 +91,9 @@ typedef void whole_function(const real *const *x, ptrdiff_t inputs, const real *
     static void whole_##rows##x##vectors(const real *const *x, ptrdiff_t inputs, const real *panel,          \
                                          const real *bias, real *const *out, ptrdiff_t offset,               \
                                          ptrdiff_t units) {                                                  \
-        whole_tile(x, inputs, panel, bias, out, offset, units, rows, vectors);                               \
+        /* As for product_tile. */                                                                           \
+        if ((rows) <= MAX_ROWS(vectors))                                                                     \
+            whole_tile(x, inputs, panel, bias, out, offset, units, rows, vectors);                           \
     }
 #define DEFINE_WHOLES(vectors)                                                                               \
     DEFINE_WHOLE(1, vectors)                                                                                 \
@@ -183,7 +185,8 @@ typedef void parts_function(const real *const *x, ptrdiff_t inputs, const real *
 #define DEFINE_PART(rows, vectors)                                                                           \
     static void parts_##rows##x##vectors(const real *const *x, ptrdiff_t inputs, const real *panel,          \
                                          const real *bias, real *const *out, ptrdiff_t units) {              \
-        parts_tile(x, inputs, panel, bias, out, units, rows, vectors);                                       \
+        if ((rows) <= MAX_ROWS(vectors))                                                                     \
+            parts_tile(x, inputs, panel, bias, out, units, rows, vectors);                                   \
     }
 #define DEFINE_PARTS(vectors)                                                                                \
     DEFINE_PART(1, vectors)                                                                                  \

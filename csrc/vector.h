@@ -38,12 +38,15 @@ typedef double real;
 
 #if defined(_MSC_VER)
 #define INLINE static __forceinline
+#define NOINLINE static __declspec(noinline)
 #define UNROLL
 #elif defined(__clang__)
 #define INLINE static inline __attribute__((always_inline))
+#define NOINLINE static __attribute__((noinline))
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define INLINE static inline __attribute__((always_inline))
+#define NOINLINE static __attribute__((noinline))
 #define UNROLL _Pragma("GCC unroll 32")
 #endif
 
