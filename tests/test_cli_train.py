@@ -247,14 +247,6 @@ def test_the_seed_decides_all_that_is_drawn(trained: Path, tmp_path: Path) -> No
         assert (other[name] != array).any(), name
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """SIGINT does what it does by default; in the background it may have been ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 @pytest.mark.usefixtures("interruptible")
 def test_a_second_signal_stops_at_once() -> None:
