@@ -5,6 +5,13 @@ cdef extern from "Python.h":
     int PyTraceMalloc_Untrack(unsigned int domain, uintptr_t memory)
 
 
+cdef extern from "memory.h" nogil:
+    void gw_try_allocations(int number)
+    void gw_end_trial()
+    int gw_allocations_asked()
+    int gw_allocations_held()
+
+
 cdef enum:
     # Any number that others do not use.
     TRACE_DOMAIN = 0x67617465
@@ -48,3 +55,16 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     if size < SMALL:
         return np.empty(shape, dtype)
     return np.ndarray(shape, dtype, _Block(size))
+
+
+def _try_allocations(number: int) -> None:
+    """Let an allocation of the core's fail, counted from now on; -1 ends it. For tests."""
+    if number < 0:
+        gw_end_trial()
+    else:
+        gw_try_allocations(number)
+
+
+def _allocations() -> tuple[int, int]:
+    """How many were asked for since then, and how many are held since it all began."""
+    return gw_allocations_asked(), gw_allocations_held()
