@@ -292,6 +292,7 @@ with open("/proc/self/statm") as file:
 resource.setrlimit(resource.RLIMIT_AS, (used + (4 << 20), resource.RLIM_INFINITY))
 for threads in (2, 3):
     assert (layer(x, num_threads=threads)[0] == wanted).all()
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 with open("/proc/self/status") as file:
     print(next(line for line in file if line.startswith("Threads:")).split()[1])
 """
