@@ -15,8 +15,8 @@
 enum {
     /* From one question to the next, in milliseconds. */
     PERIOD = 50,
-    /* A question may have to wait for other threads of Python's. So that it takes little of the time, the next
-     * one waits so many times as long as this one took, but not for more than so many milliseconds. */
+    /* A question may have to wait for other threads of Python's. So that it takes little of the time, the
+     * next one waits so many times as long as this one took, but not for more than so many milliseconds. */
     PATIENCE = 20,
     MOST_PATIENCE = 100
 };

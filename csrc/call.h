@@ -1,9 +1,9 @@
 /* One call of the core: what its threads share, and how a signal ends it.
  *
- * Python runs the handlers of signals between two steps of its own, and a call of the core may take minutes. So
- * the loops announce their work. From time to time the calling thread looks at the clock, and some times a second it asks
- * a function that Python has set. When that function says so, all threads leave their loops, and what the call was to
- * write is worth nothing.
+ * Python runs the handlers of signals between two steps of its own, and a call of the core may take minutes.
+ * So the loops announce their work. After so much of it the calling thread looks at the clock, and some times
+ * a second it asks a function that Python has set. When that says so, all threads leave their loops, and what
+ * the call was to write is worth nothing.
  */
 #ifndef GATEWISE_CALL_H
 #define GATEWISE_CALL_H
@@ -29,7 +29,7 @@ struct gw_watch {
     int asks;            /* the calling thread alone */
 };
 
-/* Multiply-adds between two looks: hardly more than a millisecond, and thousands of times what a look takes. */
+/* Multiply-adds between two looks: a millisecond or less, and thousands of times what a look takes. */
 enum { GW_LOOK_WORK = 1 << 22 };
 
 static inline gw_watch gw_watch_call(gw_call *call, int is_caller) {
@@ -37,8 +37,9 @@ static inline gw_watch gw_watch_call(gw_call *call, int is_caller) {
     return watch;
 }
 
-/* Begins a call in the thread that makes it, whose view it returns. Until gw_close denormals count as zero there. With `may_end` of
- * 0 no signal ends it: that is for a call that works in place, and whose work would be half done. */
+/* Begins a call in the thread that makes it, whose view it returns. Until gw_close denormals count as zero
+ * there. With `may_end` of 0 no signal ends it: that is for a call that works in place, and whose work would
+ * be half done. */
 static inline gw_watch gw_open(gw_call *call, int may_end) {
     call->before = flush_denormals();
     call->may_end = may_end;
@@ -56,8 +57,8 @@ static inline gw_status gw_close(gw_call *call, gw_status status) {
 
 int gw_look_up(gw_watch *watch);
 
-/* Announces work of so many multiply-adds, or what takes as long; 0 where it is not to be done, since the call
- * is to end. */
+/* Announces work of so many multiply-adds, or what takes as long; 0 where it is not to be done, since the
+ * call is to end. */
 static inline int gw_goes_on(gw_watch *watch, ptrdiff_t work) {
     watch->work_left -= work;
     return watch->work_left > 0 || gw_look_up(watch);

@@ -9,8 +9,8 @@
 #define STRETCH 8192
 #define ELEMENT_WORK 32
 
-/* Where the stretch of `count` elements ends that begins with element k; k where there is none, or the call is
- * to end. */
+/* Where the stretch of `count` elements ends that begins with element k; k where there is none, or the call
+ * is to end. */
 INLINE ptrdiff_t stretch_end(ptrdiff_t k, ptrdiff_t count, gw_watch *watch) {
     const ptrdiff_t length = count - k < STRETCH ? count - k : STRETCH;
     return length > 0 && gw_goes_on(watch, length * ELEMENT_WORK) ? k + length : k;

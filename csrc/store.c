@@ -35,7 +35,7 @@ static struct {
     struct block blocks[MOST_BLOCKS]; /* the one that has waited longest first */
 } store = {.taken = ATOMIC_FLAG_INIT};
 
-/* Hardly anybody waits for the store: whoever finds it taken does without it. So a child of fork() that was born
+/* Nobody waits long for the store: whoever finds it taken does without it. So a child of fork() that was born
  * while it was taken is no worse off than without a store. */
 static int enter(void) { return !atomic_flag_test_and_set_explicit(&store.taken, memory_order_acquire); }
 

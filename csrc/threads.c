@@ -46,7 +46,7 @@ enum {
     /* How long others have, in pauses, to begin their own share of the work. */
     PATIENCE = 100,
     /* How long a worker waits awake for the next task, in nanoseconds: longer than the gap between two calls
-     * of a busy loop. A few wait longer, so that a loop with some work of its own finds them awake as well. */
+     * of a busy loop. Two wait longer, so that a loop with some work of its own finds them awake as well. */
     SHORT_WAIT = 50000,
     LONG_WAIT = 200000,
     MOST_LONG_WAITS = 2
