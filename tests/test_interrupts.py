@@ -126,7 +126,8 @@ def long_calls(threads: int) -> dict[str, Callable[[], object]]:
     # Few outputs are summed in another way.
     few, many = (kernels.pack_linear(zeros(n, 10**6), None) for n in (4, 33))
     rows = as_strided(zeros(10**6), (LONG // (4 * 10**6), 10**6), (0, 4))
-    short, long = (steps(LONG // (33 * 10**6), 1, n) for n in (33, 10**6))
+    back, time = kernels.pack_linear(zeros(10**4, 500), None), LONG // (500 * 10**4)
+    dy, drows = steps(time, 1, 10**4), zeros(time, 1, 500)
     dgates, dx = steps(LONG // 2**28, 64, 4096), zeros(LONG // 2**28, 64, 512)
     tokens, row = np.zeros(10**6, np.int64), steps(10**6, 1, 10**5)
     # Rows so far apart that copying them in another order takes long.
@@ -137,7 +138,7 @@ def long_calls(threads: int) -> dict[str, Callable[[], object]]:
         "pack_linear": partial(kernels.pack_linear, wide[0], None),
         "linear, few outputs": partial(kernels.linear, few, rows, **shared),
         "linear, many outputs": partial(kernels.linear, many, rows, **shared),
-        "linear_back": partial(kernels.linear_back, many, short, long, **shared),
+        "linear_back": partial(kernels.linear_back, back, dy, drows, **shared),
         "outer": partial(kernels.outer, x, x, zeros(1000, 1000), **shared),
         "add_by_token": partial(kernels.add_by_token, tokens, row, row[0]),
         "lstm_cell_forward": large_step_of_the_notebook(),
