@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise import _backend, _direction, _threads
+from gatewise import _backend, _direction
 from gatewise._cells import widened
 from gatewise._direction import NO_SCALES, Scales, Weights
 
@@ -50,12 +50,13 @@ def infer(
     batch_sizes: BatchSizes = None,
     reverse: bool = False,
     zoneout: tuple[float, ...] = (),
-    num_threads: int | None = None,
+    num_threads: int,
 ) -> None:
     """Run over the rows or tokens `x` and write `y`, `state` and, where wanted, `cells`."""
-    threads = _threads.resolve(num_threads)
     if any(zoneout):
-        _infer_zoneout(prepared, x, state, y, cells, batch_sizes, reverse, zoneout, threads)
+        _infer_zoneout(
+            prepared, x, state, y, cells, batch_sizes, reverse, zoneout, num_threads
+        )
     elif x.ndim == 2:
         _backend.kernels.infer_shares(
             prepared.packed,
@@ -65,7 +66,7 @@ def infer(
             cells=cells,
             batch_sizes=batch_sizes,
             reverse=reverse,
-            num_threads=threads,
+            num_threads=num_threads,
         )
     else:
         _backend.kernels.infer(
@@ -76,7 +77,7 @@ def infer(
             cells=cells,
             batch_sizes=batch_sizes,
             reverse=reverse,
-            num_threads=threads,
+            num_threads=num_threads,
         )
 
 

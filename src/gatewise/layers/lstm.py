@@ -152,7 +152,8 @@ class LSTM(Recurrent):
 
     @property
     def _zoneout_rates(self) -> tuple[float, ...]:
-        return (self.zoneout, self.cell_zoneout)
+        options = self._options
+        return options["zoneout"], options["cell_zoneout"]
 
     def _shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
         shapes = super()._shapes(layer)

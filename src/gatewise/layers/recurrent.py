@@ -122,7 +122,7 @@ class Recurrent(Stateful):
 
     @property
     def _zoneout_rates(self) -> tuple[float, ...]:
-        return (self.zoneout,)
+        return (self._options["zoneout"],)
 
     def _weights(self, arrays: Mapping[str, Array], suffix: str) -> Weights:
         """The parameters of one direction in the kernels' form."""
@@ -195,7 +195,7 @@ class Recurrent(Stateful):
             The state at each sequence's length, ``(num_layers * D, batch, H)``; for an LSTM
             a pair of h and c. Without a batch axis in `x` there is none here either.
         """
-        return self._call(self._snapshot(), x, state, lengths, num_threads)
+        return self._call(self._values.now(), x, state, lengths, num_threads)
 
     def _call(
         self,

@@ -67,7 +67,7 @@ class Batch:
         given = inputs.as_array("x", x)
         self.tokens = takes_tokens and inputs.is_integer(given) and given.ndim < 3
         array = given if self.tokens else inputs.real("x", given, dtype)
-        self._check_shape(array, features, inputs.is_integer(given))
+        self._check_shape(array, features, given)
         if self.tokens:
             array = inputs.tokens("x", array, features)
         self.dtype = dtype
@@ -86,17 +86,19 @@ class Batch:
         self.rows = self._to_rows(array)
         self.owns_rows = not np.may_share_memory(self.rows, given)
 
-    def _check_shape(self, array: Array, features: int, is_integer: bool) -> None:
+    def _check_shape(self, array: Array, features: int, given: Array) -> None:
         if self.tokens:
             if array.ndim == 0:
                 raise ValueError(
                     "x should have shape (batch, time) or (time,) for tokens, got ()"
                 )
         elif array.ndim not in (2, 3) or array.shape[-1] != features:
-            hint = "; integers are tokens for a layer made with tokens=True"
+            hint = ""
+            if inputs.is_integer(given) and given.ndim < 3:
+                hint = "; integers are tokens for a layer made with tokens=True"
             raise ValueError(
                 f"x should have shape (batch, time, {features}) or (time, {features}), "
-                f"got {array.shape}{hint if is_integer and array.ndim < 3 else ''}"
+                f"got {array.shape}{hint}"
             )
 
     def _to_rows(self, array: Array) -> Array:
