@@ -103,8 +103,8 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 def train(hidden_size, time):
-    layer = gatewise.LSTM(32, hidden_size, 2, seed=0)
-    x = np.ones((32, time, 32), np.float32)
+    layer = gatewise.LSTM(8, hidden_size, 2, seed=0)
+    x = np.ones((64, time, 8), np.float32)
     for _ in range(2):
         y, _, tape = layer.forward(x)
         gradients = layer.backward(tape, y)[2]
@@ -112,7 +112,7 @@ def train(hidden_size, time):
 
 train(8, 3)
 before = resident()
-train(256, 200)
+train(32, 800)
 left = resident() - before
 released = gatewise.release_memory()
 print(left, released, resident() - before)
