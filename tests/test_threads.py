@@ -238,14 +238,14 @@ layer, x = gatewise.LSTM(16, 256, seed=0), np.zeros((1, 200, 16), np.float32)
 before = set(os.listdir("/proc/self/task"))
 layer(x)
 workers = [int(name) for name in set(os.listdir("/proc/self/task")) - before]
-assert len(workers) == 7
+assert len(workers) >= 7  # a sanitizer has one of its own
 
 def used():
     # The clock that Linux keeps for each thread.
     return np.array([time.clock_gettime_ns((~worker << 3) | 6) for worker in workers])
 
 waits = []
-for _ in range(40):
+for _ in range(15):
     layer(x)
     before = used()
     time.sleep(0.005)
