@@ -428,18 +428,20 @@ posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot f
 
 
 @posix
+@native
 @pytest.mark.parametrize("threads", ["1", "2"])
-def test_control_c_and_children(threads: str) -> None:
+def test_control_c_and_children(backend: str, threads: str) -> None:
     # A shell may start it with Ctrl-C ignored.
     listen = "signal.signal(signal.SIGINT, signal.default_int_handler)"
     code = f"{CTRL_C}\n{listen}\n{IN_CHILDREN}"
-    done = run(code, GATEWISE_BACKEND="native", GATEWISE_NUM_THREADS=threads)
+    done = run(code, GATEWISE_BACKEND=backend, GATEWISE_NUM_THREADS=threads)
     assert done.stdout == 3 * "interrupted\n", done.stderr
 
 
 @posix
-def test_a_handler_that_forks() -> None:
-    done = run(CTRL_C + FORKING_HANDLER, GATEWISE_BACKEND="native")
+@native
+def test_a_handler_that_forks(backend: str) -> None:
+    done = run(CTRL_C + FORKING_HANDLER, GATEWISE_BACKEND=backend)
     child, parent = sorted(done.stdout.splitlines()), "the parent goes on"
     expected = "child a call cannot go on in the child of a handler that forked"
     assert child == [expected, parent], done.stderr
