@@ -1,10 +1,10 @@
-#include "../platform.h"
+#include "platform.h"
 #if IS_X86_64
-#include "../target_avx2.h"
+#include "variants/target_avx2.h"
 #define VARIANT_AVX2
 #define SINGLE 1
 #define KERNELS gw_avx2_single
-#include "../kernels.h"
+#include "variants/kernels.h"
 #ifdef TARGET_PUSHED
 #pragma clang attribute pop
 #endif

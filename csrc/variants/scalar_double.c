@@ -2,4 +2,4 @@
 #define VARIANT_SCALAR
 #define SINGLE 0
 #define KERNELS gw_scalar_double
-#include "../kernels.h"
+#include "variants/kernels.h"

@@ -2,4 +2,4 @@
 #define VARIANT_SCALAR
 #define SINGLE 1
 #define KERNELS gw_scalar_single
-#include "../kernels.h"
+#include "variants/kernels.h"

@@ -137,7 +137,7 @@ cdef extern from "gatewise.h" nogil:
     const gw_kernels *gw_get_kernels(int single)
 
 
-cdef extern from "call.h" nogil:
+cdef extern from "threads/call.h" nogil:
     ctypedef struct gw_call:
         pass
 
@@ -147,7 +147,7 @@ cdef extern from "call.h" nogil:
     void gw_set_question(int (*ask)() noexcept nogil)
 
 
-cdef extern from "store.h" nogil:
+cdef extern from "memory/store.h" nogil:
     void *gw_take(size_t *size)
     void gw_give_back(void *memory, size_t size)
     size_t gw_release()

@@ -5,7 +5,7 @@ cdef extern from "Python.h":
     int PyTraceMalloc_Untrack(unsigned int domain, uintptr_t memory)
 
 
-cdef extern from "memory.h" nogil:
+cdef extern from "memory/memory.h" nogil:
     void gw_try_allocations(int number)
     void gw_end_trial()
     int gw_allocations_asked()

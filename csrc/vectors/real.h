@@ -13,8 +13,8 @@
  *   v_totals(a, b, c, d, t) four sums of all elements: the second half is added to the first, and so on
  *   v_load_half v_load_int8 where `real` is float: WIDTH numbers of half precision, or small integers
  */
-#ifndef GATEWISE_VECTOR_H
-#define GATEWISE_VECTOR_H
+#ifndef GATEWISE_REAL_H
+#define GATEWISE_REAL_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -51,15 +51,15 @@ typedef double real;
 #endif
 
 #if defined(VARIANT_AVX512)
-#include "vector_avx512.h"
+#include "vectors/avx512.h"
 #elif defined(VARIANT_AVX2)
-#include "vector_avx2.h"
+#include "vectors/avx2.h"
 #elif defined(VARIANT_SCALAR)
-#include "vector_scalar.h"
+#include "vectors/scalar.h"
 #elif IS_X86_64
-#include "vector_sse2.h"
+#include "vectors/sse2.h"
 #else
-#include "vector_neon.h"
+#include "vectors/neon.h"
 #endif
 
 #endif

@@ -4,7 +4,7 @@
 #ifndef GATEWISE_COLUMNS_H
 #define GATEWISE_COLUMNS_H
 
-#include "elementwise.h"
+#include "loops/elementwise.h"
 
 /* A matrix: how far apart the neighbours in a column and those in a row are. */
 struct strided {

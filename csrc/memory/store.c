@@ -3,13 +3,13 @@
 #include <sys/mman.h>
 #endif
 
-#include "store.h"
+#include "memory/store.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
-#include "call.h"
-#include "memory.h"
+#include "memory/memory.h"
+#include "threads/call.h"
 
 #if defined(__GLIBC__)
 #include <malloc.h>

@@ -2,7 +2,7 @@
 #ifndef GATEWISE_RNN_H
 #define GATEWISE_RNN_H
 
-#include "layer.h"
+#include "cells/layer.h"
 
 static void rnn_end(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
                     real *sums) {

@@ -2,7 +2,7 @@
 #ifndef GATEWISE_LSTM_H
 #define GATEWISE_LSTM_H
 
-#include "layer.h"
+#include "cells/layer.h"
 
 /* Always inlined with a constant `n` for whole vectors, so that these are plain loads and stores. */
 INLINE void lstm_row(const struct step *step, ptrdiff_t unit, ptrdiff_t row, const real *sums, ptrdiff_t n) {

@@ -8,8 +8,8 @@
 #ifndef GATEWISE_LINEAR_H
 #define GATEWISE_LINEAR_H
 
-#include "large.h"
-#include "pack.h"
+#include "loops/large.h"
+#include "products/pack.h"
 
 /* As many as AVX2 keeps in flight for one output. AVX-512 has the same, for the same sums. */
 #if defined(VARIANT_AVX512)

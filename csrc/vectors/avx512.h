@@ -2,7 +2,7 @@
 #ifndef GATEWISE_VECTOR_AVX512_H
 #define GATEWISE_VECTOR_AVX512_H
 
-#include "totals_avx.h"
+#include "vectors/totals_avx.h"
 
 #define MAX_ROWS(vectors) 6
 

@@ -3,7 +3,7 @@
 #ifndef GATEWISE_BACKWARD_H
 #define GATEWISE_BACKWARD_H
 
-#include "sequence.h"
+#include "loops/sequence.h"
 
 static void begin_dh(const void *step, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
                      real *sums) {

@@ -5,11 +5,11 @@
  * multiply-adds over ascending k, whatever the number of rows or panels done at once: that is why a
  * sequence's results do not depend on the batch it stands in.
  */
-#ifndef GATEWISE_PRODUCT_H
-#define GATEWISE_PRODUCT_H
+#ifndef GATEWISE_TILE_H
+#define GATEWISE_TILE_H
 
 #include "gatewise.h"
-#include "vector.h"
+#include "vectors/real.h"
 
 #define MOST_ROWS 6
 #define MOST_VECTORS 4

@@ -2,7 +2,7 @@
 #define _POSIX_C_SOURCE 200809L
 #endif
 
-#include "threads.h"
+#include "threads/threads.h"
 
 #if defined(_WIN32)
 #include <windows.h>

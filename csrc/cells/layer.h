@@ -2,8 +2,8 @@
 #ifndef GATEWISE_LAYER_H
 #define GATEWISE_LAYER_H
 
-#include "activations.h"
-#include "panels.h"
+#include "products/panels.h"
+#include "vectors/activations.h"
 
 struct gw_packed {
     gw_cell cell;

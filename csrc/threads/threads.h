@@ -10,7 +10,7 @@
 #ifndef GATEWISE_THREADS_H
 #define GATEWISE_THREADS_H
 
-#include "call.h"
+#include "threads/call.h"
 
 enum { GW_MOST_THREADS = 64 };
 

@@ -2,10 +2,10 @@
 #ifndef GATEWISE_SEQUENCE_H
 #define GATEWISE_SEQUENCE_H
 
-#include "gru.h"
-#include "lstm.h"
-#include "rnn.h"
-#include "timeline.h"
+#include "cells/gru.h"
+#include "cells/lstm.h"
+#include "cells/rnn.h"
+#include "loops/timeline.h"
 
 /* The rows that a chunk of an inference's steps projects at once: enough to make good use of each panel
  * that is read, few enough for the result to stay in the cache until the steps take it. */

@@ -1,12 +1,12 @@
 /* The whole core for one instruction set and one precision. A file in variants/ defines SINGLE and VARIANT_*,
  * switches its instruction set on and includes this; KERNELS names the table that it exports. */
-#include "backward.h"
-#include "columns.h"
-#include "elementwise.h"
-#include "large.h"
-#include "linear.h"
-#include "pack.h"
-#include "sequence.h"
+#include "cells/columns.h"
+#include "loops/backward.h"
+#include "loops/elementwise.h"
+#include "loops/large.h"
+#include "loops/linear.h"
+#include "loops/sequence.h"
+#include "products/pack.h"
 
 extern const gw_kernels KERNELS;
 const gw_kernels KERNELS = {

@@ -2,7 +2,7 @@
 #ifndef GATEWISE_TIMELINE_H
 #define GATEWISE_TIMELINE_H
 
-#include "layer.h"
+#include "cells/layer.h"
 
 /* Rows [first_row, end_row) of every step; `starts` are the first rows of a ragged batch's steps. */
 struct timeline {

@@ -5,7 +5,7 @@
 #ifndef GATEWISE_GRU_H
 #define GATEWISE_GRU_H
 
-#include "layer.h"
+#include "cells/layer.h"
 
 INLINE vreal gru_mix(vreal z, vreal n, vreal h) { return v_fma(z, h, v_mul(v_sub(v_set(1), z), n)); }
 

@@ -12,8 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "float_state.h"
 #include "gatewise.h"
+#include "vectors/float_state.h"
 
 typedef struct gw_call {
     float_state before; /* the caller's */

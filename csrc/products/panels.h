@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "gatewise.h"
-#include "memory.h"
-#include "product.h"
-#include "threads.h"
+#include "memory/memory.h"
+#include "products/tile.h"
+#include "threads/threads.h"
 
 /* A matrix (gates * units, inputs) as panels. With several gates, a panel holds WIDTH units of every gate
  * side by side; with one gate it holds MOST_VECTORS vectors of units, the last panel what is left. Units

@@ -6,7 +6,7 @@
 #ifndef GATEWISE_LARGE_H
 #define GATEWISE_LARGE_H
 
-#include "timeline.h"
+#include "loops/timeline.h"
 
 INLINE ptrdiff_t block_rows(const gw_block *block) { return block->time * block->batch; }
 

@@ -7,7 +7,7 @@
 #ifndef GATEWISE_ACTIVATIONS_H
 #define GATEWISE_ACTIVATIONS_H
 
-#include "vector.h"
+#include "vectors/real.h"
 
 #define LOG2_E REAL(1.44269504088896340736)
 

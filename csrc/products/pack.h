@@ -2,7 +2,7 @@
 #ifndef GATEWISE_PACK_H
 #define GATEWISE_PACK_H
 
-#include "layer.h"
+#include "cells/layer.h"
 
 static void free_panels(struct panels *p) {
     gw_free(p->data);

@@ -1,4 +1,4 @@
-#include "memory.h"
+#include "memory/memory.h"
 
 atomic_int gw_is_trial;
 

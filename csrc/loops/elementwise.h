@@ -2,8 +2,8 @@
 #ifndef GATEWISE_ELEMENTWISE_H
 #define GATEWISE_ELEMENTWISE_H
 
-#include "activations.h"
-#include "panels.h"
+#include "products/panels.h"
+#include "vectors/activations.h"
 
 /* So many elements at once, and what one takes, in multiply-adds. */
 #define STRETCH 8192

@@ -2,7 +2,7 @@
 #ifndef GATEWISE_VECTOR_AVX2_H
 #define GATEWISE_VECTOR_AVX2_H
 
-#include "totals_avx.h"
+#include "vectors/totals_avx.h"
 
 #define MAX_ROWS(vectors) ((vectors) == 4 ? 3 : (vectors) == 3 ? 4 : 6)
 
