@@ -60,10 +60,13 @@ WAY_OUT = (
 
 def native() -> Extension:
     extension = Extension(
-        "gatewise._native",
-        sources=["src/gatewise/_native.pyx", *sorted(glob("csrc/**/*.c", recursive=True))],
+        "gatewise.kernels.native.compiled",
+        sources=[
+            "src/gatewise/kernels/native/compiled.pyx",
+            *sorted(glob("csrc/**/*.c", recursive=True)),
+        ],
         depends=[
-            *sorted(glob("src/gatewise/*.px[di]")),
+            *sorted(glob("src/gatewise/kernels/native/*.px[di]")),
             *sorted(glob("csrc/**/*.h", recursive=True)),
         ],
         include_dirs=["csrc"],

@@ -34,7 +34,7 @@ import numpy as np
 import plain
 
 import gatewise
-from gatewise import _backend
+from gatewise.kernels import chooser
 
 Array = np.ndarray[Any, Any]
 Calls = dict[str, Callable[[], Any]]
@@ -104,7 +104,7 @@ def calls(case: Case) -> Calls:
 
     result = {"plain": one(plain)}
     for name in backends():
-        with _backend.use(name):
+        with chooser.use(name):
             result[name] = one(gatewise)
     return result
 
@@ -123,7 +123,7 @@ def parameter_shapes(case: Case) -> dict[str, tuple[int, int]]:
 
 def backends() -> list[str]:
     try:
-        with _backend.use("native"):
+        with chooser.use("native"):
             return ["native", "numpy"]
     except ImportError:
         return ["numpy"]
@@ -131,7 +131,7 @@ def backends() -> list[str]:
 
 def turn(name: str, call: Callable[[], Any], count: int) -> float:
     """Return the seconds per call of `count` calls in a row."""
-    with _backend.use("numpy" if name == "plain" else name):
+    with chooser.use("numpy" if name == "plain" else name):
         call()
         start = process_time()
         for _ in range(count):
@@ -159,7 +159,7 @@ def assert_alike(case: Case, every: Calls) -> None:
     """Assert that all ways return the same arrays, and as many step caches."""
     wanted = every["plain"]()
     for name in every.keys() - {"plain"}:
-        with _backend.use(name):
+        with chooser.use(name):
             got = every[name]()
         if case.kind.endswith("backward"):
             assert list(got) == list(wanted)

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import gatewise
-from gatewise import _backend
+from gatewise.kernels import chooser
 from gatewise.layers import Recurrent, Sequential, Stream
 from gatewise.training.language_model import CELLS, LanguageModel
 from gatewise.training.language_training import LanguageTraining, Settings
@@ -128,7 +128,7 @@ def main() -> None:
     options = parser.parse_args()
     model, held_out = train(options.cell, options.hidden_size, options.seconds)
     recurrent = model.network.layers[0]
-    print(f"{recurrent!r}, {_backend.name} backend, gatewise {gatewise.__version__}")
+    print(f"{recurrent!r}, {chooser.name} backend, gatewise {gatewise.__version__}")
     print(f"bits per character on {held_out.size:,} characters held out; ratio: to float32")
     show(measure(model, held_out))
 

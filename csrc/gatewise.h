@@ -2,7 +2,7 @@
  *
  * The core knows floats, strides and counts. It checks nothing, allocates nothing inside a time loop and, but
  * for the threads and the memory that wait for the next call, keeps nothing between calls. Its vocabulary
- * (rows, ragged batches, cells, extra) is that of src/gatewise/_fallback.py, which says what each function
+ * (rows, ragged batches, cells, extra) is that of src/gatewise/kernels/numpy, which says what each function
  * computes.
  */
 #ifndef GATEWISE_H
@@ -104,7 +104,7 @@ typedef struct gw_kernels {
     gw_status (*outer)(gw_block a, gw_block b, gw_matrix out, int threads);
     /* Adds to the rows of out that the tokens name. */
     gw_status (*add_by_token)(const int64_t *tokens, gw_block rows, gw_matrix out);
-    /* in, values and out are as for cell_forward and cell_backward in src/gatewise/_columns.py. The latter
+    /* in, values and out are as for cell_forward and cell_backward in kernels/numpy/columns.py. The latter
      * adds to out. Whoever calls them opens and closes the call that they are part of. */
     void (*cell_forward)(const gw_columns *sizes, const void *const *in, void *values, void *yt);
     gw_status (*cell_backward)(const gw_columns *sizes, const void *const *in, void *const *out);

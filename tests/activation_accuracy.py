@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise import _backend
+from gatewise.kernels import chooser
 
 Array = NDArray[Any]
 
@@ -39,7 +39,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Array], Array], float, float]] = {
 def computed(name: str, z: Array) -> Array:
     """What the kernels of the present backend give."""
     out = np.empty_like(z)
-    getattr(_backend.kernels, name)(z, out)
+    getattr(chooser.kernels, name)(z, out)
     return out
 
 

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 from hypothesis import HealthCheck, settings
 
-from gatewise import _backend
+from gatewise.kernels import chooser
 
 # The fixture `backend` holds nothing that one example could leave behind for the next.
 # Each run has the same examples, so that none fails by chance, but for those who explore.
@@ -33,7 +33,7 @@ def _using(wanted: str) -> Iterator[ModuleType]:
     """
     with ExitStack() as stack:
         try:
-            kernels = stack.enter_context(_backend.use(wanted))
+            kernels = stack.enter_context(chooser.use(wanted))
         except ImportError as error:
             if os.environ.get("GATEWISE_REQUIRE_NATIVE") == "1":
                 pytest.fail(f"GATEWISE_REQUIRE_NATIVE=1, but {error}")

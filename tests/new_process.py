@@ -51,4 +51,4 @@ def threads_of_a_call(num_threads: int | None = None) -> tuple[int, str]:
     layer = gatewise.LSTM(40, 100, seed=0)
     x = np.ones((32, 20, 40), np.float32)
     count = count_threads(lambda: layer(x, num_threads=num_threads))
-    return count, gatewise._threads.describe()
+    return count, gatewise.kernels.thread_limits.describe()

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import gatewise
-from gatewise import _backend
+from gatewise.kernels import chooser
 
 X = np.random.default_rng(0).standard_normal((2, 5, 6)).astype(np.float32)
 
@@ -166,7 +166,7 @@ def main() -> None:
     options = parser.parse_args()
     failed = False
     for backend in ("native", "numpy"):
-        with _backend.use(backend):
+        with chooser.use(backend):
             done = wrong = 0
             for model in models().values():
                 # Everywhere in the step itself, and in what leads to it.

@@ -19,7 +19,7 @@ import pytest
 
 import gatewise
 import test_kernels_cells as columns
-from gatewise import _fallback
+from gatewise.kernels import numpy as fallback
 from test_kernels_parity import CELLS, Case, Shape
 
 Array = np.ndarray[Any, Any]
@@ -108,7 +108,7 @@ def forward(kernels: Any, case: Case) -> Call:
 
 
 def backward(kernels: Any, case: Case) -> Call:
-    tape = case.forward(_fallback, False, True)
+    tape = case.forward(fallback, False, True)
     packed, dstate = case.pack(kernels), copies(case.state)
     dgates, dy = tape["gates"], case.rows(case.outputs)
     y = dgates.copy() if case.cell.startswith("rnn") else tape["y"]

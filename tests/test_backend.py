@@ -16,17 +16,21 @@ from pathlib import Path
 import pytest
 
 import gatewise
-from gatewise import _backend, _fallback
+from gatewise.kernels import chooser
+from gatewise.kernels import numpy as fallback
 
 PACKAGE = Path(gatewise.__file__).parent
-NATIVE_NAMES = ["_native" + suffix for suffix in importlib.machinery.EXTENSION_SUFFIXES]
-REPORT = "from gatewise import _backend; print(_backend.name, _backend.reason, sep='|')"
+HOME = Path("gatewise", "kernels", "native")
+NATIVE_NAMES = ["compiled" + suffix for suffix in importlib.machinery.EXTENSION_SUFFIXES]
+REPORT = (
+    "from gatewise.kernels import chooser; print(chooser.name, chooser.reason, sep='|')"
+)
 
 
 @pytest.fixture
 def missing(tmp_path: Path) -> Path:
     """A directory to import a gatewise from that has no compiled module."""
-    ignore = shutil.ignore_patterns("_native.*", "__pycache__")
+    ignore = shutil.ignore_patterns("compiled.*", "__pycache__")
     shutil.copytree(PACKAGE, tmp_path / "gatewise", ignore=ignore)
     return tmp_path
 
@@ -34,7 +38,7 @@ def missing(tmp_path: Path) -> Path:
 @pytest.fixture
 def broken(missing: Path) -> Path:
     """The same with a compiled module that cannot be loaded."""
-    (missing / "gatewise" / NATIVE_NAMES[0]).write_bytes(b"this is no shared library")
+    (missing / HOME / NATIVE_NAMES[0]).write_bytes(b"this is no shared library")
     return missing
 
 
@@ -74,9 +78,9 @@ def test_a_broken_module_is_called_broken_with_the_cause(broken: Path) -> None:
 
 
 def test_a_module_that_fails_in_its_own_code_is_broken_too(missing: Path) -> None:
-    (missing / "gatewise" / "_native.py").write_text("raise RuntimeError('wrong cpu')")
+    (missing / HOME / "compiled.py").write_text("raise RuntimeError('wrong cpu')")
     done = run(missing, REPORT)
-    assert "_native.py is broken: RuntimeError: wrong cpu" in done.stderr
+    assert "compiled.py is broken: RuntimeError: wrong cpu" in done.stderr
     assert done.stdout.startswith("numpy|")
 
 
@@ -99,7 +103,7 @@ def test_native_raises_with_the_original_error(
 ) -> None:
     code = """
 try:
-    import gatewise._backend
+    import gatewise.kernels.chooser
 except ImportError as error:
     print(type(error.__cause__).__name__, error, sep="|")
 """
@@ -115,9 +119,9 @@ def test_the_warning_comes_once(missing: Path) -> None:
     code = """
 import importlib, warnings
 warnings.simplefilter("always")
-import gatewise, gatewise._backend
+import gatewise, gatewise.kernels.chooser
 from gatewise import rnn_forward, lstm_forward
-importlib.import_module("gatewise._direction")
+importlib.import_module("gatewise.direction")
 """
     assert run(missing, code).stderr.count("RuntimeWarning") == 1
 
@@ -145,9 +149,9 @@ def test_an_empty_value_means_auto(missing: Path) -> None:
 def test_a_working_module_is_taken(backend: str) -> None:
     """The other half of the story, where there is a compiled module to take."""
     if backend == "numpy":
-        assert _backend.kernels is _fallback
+        assert chooser.kernels is fallback
         return
-    assert _backend.kernels.__name__ == "gatewise._native"
+    assert chooser.kernels.__name__ == "gatewise.kernels.native.compiled"
     for wanted in (None, "auto", "native"):
         done = run(PACKAGE.parent, REPORT, wanted)
         assert done.stdout.startswith("native|")
@@ -179,14 +183,14 @@ def test_without_a_compiled_module_its_tests_are_skipped_or_fail(
 
 
 def test_use_puts_back_what_was_there(backend: str) -> None:
-    before = _backend.kernels, _backend.name, _backend.reason
-    with _backend.use("numpy") as kernels:
-        assert kernels is _backend.kernels is _fallback
-        assert _backend.name == "numpy"
-    assert (_backend.kernels, _backend.name, _backend.reason) == before
-    with pytest.raises(KeyError), _backend.use("numpy"):
+    before = chooser.kernels, chooser.name, chooser.reason
+    with chooser.use("numpy") as kernels:
+        assert kernels is chooser.kernels is fallback
+        assert chooser.name == "numpy"
+    assert (chooser.kernels, chooser.name, chooser.reason) == before
+    with pytest.raises(KeyError), chooser.use("numpy"):
         raise KeyError
-    assert (_backend.kernels, _backend.name, _backend.reason) == before
-    with pytest.raises(ValueError, match="must be one of"), _backend.use("fast"):
+    assert (chooser.kernels, chooser.name, chooser.reason) == before
+    with pytest.raises(ValueError, match="must be one of"), chooser.use("fast"):
         pass
-    assert _backend.kernels is before[0]
+    assert chooser.kernels is before[0]

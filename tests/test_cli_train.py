@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gatewise import _backend, cli
+from gatewise import cli
+from gatewise.kernels import chooser
 from gatewise.training import commands, progress, save_checkpoint
 from gatewise.training.language_model import load_language_model
 from gatewise.training.language_training import LanguageTraining
@@ -43,7 +44,7 @@ def gatewise(
         chdir(directory),
         redirect_stdout(out),
         redirect_stderr(error),
-        _backend.use(backend),
+        chooser.use(backend),
     ):
         status = cli.main(arguments)
     return subprocess.CompletedProcess(arguments, status, out.getvalue(), error.getvalue())
@@ -181,7 +182,7 @@ def test_resumed_training_ends_where_uninterrupted_training_does(trained: Path) 
         text,
         expected.settings,
     )
-    with _backend.use("numpy"):
+    with chooser.use("numpy"):
         middle.run(steps=120, stopped=lambda: middle.step == 50)
     middle.save(trained / "middle.npz")
     result = gatewise(

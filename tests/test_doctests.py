@@ -14,7 +14,7 @@ import gatewise
 MODULES = ["gatewise"] + [
     module.name
     for module in pkgutil.walk_packages(gatewise.__path__, "gatewise.")
-    if module.name not in ("gatewise.__main__", "gatewise._native")
+    if module.name not in ("gatewise.__main__", "gatewise.kernels.native.compiled")
 ]
 
 

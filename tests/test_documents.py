@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gatewise import _backend
+from gatewise.kernels import chooser
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 def test_the_compiled_module_has_less_than_two_megabytes(backend: str) -> None:
     words = " ".join((ROOT / "README.md").read_text("utf-8").split())
     assert "a compiled module of less than two megabytes" in words
-    assert Path(str(_backend.kernels.__file__)).stat().st_size < 2e6
+    assert Path(str(chooser.kernels.__file__)).stat().st_size < 2e6
 
 
 def shares(memory: list[Any], beyond_what_is_ready: bool) -> Iterator[int]:

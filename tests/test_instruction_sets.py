@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 import gatewise
-from gatewise import _backend
+from gatewise.kernels import chooser
 
 RUN = """
 import numpy as np
 import gatewise
-from gatewise import _backend
+from gatewise.kernels import chooser
 
 random = np.random.default_rng(0)
 for kind in (gatewise.RNN, gatewise.LSTM, gatewise.GRU):
@@ -29,7 +29,7 @@ for kind in (gatewise.RNN, gatewise.LSTM, gatewise.GRU):
         x = random.standard_normal((7, 6, 5))
         results = []
         for name in ("native", "numpy"):
-            with _backend.use(name):
+            with chooser.use(name):
                 y, _, tape = layer.forward(x)
                 dx, _, gradients = layer.backward(tape, np.ones_like(y))
                 results.append([layer(x)[0], y, dx, *gradients.values()])
@@ -67,7 +67,7 @@ native_only = pytest.mark.parametrize("backend", ["native"], indirect=True)
 
 @native_only
 def test_each_can_be_chosen_and_computes_the_same(backend: str) -> None:
-    names = _backend.kernels.instruction_sets()
+    names = chooser.kernels.instruction_sets()
     assert names
     for name in names:
         done = run(RUN, GATEWISE_ISA=name, GATEWISE_BACKEND="native")
@@ -78,7 +78,7 @@ def test_each_can_be_chosen_and_computes_the_same(backend: str) -> None:
 def test_the_one_without_vectors_is_always_there_and_never_the_best_of_several(
     backend: str,
 ) -> None:
-    *others, last = _backend.kernels.instruction_sets()
+    *others, last = chooser.kernels.instruction_sets()
     assert last == "scalar"
     assert "scalar" not in others
     if platform.machine() in ("x86_64", "AMD64", "aarch64", "arm64", "ARM64"):
@@ -90,7 +90,7 @@ def test_the_one_without_vectors_is_always_there_and_never_the_best_of_several(
 def test_the_best_one_is_taken_otherwise(nothing: dict[str, str], backend: str) -> None:
     nothing = nothing | {"GATEWISE_BACKEND": "native"}
     done = run("import gatewise; gatewise.show_config()", **nothing)
-    assert shown(done).startswith(f"{_backend.kernels.instruction_sets()[0]} (of ")
+    assert shown(done).startswith(f"{chooser.kernels.instruction_sets()[0]} (of ")
 
 
 @native_only
@@ -99,7 +99,7 @@ def test_the_best_one_is_taken_otherwise(nothing: dict[str, str], backend: str) 
 def test_an_unknown_name_is_refused(name: str, wanted: str, backend: str) -> None:
     done = run("import gatewise", GATEWISE_ISA=name, GATEWISE_BACKEND=wanted)
     assert done.returncode != 0
-    expected = " or ".join(_backend.kernels.instruction_sets())
+    expected = " or ".join(chooser.kernels.instruction_sets())
     assert done.stderr.splitlines()[-1] == (
         f"ValueError: GATEWISE_ISA: expected {expected} on this CPU, got {name!r}"
     )

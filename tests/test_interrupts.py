@@ -17,7 +17,7 @@ import pytest
 from numpy.lib.stride_tricks import as_strided
 
 import gatewise
-from gatewise import _backend
+from gatewise.kernels import chooser
 from new_process import run
 from test_float_state import assert_denormals_count
 
@@ -91,7 +91,7 @@ def steps(time: int, batch: int, features: int) -> Array:
 
 def long_calls(threads: int) -> dict[str, Callable[[], object]]:
     """Calls of kernels, each of which takes long."""
-    kernels, calls = _backend.kernels, {}
+    kernels, calls = chooser.kernels, {}
     packed = kernels.pack("lstm", zeros(4096, 512), zeros(4096, 1024), zeros(4096))
     shared = {"num_threads": threads}
     for batch in (1, 64):
@@ -175,7 +175,7 @@ def test_a_handler_stops_activations(name: str, backend: str) -> None:
     z = zeros(2, 5 * 10**8)
     z = z if name == "softmax" else z.reshape(-1)
     with pytest.raises(Stopped):
-        interrupted(partial(getattr(_backend.kernels, name), z, z), stop)
+        interrupted(partial(getattr(chooser.kernels, name), z, z), stop)
     assert z.flat[-1] == 0
 
 
@@ -322,9 +322,9 @@ def test_a_stream_goes_back_if_its_second_layer_fails(
     before = arrays([stream.state[0]])
     # In NumPy both layers come to the same kernel; compiled, one with tokens does not.
     name = "infer_shares" if backend == "numpy" else "infer"
-    failing = Failing(getattr(_backend.kernels, name))
+    failing = Failing(getattr(chooser.kernels, name))
     failing._calls = int(tokens and name == "infer")
-    monkeypatch.setattr(_backend.kernels, name, failing)
+    monkeypatch.setattr(chooser.kernels, name, failing)
     with pytest.raises(Stopped):
         stream(x[:, 0] if steps == 1 else x)
     for part, old in zip(arrays([stream.state[0]]), before, strict=True):

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gatewise import _backend, _columns
+from gatewise.kernels import chooser
+from gatewise.kernels.numpy import columns
 from gatewise.notebook import gru, lstm, rnn
 
 Array = np.ndarray[Any, Any]
@@ -59,12 +60,12 @@ def compare(
     """Run both kernels of both backends; the native ones on arrays after `change`."""
     spec = CELLS[cell]
     plain = draw(spec.step_layout, dtype, *sizes)
-    values, prediction = _columns.cell_forward(spec.kernel, spec.step_layout, plain)
+    values, prediction = columns.cell_forward(spec.kernel, spec.step_layout, plain)
     changed = tuple(change(array) for array in plain)
     outcome = native.cell_forward(spec.kernel, spec.step_layout, changed)
     assert_alike([*outcome[0], outcome[1]], [*values, prediction], dtype)
     plain = draw(spec.step_back_layout, dtype, *sizes)
-    gradients = _columns.cell_backward(spec.kernel, spec.step_back_layout, plain)
+    gradients = columns.cell_backward(spec.kernel, spec.step_back_layout, plain)
     changed = tuple(change(array) for array in plain)
     got = native.cell_backward(spec.kernel, spec.step_back_layout, changed)
     assert_alike(got, gradients, dtype)
@@ -117,7 +118,7 @@ def test_what_is_not_finite(native: Any, cell: str, value: float) -> None:
     given[0][1, 4] = value
     outcomes = [
         kernels.cell_forward(spec.kernel, spec.step_layout, given)
-        for kernels in (native, _columns)
+        for kernels in (native, columns)
     ]
     got, wanted = ([*values, prediction] for values, prediction in outcomes)
     assert_alike(got, wanted, "float64")
@@ -130,7 +131,7 @@ def test_what_is_not_finite(native: Any, cell: str, value: float) -> None:
 def test_what_a_step_does_not_take(cell: str, kind: str, backend: str) -> None:
     spec = CELLS[cell]
     layout = LAYOUTS[kind](spec)
-    kernel = getattr(_backend.kernels, f"cell_{kind}")
+    kernel = getattr(chooser.kernels, f"cell_{kind}")
     arrays = draw(layout, "float64", 3, 5, 2, 10)
     assert kernel(spec.kernel, layout, arrays) is not None
     assert kernel(spec.kernel, layout, arrays[:-1]) is None
@@ -167,7 +168,7 @@ def test_arrays_are_not_written_to(cell: str, dtype: str, backend: str) -> None:
         layout = LAYOUTS[kind](spec)
         arrays = draw(layout, dtype, 3, 5, 2, 10)
         before = [array.copy() for array in arrays]
-        kernel = getattr(_backend.kernels, f"cell_{kind}")
+        kernel = getattr(chooser.kernels, f"cell_{kind}")
         returned = kernel(spec.kernel, layout, arrays)
         for array, other in zip(arrays, before, strict=True):
             np.testing.assert_array_equal(array, other)
@@ -185,7 +186,7 @@ def test_sequences(native: Any, cell: str, dtype: str) -> None:
         arrays = draw(spec.run_layout, dtype, *sizes)
         run, wanted = (
             kernels.run_forward(spec.kernel, spec.run_layout, arrays)
-            for kernels in (native, _columns)
+            for kernels in (native, columns)
         )
         assert_alike(run.states, wanted.states, dtype)
         assert_alike([run.predictions], [wanted.predictions], dtype)
@@ -196,7 +197,7 @@ def test_sequences(native: Any, cell: str, dtype: str) -> None:
         da = draw("am", dtype, *sizes[:4])[0][:, :, None] * np.ones(sizes[4], dtype)
         gradients = [
             kernels.run_backward(spec.kernel, record.values, record.kept, da)
-            for kernels in (native, _columns)
+            for kernels in (native, columns)
             for record in (run, wanted)
         ]
         for other in gradients[:-1]:
@@ -208,18 +209,18 @@ def test_larger_sequences(native: Any, cell: str) -> None:
     spec = CELLS[cell]
     arrays = draw(spec.run_layout, "float64", 40, 130, 3, 2, 5)
     assert native.run_forward(spec.kernel, spec.run_layout, arrays) is None
-    run = _columns.run_forward(spec.kernel, spec.run_layout, arrays)
+    run = columns.run_forward(spec.kernel, spec.run_layout, arrays)
     da = draw("am", "float64", 40, 130, 3, 2)[0][:, :, None] * np.ones(5)
     got, wanted = (
         kernels.run_backward(spec.kernel, run.values, run.kept, da)
-        for kernels in (native, _columns)
+        for kernels in (native, columns)
     )
     assert_alike(got, wanted, "float64")
 
 
 @every_cell
 def test_what_a_sequence_does_not_take(cell: str, backend: str) -> None:
-    spec, kernel = CELLS[cell], _backend.kernels.run_forward
+    spec, kernel = CELLS[cell], chooser.kernels.run_forward
     arrays = draw(spec.run_layout, "float64", 3, 5, 2, 10, 4)
     assert kernel(spec.kernel, spec.run_layout, arrays) is not None
     assert kernel(spec.kernel, spec.run_layout, arrays[:-1]) is None

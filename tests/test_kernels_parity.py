@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from gatewise import _fallback
+from gatewise.kernels import numpy as fallback
 
 Array = np.ndarray[Any, Any]
 
@@ -197,14 +197,14 @@ def assert_alike(got: dict[str, Any], wanted: dict[str, Any], dtype: str) -> Non
 
 def compare(case: Case, native: Any, reverse: bool) -> None:
     """Run all kernels of both backends on `case`."""
-    assert_alike(case.infer(native, reverse), case.infer(_fallback, reverse), case.dtype)
-    tape = case.forward(_fallback, reverse, False)
-    for kernels, projects in ((native, False), (native, True), (_fallback, True)):
+    assert_alike(case.infer(native, reverse), case.infer(fallback, reverse), case.dtype)
+    tape = case.forward(fallback, reverse, False)
+    for kernels, projects in ((native, False), (native, True), (fallback, True)):
         assert_alike(case.forward(kernels, reverse, projects), tape, case.dtype)
     for in_place in (False, True):
         got, wanted = (
             case.backward(kernels, reverse, tape, in_place)
-            for kernels in (native, _fallback)
+            for kernels in (native, fallback)
         )
         assert_alike(got, wanted, case.dtype)
 
@@ -279,7 +279,7 @@ def test_narrow_weights(native: Any, cell: str, narrow: str, reverse: bool) -> N
     ):
         shape = Shape(7, 5, 9, hidden, lengths)
         case = Case(cell, shape, "float32", "gaps", threads, narrow)
-        got, wanted = (case.infer(kernels, reverse) for kernels in (native, _fallback))
+        got, wanted = (case.infer(kernels, reverse) for kernels in (native, fallback))
         assert_alike(got, wanted, "float32")
 
 
@@ -290,7 +290,7 @@ def test_shares_of_the_gates(native: Any, cell: str, dtype: str, order: str) -> 
     for lengths in (None, (7, 5, 5, 2, 1)):
         case = Case(cell, Shape(7, 5, 9, 17, lengths), dtype, order)
         wanted = case.infer(native, False)
-        for kernels in (native, _fallback):
+        for kernels in (native, fallback):
             shares = case.like(case.x @ case.weights[0].T + case.weights[2])
             state = tuple(array.copy() for array in case.state)
             y, cells = case.blank(case.outputs), None
@@ -317,7 +317,7 @@ def test_products_of_the_way_back(
     ):
         case = Case(cell, Shape(time, batch, inputs, hidden), dtype, order)
         dgates, results = case.rows(case.gates), []
-        for kernels in (native, _fallback):
+        for kernels in (native, fallback):
             dx, out = case.blank(inputs), np.ones((case.gates, inputs + 3), dtype)
             kernels.project_back(case.pack(kernels), dgates, dx, num_threads=threads)
             kernels.outer(dgates, case.x, out[:, 1:-2], num_threads=threads)
@@ -332,7 +332,7 @@ def test_what_is_not_finite(native: Any, cell: str, value: float, dtype: str) ->
     case = Case(cell, Shape(4, 3, 4, 9), dtype)
     case.x[1, 1, :] = value
     with np.errstate(all="ignore"):
-        got, wanted = (case.infer(kernels, False) for kernels in (native, _fallback))
+        got, wanted = (case.infer(kernels, False) for kernels in (native, fallback))
     for name, array in got.items():
         if array is not None:
             np.testing.assert_array_equal(
@@ -360,7 +360,7 @@ def test_activations(native: Any, name: str, dtype: str) -> None:
             z = (scale * random.standard_normal(shape)).astype(dtype)
             got, wanted = np.full_like(z, np.nan), np.full_like(z, np.nan)
             getattr(native, name)(z, got)
-            getattr(_fallback, name)(z, wanted)
+            getattr(fallback, name)(z, wanted)
             np.testing.assert_allclose(got, wanted, rtol=TOLERANCE[dtype], atol=1e-37)
 
 
@@ -377,8 +377,8 @@ def test_packed_weights_do_not_follow_their_arrays(native: Any) -> None:
 
 
 def test_both_have_the_same_face(native: Any) -> None:
-    for name in _fallback.__all__:
-        ours, theirs = getattr(_fallback, name), getattr(native, name)
+    for name in fallback.__all__:
+        ours, theirs = getattr(fallback, name), getattr(native, name)
         assert inspect.getdoc(ours) == inspect.getdoc(theirs), name
         if not name.startswith("Packed"):
             parameters = [

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gatewise import _backend
+from gatewise.kernels import chooser
 
 Array = NDArray[Any]
 RNG = np.random.default_rng(0)
@@ -55,7 +55,7 @@ def test_linear(
 ) -> None:
     w = random(outputs, inputs, dtype=dtype)
     b = random(outputs, dtype=dtype) if bias else None
-    packed = _backend.kernels.pack_linear(w, b)
+    packed = chooser.kernels.pack_linear(w, b)
     wide = random(2, 40, 9, inputs + 3, dtype=dtype)[..., 1 : inputs + 1]
     arrays = [wide[0, 0, 0], *(wide[0, 0, :n].copy() for n in range(10))]
     # Gaps between the rows, two distances, axes that are not in the order of memory.
@@ -68,7 +68,7 @@ def test_linear(
     ]
     arrays += [np.ascontiguousarray(wide), np.ascontiguousarray(wide[0]).swapaxes(0, 1)]
     for x in arrays:
-        y = _backend.kernels.linear(packed, x, num_threads=threads)
+        y = chooser.kernels.linear(packed, x, num_threads=threads)
         assert (y.dtype, y.shape) == (dtype, (*x.shape[:-1], outputs))
         exact = x.astype("float64") @ w.T.astype("float64") + (0 if b is None else b)
         close(y, exact.astype(dtype))
@@ -76,12 +76,12 @@ def test_linear(
             y.reshape(1, -1, outputs),
             np.full((1, y.size // outputs, inputs), 7, dtype),
         )
-        _backend.kernels.linear_back(packed, dy, dx, num_threads=threads)
+        chooser.kernels.linear_back(packed, dy, dx, num_threads=threads)
         close(dx, (dy.astype("float64") @ w.astype("float64")).astype(dtype))
 
 
 def test_linear_leaves_what_is_not_rows_of_its_own(backend: str) -> None:
-    packed = _backend.kernels.pack_linear(np.ones((3, 4), np.float32), None)
+    packed = chooser.kernels.pack_linear(np.ones((3, 4), np.float32), None)
     rows = np.zeros((6, 8), np.float32)
     unfit: list[Any] = [
         rows[:, :3],
@@ -98,9 +98,9 @@ def test_linear_leaves_what_is_not_rows_of_its_own(backend: str) -> None:
         None,
     ]
     for x in unfit:
-        assert _backend.kernels.linear(packed, x) is None
+        assert chooser.kernels.linear(packed, x) is None
     for shape in ((0, 4), (3, 0, 4), (0, 3, 4), (2, 0, 3, 4)):
-        assert _backend.kernels.linear(packed, np.zeros(shape, np.float32)).size == 0
+        assert chooser.kernels.linear(packed, np.zeros(shape, np.float32)).size == 0
 
 
 @pytest.mark.parametrize("backend", ["native"], indirect=True)
@@ -109,8 +109,8 @@ def test_linear_leaves_what_is_not_rows_of_its_own(backend: str) -> None:
 def test_linear_gives_a_row_the_same_bits_in_any_company(
     inputs: int, outputs: int, dtype: str, backend: str
 ) -> None:
-    linear = _backend.kernels.linear
-    packed = _backend.kernels.pack_linear(
+    linear = chooser.kernels.linear
+    packed = chooser.kernels.pack_linear(
         random(outputs, inputs, dtype=dtype), random(outputs, dtype=dtype)
     )
     # More rows than are done at once.
@@ -134,16 +134,16 @@ def test_add_by_token(
     out = random(tokens, features, dtype=dtype)
     one_hot = np.eye(tokens)[named]
     expected = out + one_hot.T @ rows.reshape(-1, features)
-    _backend.kernels.add_by_token(named, rows, out)
+    chooser.kernels.add_by_token(named, rows, out)
     close(out, expected.astype(dtype))
 
 
 def test_no_rows_at_all(backend: str) -> None:
     nothing, w = np.empty((0, 3, 5), np.float32), random(4, 5, dtype="float32")
-    packed = _backend.kernels.pack_linear(w, None)
-    _backend.kernels.linear_back(packed, np.empty((0, 3, 4), np.float32), nothing)
+    packed = chooser.kernels.pack_linear(w, None)
+    chooser.kernels.linear_back(packed, np.empty((0, 3, 4), np.float32), nothing)
     out = np.ones((4, 5), np.float32)
-    _backend.kernels.add_by_token(np.empty(0, np.int64), nothing, out)
+    chooser.kernels.add_by_token(np.empty(0, np.int64), nothing, out)
     assert (out == 1).all()
 
 
@@ -153,7 +153,7 @@ def test_halves_of_all_kinds_are_read_as_they_are(backend: str) -> None:
         np.arange(around - 32, around + 32) for around in (0x20, 0x400, 0x7C00, 0xFC00)
     ]
     bits = np.concatenate([np.arange(0, 1 << 16, 61), *edges])
-    kernels, size, one = _backend.kernels, 64, np.ones((1, 1, 1), np.float32)
+    kernels, size, one = chooser.kernels, 64, np.ones((1, 1, 1), np.float32)
     for first in range(0, len(bits), size):
         halves = bits[first : first + size].astype(np.uint16).view(np.float16)[:, None]
         count = len(halves)

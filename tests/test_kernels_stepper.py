@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gatewise import _backend
+from gatewise.kernels import chooser
 
 Array = NDArray[Any]
 GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
@@ -24,7 +24,7 @@ class Net:
         self.random = np.random.default_rng(len(kinds))
         self.dtype, self.batch = np.dtype(dtype), batch
         self.features, self.table = INPUTS, None
-        self.kernels = _backend.kernels
+        self.kernels = chooser.kernels
         self.stages: list[tuple[Any, ...]] = []
         for kind in kinds.split():
             self.stages.append(self.stage(*kind.split(":")))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import gatewise
-from gatewise import _backend
+from gatewise.kernels import chooser
 
 Array = np.ndarray[Any, Any]
 TOKENS, INPUTS = 7, 5
@@ -279,12 +279,12 @@ def test_changes_of_any_layer_take_effect_at_the_next_step(backend: str) -> None
 
 
 def test_streams_follow_the_backend() -> None:
-    pytest.importorskip("gatewise._native")
+    pytest.importorskip("gatewise.kernels.native.compiled")
     model, x = net("character model"), draw("character model", 1, 4)
     expected, _ = model(x)
     stream = model.stream()
     for t, name in enumerate(["numpy", "native", "numpy", "native"]):
-        with _backend.use(name):
+        with chooser.use(name):
             assert_same(stream(x[0, t]), expected[0, t])
 
 

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 
 import gatewise
-from gatewise import _backend
+from gatewise.kernels import chooser
 from new_process import run
 
 FLOAT = np.dtype(np.float32)
 
 
 def new(count: int) -> np.ndarray:
-    return _backend.kernels.empty((count,), FLOAT)
+    return chooser.kernels.empty((count,), FLOAT)
 
 
 def test_shapes_and_dtypes(backend: str) -> None:
     for shape in ((0,), (3, 0, 5), (2, 3), (50, 70, 90), ()):
         for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
-            array = _backend.kernels.empty(shape, dtype)
+            array = chooser.kernels.empty(shape, dtype)
             assert (array.shape, array.dtype) == (shape, dtype)
             assert array.flags.c_contiguous
             assert array.flags.writeable

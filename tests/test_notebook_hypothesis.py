@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatewise import _backend, sigmoid, softmax
+from gatewise import sigmoid, softmax
+from gatewise.kernels import chooser
 from notebook_cases import CELLS, Notebook, draw_parameters, everything
 
 DTYPES = ["float64", "float32", "float16", "int8", "uint64", "bool", "complex64", "object"]
@@ -30,9 +31,9 @@ def outcome(function: Any, *arguments: Any) -> tuple[str, Any]:
 
 def assert_alike(function: Any, *arguments: Any) -> None:
     """Run `function` on both backends and compare what came of it."""
-    with _backend.use("numpy"):
+    with chooser.use("numpy"):
         wanted = outcome(function, *arguments)
-    with _backend.use("native"):
+    with chooser.use("native"):
         got = outcome(function, *arguments)
     assert got[0] == wanted[0], f"one raised, the other ran: {got}, {wanted}"
     if got[0] == "raised":

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gatewise import _backend
+from gatewise.kernels import chooser
 from gatewise.notebook._records import Columns, Rows
 from notebook_cases import CELLS, Array, Notebook, draw, draw_parameters, run_sequence
 
@@ -61,7 +61,7 @@ def test_values_are_those_of_numpy(
 ) -> None:
     x, a0, parameters = arguments(cell, dtype)
     whole = flat(run_sequence(cell, x, a0, parameters))
-    with _backend.use("numpy"):
+    with chooser.use("numpy"):
         assert_close(whole, flat(run_sequence(cell, x, a0, parameters)), tolerance)
 
 
@@ -87,7 +87,7 @@ def test_gradients_on_either_backend(
     assert {array.dtype for array in wide.values()} == {np.dtype("float64")}
     assert_close({k: v.astype(dtype) for k, v in wide.items()}, wanted, tolerance)
     copied = pickle.loads(pickle.dumps(caches))
-    with _backend.use(there):
+    with chooser.use(there):
         assert_close(backward(da, caches), wanted, tolerance)
         assert_close(backward(da, copied), wanted, tolerance)
         assert_close(backward(np.asfortranarray(da), steps), wanted, tolerance)

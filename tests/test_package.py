@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 import gatewise
-from gatewise import _backend, _fallback
+from gatewise.kernels import chooser
+from gatewise.kernels import numpy as fallback
 
 PUBLIC = sorted(set(gatewise.__all__) - {"__version__"})
 HEAVY = ["argparse", "matplotlib", "scipy", "sklearn", "threadpoolctl", "torch", "tqdm"]
@@ -37,21 +38,21 @@ def parameters(function: Any) -> list[tuple[str, Any, Any]]:
     return [(p.name, p.kind, p.default) for p in signature.parameters.values()]
 
 
-KERNELS = [name for name in _fallback.__all__ if not name.startswith("Packed")]
+KERNELS = [name for name in fallback.__all__ if not name.startswith("Packed")]
 
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_both_backends_have_the_same_kernels(name: str, backend: str) -> None:
-    reference = getattr(_fallback, name)
-    kernel = getattr(_backend.kernels, name)
+    reference = getattr(fallback, name)
+    kernel = getattr(chooser.kernels, name)
     assert parameters(kernel) == parameters(reference)
     assert inspect.getdoc(kernel) == inspect.getdoc(reference)
     assert inspect.getdoc(reference)
 
 
 def test_both_backends_pack_into_a_class_of_their_own(backend: str) -> None:
-    for name in set(_fallback.__all__) - set(KERNELS):
-        ours, theirs = getattr(_fallback, name), getattr(_backend.kernels, name)
+    for name in set(fallback.__all__) - set(KERNELS):
+        ours, theirs = getattr(fallback, name), getattr(chooser.kernels, name)
         assert isinstance(theirs, type)
         assert inspect.getdoc(theirs) == inspect.getdoc(ours)
 
@@ -124,10 +125,10 @@ def test_the_configuration_says_what_runs(
 ) -> None:
     config = importlib.import_module("gatewise._config").read_config()
     assert config["gatewise"] == gatewise.__version__
-    assert config["backend"] == f"{backend}: {_backend.reason}"
+    assert config["backend"] == f"{backend}: {chooser.reason}"
     assert all(config.values())
     if backend == "native":
-        assert config["instruction set"].startswith(_backend.kernels.instruction_set())
+        assert config["instruction set"].startswith(chooser.kernels.instruction_set())
     gatewise.show_config()
     lines = capsys.readouterr().out.splitlines()
     assert [line[:16].rstrip() for line in lines] == list(config)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import gatewise
-from gatewise import _backend
+from gatewise.kernels import chooser
 from gatewise.layers import Quantized
 
 Array = np.ndarray[Any, Any]
@@ -114,7 +114,7 @@ def test_backends_agree(
 ) -> None:
     results = []
     for name in ("numpy", "native"):
-        with _backend.use(name):
+        with chooser.use(name):
             results.append(make(kind, options).quantize(weight_format)(draw(3, 8, 7)))
     assert_close(*results)
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import gatewise
-from gatewise import _backend
+from gatewise.kernels import chooser
 from new_process import run
 
 Array = np.ndarray[Any, Any]
@@ -89,7 +89,7 @@ def test_wrong_numbers(entrance: str, backend: str) -> None:
 def test_a_call_has_its_own_number(
     zoneout: float, tokens: bool, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kernels, numbers = _backend.kernels, []
+    kernels, numbers = chooser.kernels, []
 
     def noting(kernel: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
@@ -100,7 +100,7 @@ def test_a_call_has_its_own_number(
 
     names = ("infer", "forward", "backward", "project_back", "outer", "linear", "stepper")
     noted = {name: noting(getattr(kernels, name)) for name in names}
-    monkeypatch.setattr(_backend, "kernels", SimpleNamespace(**vars(kernels) | noted))
+    monkeypatch.setattr(chooser, "kernels", SimpleNamespace(**vars(kernels) | noted))
     layer = gatewise.GRU(3, 4, 2, zoneout=zoneout, tokens=tokens, seed=0)
     first = gatewise.Embedding(3, 3) if tokens else gatewise.Linear(3, 3)
     model = gatewise.Sequential(first, layer)

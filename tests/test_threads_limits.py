@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import gatewise
-from gatewise import _config, _threads
+from gatewise import _config
+from gatewise.kernels import thread_limits
 from new_process import TASKS, VARIABLES, run
 
 native = pytest.mark.parametrize("backend", ["native"], indirect=True)
@@ -26,12 +27,12 @@ def untouched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As if nothing had been set, no variable was there, and nobody had asked."""
     for variable in VARIABLES:
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(_threads, "_limited", None)
-    monkeypatch.setattr(_threads, "_set", None)
-    monkeypatch.setattr(_threads, "fixed", 0)
-    _threads._forget()
+    monkeypatch.setattr(thread_limits, "_limited", None)
+    monkeypatch.setattr(thread_limits, "_set", None)
+    monkeypatch.setattr(thread_limits, "fixed", 0)
+    thread_limits._forget()
     yield
-    _threads._forget()
+    thread_limits._forget()
 
 
 def cores() -> int:
@@ -39,7 +40,7 @@ def cores() -> int:
     return min(len(asked(0)), 64)
 
 
-REPORT = "from gatewise import _threads; print(_threads.describe())"
+REPORT = "from gatewise.kernels import thread_limits; print(thread_limits.describe())"
 
 
 def test_the_environment_says_where_it_starts() -> None:
@@ -71,7 +72,7 @@ def test_omp_num_threads_may_be_a_list(
     value: str, untouched: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", value)
-    assert _threads.describe() == "3 (OMP_NUM_THREADS)"
+    assert thread_limits.describe() == "3 (OMP_NUM_THREADS)"
 
 
 # All of them are invalid for GCC's OpenMP.
@@ -83,10 +84,10 @@ INVALID += ["3 2", "3,", ",3", "3,,2", "3,two", "3,0", "3;2", "\u0663", "9" * 50
 def test_omp_num_threads_is_ignored_where_openmp_ignores_it(
     value: str, untouched: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    without = _threads.describe()
-    _threads._forget()
+    without = thread_limits.describe()
+    thread_limits._forget()
     monkeypatch.setenv("OMP_NUM_THREADS", value)
-    assert _threads.describe() == without
+    assert thread_limits.describe() == without
 
 
 def test_what_is_set_counts_before_the_environment() -> None:
@@ -101,10 +102,10 @@ def test_variables_are_read_at_first_use(
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert gatewise.get_num_threads() == 3
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert gatewise.get_num_threads() == _threads.last_known() == 3
-    _threads._forget()
-    assert _threads.last_known() == 2
-    _threads._forget()
+    assert gatewise.get_num_threads() == thread_limits.last_known() == 3
+    thread_limits._forget()
+    assert thread_limits.last_known() == 2
+    thread_limits._forget()
     monkeypatch.setenv("GATEWISE_NUM_THREADS", "none")
     with pytest.raises(ValueError, match=r"^GATEWISE_NUM_THREADS must be .* got 'none'$"):
         gatewise.GRU(3, 4)([[[1, 2, 3]]])
@@ -122,8 +123,8 @@ def test_the_machine_gives_the_less_of_two(
     quota: int | None, said: str, untouched: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 2, 7}, raising=False)
-    monkeypatch.setattr(_threads, "cpu_quota", lambda: quota)
-    assert _threads.describe() == said
+    monkeypatch.setattr(thread_limits, "cpu_quota", lambda: quota)
+    assert thread_limits.describe() == said
     assert _config.read_config()["threads"] == said
 
 
@@ -131,11 +132,11 @@ def test_systems_without_masks_have_their_cores(
     untouched: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(_threads, "cpu_quota", lambda: None)
+    monkeypatch.setattr(thread_limits, "cpu_quota", lambda: None)
     for cores, said in ((6, 6), (100, 64), (None, 1)):
         monkeypatch.setattr(os, "cpu_count", lambda found=cores: found)
-        _threads._forget()
-        assert _threads.describe() == f"{said} (number of cores)"
+        thread_limits._forget()
+        assert thread_limits.describe() == f"{said} (number of cores)"
 
 
 def test_a_mask_that_may_not_be_read_is_none(
@@ -146,8 +147,8 @@ def test_a_mask_that_may_not_be_read_is_none(
 
     monkeypatch.setattr(os, "sched_getaffinity", refuse, raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    monkeypatch.setattr(_threads, "cpu_quota", lambda: None)
-    assert _threads.describe() == "6 (number of cores)"
+    monkeypatch.setattr(thread_limits, "cpu_quota", lambda: None)
+    assert thread_limits.describe() == "6 (number of cores)"
 
 
 def test_the_mask_is_asked_for_again_at_every_hundredth_call(
@@ -156,16 +157,16 @@ def test_the_mask_is_asked_for_again_at_every_hundredth_call(
     mask, quotas = {1, 2, 3}, iter([5])
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: mask, raising=False)
     # The quota is asked for only once.
-    monkeypatch.setattr(_threads, "cpu_quota", lambda: next(quotas))
+    monkeypatch.setattr(thread_limits, "cpu_quota", lambda: next(quotas))
     assert gatewise.get_num_threads() == 3
     mask.pop()
-    assert [_threads.last_known() for _ in range(200)] == [3] * 200
-    assert [_threads.resolve(None) for _ in range(102)] == [3] * 100 + [2, 2]
+    assert [thread_limits.last_known() for _ in range(200)] == [3] * 200
+    assert [thread_limits.resolve(None) for _ in range(102)] == [3] * 100 + [2, 2]
     mask.pop()
-    assert _threads.resolve(None) == 2
-    assert gatewise.get_num_threads() == _threads.resolve(None) == 1
+    assert thread_limits.resolve(None) == 2
+    assert gatewise.get_num_threads() == thread_limits.resolve(None) == 1
     gatewise.set_num_threads(4)
-    assert {_threads.resolve(None) for _ in range(200)} == {4}
+    assert {thread_limits.resolve(None) for _ in range(200)} == {4}
 
 
 def test_what_is_set_holds_though_other_threads_ask(untouched: None) -> None:
@@ -181,7 +182,11 @@ def test_what_is_set_holds_though_other_threads_ask(untouched: None) -> None:
     try:
         for number in [1, 2, 3, 4] * 100:
             gatewise.set_num_threads(number)
-            found = _threads.last_known(), _threads.resolve(None), _threads._limit().number
+            found = (
+                thread_limits.last_known(),
+                thread_limits.resolve(None),
+                thread_limits._limit().number,
+            )
             assert found == (number,) * 3
     finally:
         stop.set()
@@ -192,17 +197,17 @@ def test_what_is_set_holds_though_other_threads_ask(untouched: None) -> None:
 CHILD = """
 import os, sys
 import gatewise
-from gatewise import _threads
+from gatewise.kernels import thread_limits
 
 if SET:
     gatewise.set_num_threads(3)
-print(_threads.describe(), flush=True)
+print(thread_limits.describe(), flush=True)
 if os.fork() == 0:
     os.environ["OMP_NUM_THREADS"] = "7"
-    print(_threads.describe(), flush=True)
+    print(thread_limits.describe(), flush=True)
     os._exit(0)
 os.wait()
-print(_threads.describe())
+print(thread_limits.describe())
 """
 
 
@@ -243,7 +248,7 @@ if EARLY:
     gatewise.get_num_threads()
 os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
 if EARLY:
-    gatewise._threads._calls = 100
+    gatewise.kernels.thread_limits._calls = 100
 {COUNT}
 """
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatewise import _cgroup
-from gatewise._cgroup import cpu_quota
+from gatewise.kernels import cgroup
+from gatewise.kernels.cgroup import cpu_quota
 from new_process import run_command
 
 V1 = "30 24 0:26 {top} {point} rw,nosuid shared:9 - cgroup cgroup rw,cpu,cpuacct"
@@ -207,12 +207,12 @@ def test_systems_without_such_files_have_no_quota(tmp_path: Path) -> None:
 @pytest.fixture
 def group() -> Iterator[Path]:
     """A control group of half a CPU, and in it one without a limit of its own."""
-    groups = _cgroup._groups("")
+    groups = cgroup._groups("")
     with ExitStack() as made:
-        for kind, top, point in _cgroup._mounts(""):
+        for kind, top, point in cgroup._mounts(""):
             if kind not in groups:
                 continue
-            own = next(_cgroup._folders(groups[kind], top, point))
+            own = next(cgroup._folders(groups[kind], top, point))
             outer = Path(own, f"gatewise-{os.getpid()}")
             try:
                 outer.mkdir()

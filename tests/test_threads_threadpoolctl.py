@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import gatewise
-from gatewise import _backend, _threadpoolctl, _threads
+from gatewise.kernels import chooser, thread_limits, threadpoolctl
 from new_process import TASKS, run
 
 pytestmark = pytest.mark.parametrize("backend", ["native"], indirect=True)
@@ -22,7 +22,7 @@ ORDERS = pytest.mark.parametrize(
 
 LIMIT = """
 layer = gatewise.GRU(3, 4)
-describe = gatewise._threads.describe
+describe = gatewise.kernels.thread_limits.describe
 with threadpoolctl.threadpool_limits(2):
     print(describe())
     with threadpoolctl.threadpool_limits(1, "gatewise"):
@@ -55,7 +55,7 @@ with threadpoolctl.threadpool_limits(2):
 
 
 def test_a_limit_leaves_behind_what_was_set(backend: str) -> None:
-    code = "; ".join([*BOTH, "describe = gatewise._threads.describe"])
+    code = "; ".join([*BOTH, "describe = gatewise.kernels.thread_limits.describe"])
     expected = ["2 (threadpoolctl)", "3 (set_num_threads)", "1 (set_num_threads)"]
     done = run(code + SET)
     assert done.stdout.splitlines() == expected, done.stderr
@@ -63,7 +63,7 @@ def test_a_limit_leaves_behind_what_was_set(backend: str) -> None:
 
 def test_get_num_threads_is_enough_to_be_known(backend: str) -> None:
     code = "gatewise.get_num_threads()\nwith threadpoolctl.threadpool_limits(2): print("
-    code = f"{'; '.join(reversed(BOTH))}; {code}gatewise._threads.describe())"
+    code = f"{'; '.join(reversed(BOTH))}; {code}gatewise.kernels.thread_limits.describe())"
     done = run(code, OMP_NUM_THREADS="3")
     assert done.stdout == "2 (threadpoolctl)\n", done.stderr
 
@@ -101,13 +101,13 @@ def test_the_information_names_the_module(backend: str) -> None:
     code = f"import os, threadpoolctl, gatewise\n{INFO}"
     right, path = run(code, OMP_NUM_THREADS="3").stdout.splitlines()
     assert right == "True"
-    assert Path(path).samefile(str(_backend.kernels.__file__))
+    assert Path(path).samefile(str(chooser.kernels.__file__))
 
 
 def test_a_module_of_the_same_name_is_not_taken_for_ours(
     backend: str, tmp_path: Path
 ) -> None:
-    file = Path(str(_backend.kernels.__file__))
+    file = Path(str(chooser.kernels.__file__))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / file.name).write_bytes(file.read_bytes())
     code = f"import sys, threadpoolctl, gatewise; sys.path.append({str(tmp_path)!r})\n"
@@ -138,7 +138,7 @@ def test_on_numpy_there_is_nothing_to_register(backend: str) -> None:
 def test_an_old_version_cannot_register(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_threadpoolctl, "_registered", False)
+    monkeypatch.setattr(threadpoolctl, "_registered", False)
     monkeypatch.setitem(sys.modules, "threadpoolctl", type(sys)("threadpoolctl"))
     assert gatewise.get_num_threads() >= 1
 
@@ -146,10 +146,10 @@ def test_an_old_version_cannot_register(
 def test_a_limit_is_a_number_of_at_least_one(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_threads, "_limited", None)
+    monkeypatch.setattr(thread_limits, "_limited", None)
     for limit in (0, -1):
         with pytest.raises(
             ValueError, match=f"^num_threads must be at least 1; got {limit}$"
         ):
-            _threads._set_for_a_time(limit)
-    assert _threads._limited is None
+            thread_limits._set_for_a_time(limit)
+    assert thread_limits._limited is None

@@ -9,7 +9,7 @@ import gatewise
 from comparison.contestant import Job
 from comparison.grid import Case
 from comparison.work import Work
-from gatewise import _backend
+from gatewise.kernels import chooser
 
 
 class Contestant:
@@ -43,6 +43,6 @@ class Contestant:
 
 def instruction_set() -> str:
     """What gatewise runs on: its backend and, where compiled, the kernels' variant."""
-    if _backend.name != "native":
-        return _backend.name
-    return f"{_backend.name}, {_backend.kernels.instruction_set()}"
+    if chooser.name != "native":
+        return chooser.name
+    return f"{chooser.name}, {chooser.kernels.instruction_set()}"

@@ -10,8 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 try:
-    from gatewise import _threads
-    from gatewise._threads import get_num_threads, set_num_threads
+    from gatewise.kernels import thread_limits
+    from gatewise.kernels.thread_limits import get_num_threads, set_num_threads
     from gatewise.notebook import (
         gru_backward,
         gru_cell_backward,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from gatewise import layers as layers
     from gatewise import training as training
     from gatewise._config import show_config
-    from gatewise._memory import release_memory
+    from gatewise.kernels.memory import release_memory
     from gatewise.layers import (
         GRU,
         LSTM,
@@ -104,10 +104,10 @@ __all__ = [
     "softmax_cross_entropy",
 ]
 
-_threads.register()
+thread_limits.register()
 
 # Imported when the first of their names is asked for, so that the import stays light.
-_LATER = ("_config", "_memory", "layers", "training")
+_LATER = ("_config", "kernels.memory", "layers", "training")
 
 if not TYPE_CHECKING:
     # Type checkers know the names from above, and so that there are no others.
@@ -125,5 +125,5 @@ if not TYPE_CHECKING:
 
 
 def __dir__() -> list[str]:
-    later = {name for name in _LATER if not name.startswith("_")}
+    later = {name for name in _LATER if name.isidentifier() and name[0] != "_"}
     return sorted({*globals(), *later, *__all__})

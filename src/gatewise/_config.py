@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import gatewise
-from gatewise import _backend, _threads
+from gatewise.kernels import chooser, thread_limits
 
 __all__ = ["read_config", "show_config"]
 
@@ -39,23 +39,23 @@ def read_config() -> dict[str, str]:
     numpy_config = _numpy_config()
     return {
         "gatewise": gatewise.__version__,
-        "backend": f"{_backend.name}: {_backend.reason}",
+        "backend": f"{chooser.name}: {chooser.reason}",
         "instruction set": _instruction_set(),
         "Python": f"{platform.python_version()} ({platform.python_implementation()})",
         "NumPy": np.__version__,
         "BLAS": _blas(numpy_config),
         "platform": platform.platform(),
         "processor": f"{platform.machine()}, {os.cpu_count()} cores",
-        "threads": _threads.describe(),
+        "threads": thread_limits.describe(),
         "CPU features": _cpu_features(numpy_config),
     }
 
 
 def _instruction_set() -> str:
-    if _backend.name != "native":
+    if chooser.name != "native":
         return "chosen by NumPy"
-    chosen = _backend.kernels.instruction_set()
-    return f"{chosen} (of {', '.join(_backend.kernels.instruction_sets())})"
+    chosen = chooser.kernels.instruction_set()
+    return f"{chosen} (of {', '.join(chooser.kernels.instruction_sets())})"
 
 
 def _numpy_config() -> dict[str, Any]:

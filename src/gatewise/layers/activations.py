@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gatewise import _backend, _checks
+from gatewise import _checks
+from gatewise.kernels import chooser
 from gatewise.layers import inputs
 from gatewise.layers.module import Feedforward, Gradients, Module, ModuleTape, check_tape
 from gatewise.layers.parameters import Snapshot
@@ -38,9 +39,9 @@ class Activation(Feedforward):
 
     def _call(self, snapshot: Snapshot, x: ArrayLike, num_threads: int | None) -> Array:
         values = np.asarray(self._checked(x), order="C")
-        y: Array = _backend.kernels.empty(values.shape, values.dtype)
+        y: Array = chooser.kernels.empty(values.shape, values.dtype)
         shape = self._shape(values)
-        getattr(_backend.kernels, self._kernel)(values.reshape(shape), y.reshape(shape))
+        getattr(chooser.kernels, self._kernel)(values.reshape(shape), y.reshape(shape))
         return y
 
     def _forward(

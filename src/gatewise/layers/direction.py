@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise import _backend, _direction
-from gatewise._cells import widened
-from gatewise._direction import NO_SCALES, Scales, Weights
+from gatewise import direction as plain
+from gatewise.direction import NO_SCALES, Scales, Weights
+from gatewise.kernels import chooser
+from gatewise.kernels.numpy.equations import widened
 
 Array = NDArray[Any]
 State = tuple[Array, ...]
@@ -58,7 +59,7 @@ def infer(
             prepared, x, state, y, cells, batch_sizes, reverse, zoneout, num_threads
         )
     elif x.ndim == 2:
-        _backend.kernels.infer_shares(
+        chooser.kernels.infer_shares(
             prepared.packed,
             prepared.table[x],
             state,
@@ -69,7 +70,7 @@ def infer(
             num_threads=num_threads,
         )
     else:
-        _backend.kernels.infer(
+        chooser.kernels.infer(
             prepared.packed,
             x,
             state,
@@ -111,7 +112,7 @@ class Run(NamedTuple):
     packed: Any
     dropped: Array | None
     steps: list[Step] | None
-    tape: _direction.Tape | None
+    tape: plain.Tape | None
     y: Array
 
     def arrays(self) -> Iterator[Array]:
@@ -135,7 +136,7 @@ class Step(NamedTuple):
 
     where: Any
     running: int
-    tape: _direction.Tape
+    tape: plain.Tape
     kept: tuple[NDArray[np.bool_], ...]
 
 
@@ -160,7 +161,7 @@ def forward(
         weights = weights._replace(w_hh=weights.w_hh * dropped)
         packed = weights.pack()
     if not any(zoneout):
-        tape = _direction.forward(
+        tape = plain.forward(
             weights,
             packed,
             x,
@@ -174,7 +175,7 @@ def forward(
     steps = []
     for where, count in _steps(x, batch_sizes, reverse):
         now = tuple(part[:count] for part in state)
-        tape = _direction.forward(weights, packed, x[where], now, num_threads=num_threads)
+        tape = plain.forward(weights, packed, x[where], now, num_threads=num_threads)
         kept = tuple(
             generator.random(part.shape) < rate
             for part, rate in zip(now, zoneout, strict=True)
@@ -194,7 +195,7 @@ def backward(
     `dstate` goes from the gradient of the final state to that of the initial one.
     """
     if run.tape is not None:
-        dx, gradients = _direction.backward(
+        dx, gradients = plain.backward(
             run.weights, run.packed, run.tape, dy, dstate, num_threads=num_threads
         )
     else:
@@ -220,7 +221,7 @@ def _backward_zoneout(
         bypass = tuple(part * keep for part, keep in zip(now, kept, strict=True))
         for part, around in zip(now, bypass, strict=True):
             part -= around
-        step_dx, gradients = _direction.backward(
+        step_dx, gradients = plain.backward(
             run.weights,
             run.packed,
             tape,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from gatewise._direction import Weights
+from gatewise.direction import Weights
 from gatewise.layers.module import Gradients
 from gatewise.layers.recurrent import Recurrent
 

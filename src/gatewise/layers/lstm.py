@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from gatewise import _threads
-from gatewise._direction import Weights
+from gatewise.direction import Weights
+from gatewise.kernels import thread_limits
 from gatewise.layers import inputs
 from gatewise.layers.module import Gradients
 from gatewise.layers.recurrent import Recurrent
@@ -241,7 +241,7 @@ class LSTM(Recurrent):
             If asked for, c after every step: ``(num_layers * D, batch, time,
             hidden_size)``, in the order of the state, with zeros past each length.
         """
-        threads = _threads.resolve(num_threads)
+        threads = thread_limits.resolve(num_threads)
         batch = self._batch(x, lengths)
         y, state, cells = self._infer(
             self._snapshot(), batch, state, threads, cells=return_cells

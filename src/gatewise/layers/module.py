@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from gatewise import _checks, _threads
+from gatewise import _checks
+from gatewise.kernels import thread_limits
 from gatewise.layers import inputs, parameters
 from gatewise.layers.parameters import Snapshot
 from gatewise.layers.stream import Stream
@@ -45,7 +46,7 @@ class Module(ABC):
     _keeps_dtype = False
 
     def __init__(self, dtype: DTypeLike = "float32") -> None:
-        _threads.register()
+        thread_limits.register()
         self._dtype = inputs.floating_dtype(dtype)
         self._values = parameters.settled(Snapshot({}))
         self._options: dict[str, Any] = {}

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise import _backend
+from gatewise.kernels import chooser
 
 Array = NDArray[Any]
 
@@ -49,8 +49,8 @@ class Snapshot:
     def prepared(self, make: Callable[[Snapshot], Any]) -> Any:
         """What `make` makes of this for the present backend, made once."""
         kernels, form = self._prepared
-        if kernels is not _backend.kernels:
-            kernels = _backend.kernels
+        if kernels is not chooser.kernels:
+            kernels = chooser.kernels
             form = make(self)
             # Both in one step, since two threads may come here at once.
             self._prepared = kernels, form
@@ -133,7 +133,7 @@ def change(new: Iterable[tuple[Holder, dict[str, Array]]]) -> None:
 def frozen(value: Array, dtype: np.dtype[Any]) -> Array:
     """A read-only copy that is nobody else's."""
     # Memory used before: training makes these anew in every step.
-    array: Array = _backend.kernels.empty(value.shape, dtype)
+    array: Array = chooser.kernels.empty(value.shape, dtype)
     array[...] = value
     array.flags.writeable = False
     return array

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from gatewise import _threads
-from gatewise._direction import Weights, empty_like_rows
+from gatewise.direction import Weights, empty_like_rows
+from gatewise.kernels import thread_limits
 from gatewise.layers import direction, inputs
 from gatewise.layers.masks import Mask
 from gatewise.layers.module import Gradients, Stateful, check_tape
@@ -205,7 +205,7 @@ class Recurrent(Stateful):
         lengths: ArrayLike | None,
         num_threads: int | None,
     ) -> tuple[Array, State]:
-        threads = _threads.resolve(num_threads)
+        threads = thread_limits.resolve(num_threads)
         y, state, _ = self._infer(snapshot, self._batch(x, lengths), state, threads)
         return y, state
 
@@ -264,7 +264,7 @@ class Recurrent(Stateful):
         lengths: ArrayLike | None,
         num_threads: int | None,
     ) -> tuple[Array, Any, RecurrentTape]:
-        threads = _threads.resolve(num_threads)
+        threads = thread_limits.resolve(num_threads)
         batch = self._batch(x, lengths)
         parts = self._take_state("state", batch, state)
         rows, size = batch.rows, self.output_size
@@ -338,7 +338,7 @@ class Recurrent(Stateful):
             The gradients of the parameters, by the names of `parameters`.
         """
         check_tape(tape, RecurrentTape, self)
-        threads = _threads.resolve(num_threads)
+        threads = thread_limits.resolve(num_threads)
         batch, size = tape.batch, self.output_size
         drows: Array | None = batch.gradient_rows(dy, size * self._directions)
         dparts = self._take_state("dstate", batch, dstate)

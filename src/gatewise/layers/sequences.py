@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gatewise._direction import empty_like_rows
+from gatewise.direction import empty_like_rows
 from gatewise.layers import inputs
 
 Array = NDArray[Any]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gatewise import _threads
+from gatewise.kernels import thread_limits
 from gatewise.layers import parameters
 from gatewise.layers.module import (
     Feedforward,
@@ -237,7 +237,7 @@ class Sequential(Stateful):
         lengths: ArrayLike | None,
         num_threads: int | None,
     ) -> tuple[Array, States]:
-        threads = _threads.resolve(num_threads)
+        threads = thread_limits.resolve(num_threads)
         states = []
         value: Any = x
         initials = self._initial("state", state)
@@ -269,7 +269,7 @@ class Sequential(Stateful):
         lengths: ArrayLike | None,
         num_threads: int | None,
     ) -> tuple[Array, States, SequentialTape]:
-        threads = _threads.resolve(num_threads)
+        threads = thread_limits.resolve(num_threads)
         states, tapes = [], []
         value: Any = x
         initials = self._initial("state", state)
@@ -293,7 +293,7 @@ class Sequential(Stateful):
     ) -> tuple[Array | None, States, Gradients]:
         """Return the gradients of `x`, of the initial states and of the parameters."""
         check_tape(tape, SequentialTape, self)
-        threads = _threads.resolve(num_threads)
+        threads = thread_limits.resolve(num_threads)
         dfinals = self._initial("dstate", dstate)
         dinitials: list[Any] = []
         sums: Gradients = {}

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from gatewise import _backend, _checks, _threads
+from gatewise import _checks
+from gatewise.kernels import chooser, thread_limits
 from gatewise.layers import inputs
 from gatewise.layers.masks import Mask
 from gatewise.layers.module import Feedforward, Gradients, Module, ModuleTape, check_tape
@@ -112,7 +113,7 @@ class Embedding(Feedforward):
         check_tape(tape, SimpleTape, self)
         rows = _gradient(dy, (*tape.shape, self.embedding_dim), self._dtype)
         gradient = np.zeros_like(tape.snapshot.arrays["weight"])
-        _backend.kernels.add_by_token(tape.held.reshape(-1), _as_rows(rows), gradient)
+        chooser.kernels.add_by_token(tape.held.reshape(-1), _as_rows(rows), gradient)
         return None, {"weight": gradient}
 
     def _features(self) -> tuple[int, int]:
@@ -133,7 +134,7 @@ class Embedding(Feedforward):
 def _pack_linear(snapshot: Snapshot) -> Any:
     """A Linear's parameters in the form that the present backend runs on."""
     arrays = snapshot.arrays
-    return _backend.kernels.pack_linear(arrays["weight"], arrays.get("bias"))
+    return chooser.kernels.pack_linear(arrays["weight"], arrays.get("bias"))
 
 
 class Linear(Feedforward):
@@ -193,11 +194,13 @@ class Linear(Feedforward):
         packed = snapshot.prepared(_pack_linear)
         # A small product takes no longer than a look at the host's limits.
         given = num_threads is not None
-        threads = _threads.resolve(num_threads) if given else _threads.last_known()
-        y: Array | None = _backend.kernels.linear(packed, x, num_threads=threads)
+        threads = (
+            thread_limits.resolve(num_threads) if given else thread_limits.last_known()
+        )
+        y: Array | None = chooser.kernels.linear(packed, x, num_threads=threads)
         if y is None:
             rows = np.ascontiguousarray(self._rows(x))
-            y = _backend.kernels.linear(packed, rows, num_threads=threads)
+            y = chooser.kernels.linear(packed, rows, num_threads=threads)
             assert y is not None
         return y
 
@@ -216,14 +219,14 @@ class Linear(Feedforward):
         drows = _gradient(dy, (*tape.shape[:-1], self.out_features), self._dtype)
         flat = _as_rows(drows)
         weight = np.zeros_like(tape.snapshot.arrays["weight"])
-        threads = _threads.resolve(num_threads)
-        _backend.kernels.outer(flat, _as_rows(tape.held), weight, num_threads=threads)
+        threads = thread_limits.resolve(num_threads)
+        chooser.kernels.outer(flat, _as_rows(tape.held), weight, num_threads=threads)
         gradients = {"weight": weight}
         if self.bias:
             with np.errstate(all="ignore"):
                 gradients["bias"] = flat.sum(axis=(0, 1))
-        dx: Array = _backend.kernels.empty(tape.shape, self._dtype)
-        _backend.kernels.linear_back(
+        dx: Array = chooser.kernels.empty(tape.shape, self._dtype)
+        chooser.kernels.linear_back(
             tape.snapshot.prepared(_pack_linear), flat, _as_rows(dx), num_threads=threads
         )
         return dx, gradients

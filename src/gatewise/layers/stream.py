@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike, NDArray
 
-from gatewise import _backend, _threads
+from gatewise.kernels import chooser, thread_limits
 from gatewise.layers import inputs
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ class Stream:
         self._layer = layer
         self._batch = inputs.size("batch", batch)
         # Checked here; None is for what the process's number will be at a call.
-        self._num_threads = None if num_threads is None else _threads.resolve(num_threads)
+        self._num_threads = (
+            None if num_threads is None else thread_limits.resolve(num_threads)
+        )
         self._bind(layer._own_state("state", None, self._batch))
 
     @property
@@ -125,8 +127,8 @@ class Stream:
                 self._renew()
                 break
         # Attributes, since a function would take a tenth of a small step.
-        threads = self._num_threads or _threads.fixed or _threads.host_number
-        if threads != self._threads or _backend.kernels is not self._kernels:
+        threads = self._num_threads or thread_limits.fixed or thread_limits.host_number
+        if threads != self._threads or chooser.kernels is not self._kernels:
             self._renew()
         # What a loop passes again and again goes straight to the kernels.
         step = self._step
@@ -145,13 +147,13 @@ class Stream:
             for v in [leaf._values]
         ]
         self._snapshot = self._layer._snapshot()
-        self._kernels = _backend.kernels
-        self._threads = self._num_threads or _threads.last_known()
+        self._kernels = chooser.kernels
+        self._threads = self._num_threads or thread_limits.last_known()
         self._step = None
         stages = self._layer._stages(self._snapshot, self._state, is_first=True)
         features = self._layer._features()[0]
         if stages and self._dtype is not None and features is not None:
-            self._step = _backend.kernels.stepper(
+            self._step = chooser.kernels.stepper(
                 stages, self._batch, features, self._dtype, num_threads=self._threads
             )
 

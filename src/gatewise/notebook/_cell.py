@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gatewise._checks import Array, as_numbers, check_shape, parameter
-from gatewise._direction import Weights
+from gatewise.direction import Weights
 
 Parameters = Mapping[str, ArrayLike]
 Cache = tuple[Any, ...]
@@ -36,7 +36,7 @@ class Cell(ABC):
     `states` and `gates` are in the kernels' order. `fields` names what a step's cache
     holds: the state after the step and before it, the gates, ``xt`` and ``parameters``.
     `own` names the parameters in the order of their gradients, and `layout` has their sizes
-    as ``_columns`` reads them. `head` is the matrix and the bias of the prediction.
+    as ``columns`` reads them. `head` is the matrix and the bias of the prediction.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Cell(ABC):
 
     @cached_property
     def step_layout(self) -> str:
-        """The sizes of the arrays of a step, as ``_columns`` reads them."""
+        """The sizes of the arrays of a step, as ``columns`` reads them."""
         return " ".join(["xm", *["am"] * len(self.states), self.layout, "ya y1"])
 
     @cached_property

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from gatewise import _backend, _direction
+from gatewise import direction
 from gatewise._checks import Array
-from gatewise._direction import Tape, Weights
+from gatewise.direction import Tape, Weights
+from gatewise.kernels import chooser
 from gatewise.notebook._cell import Cell
 
 __all__ = ["Columns", "Record", "Rows"]
@@ -54,7 +55,7 @@ class Columns:
             values = [[array.astype(da.dtype) for array in step] for step in values]
             kept = [array.astype(da.dtype) for array in kept]
         gradients: list[Array]
-        gradients = _backend.kernels.run_backward(self.cell.kernel, values, kept, da)
+        gradients = chooser.kernels.run_backward(self.cell.kernel, values, kept, da)
         return gradients
 
 
@@ -77,11 +78,11 @@ class Rows:
         a = a0.T.copy()
         state = (a, np.zeros_like(a))[: len(cell.states)]
         # A copy: the tape should not follow what the caller does to x later.
-        tape = _direction.forward(weights, packed, x.T.copy(), state)
+        tape = direction.forward(weights, packed, x.T.copy(), state)
         record = cls(cell, tape, weights, packed)
         scores = np.dot(tape.y.reshape(-1, len(a0)), w_y.T)
         scores += b_y[:, 0]
-        _backend.kernels.softmax(scores, scores)
+        chooser.kernels.softmax(scores, scores)
         # Copies: what the caller does to them should not reach the tape.
         states = [rows.T.copy(order="K") for rows in record._states]
         return record, states, scores.reshape(*tape.y.shape[:2], len(w_y)).T
@@ -122,10 +123,10 @@ class Rows:
         """Return the gradients of x, a0 and the parameters, in the dtype of `da`."""
         if da.dtype != self.dtype:
             return self._widened(da.dtype).backward(da)
-        if not isinstance(self._packed, _backend.kernels.Packed):
+        if not isinstance(self._packed, chooser.kernels.Packed):
             self._packed = self.weights.pack()
         dstate = tuple([np.zeros_like(part) for part in self.tape.initial])
-        dx, gradients = _direction.backward(
+        dx, gradients = direction.backward(
             self.weights, self._packed, self.tape, np.ascontiguousarray(da.T), dstate
         )
         assert dx is not None

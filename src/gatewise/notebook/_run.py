@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gatewise import _backend
 from gatewise._checks import Array, as_numbers, check_shape, common_dtype
+from gatewise.kernels import chooser
 from gatewise.notebook._cell import Cache, Cell, Parameters
 from gatewise.notebook._records import Columns, Record, Rows
 from gatewise.notebook._steps import Steps
@@ -29,7 +29,7 @@ def cell_forward(
     cell: Cell, xt: ArrayLike, before: tuple[ArrayLike, ...], parameters: Parameters
 ) -> tuple[tuple[Array, ...], Array, Cache]:
     """Return the state after one step, its prediction and its cache."""
-    run, layout = _backend.kernels.cell_forward, cell.step_layout
+    run, layout = chooser.kernels.cell_forward, cell.step_layout
     try:
         outcome = run(cell.kernel, layout, (xt, *before, *cell.all_arrays(parameters)))
     except (LookupError, TypeError):
@@ -48,7 +48,7 @@ def forward(
     cell: Cell, x: ArrayLike, a0: ArrayLike, parameters: Parameters
 ) -> tuple[Sequence[Array], Array, Caches]:
     """Return the states after every step, the predictions and the caches."""
-    run, layout = _backend.kernels.run_forward, cell.run_layout
+    run, layout = chooser.kernels.run_forward, cell.run_layout
     record: Record
     try:
         outcome = run(cell.kernel, layout, (x, a0, *cell.all_arrays(parameters)))
@@ -69,7 +69,7 @@ def cell_backward(
     cell: Cell, gradients: tuple[ArrayLike, ...], cache: Cache
 ) -> dict[str, Array]:
     """Return the gradients of xt, of the state before the step, and of the parameters."""
-    run, layout = _backend.kernels.cell_backward, cell.step_back_layout
+    run, layout = chooser.kernels.cell_backward, cell.step_back_layout
     try:
         *values, parameters = cache
         arrays = (*gradients, *values, *cell.own_arrays(parameters))

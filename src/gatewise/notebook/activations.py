@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gatewise import _backend
 from gatewise._checks import Array, as_floating
+from gatewise.kernels import chooser
 
 __all__ = ["sigmoid", "softmax"]
 
@@ -33,7 +33,7 @@ def sigmoid(z: ArrayLike) -> Array:
     values = as_floating("z", z)
     flat = np.require(values, None, ["C", "A"]).reshape(-1)
     result = np.empty_like(flat)
-    _backend.kernels.sigmoid(flat, result)
+    chooser.kernels.sigmoid(flat, result)
     # [()] makes a scalar of an array without axes, as NumPy's own functions do.
     return result.reshape(values.shape)[()]
 
@@ -67,5 +67,5 @@ def softmax(z: ArrayLike) -> Array:
     columns = np.moveaxis(values, 0, -1)
     rows = np.require(columns, None, ["C", "A"]).reshape(-1, max(values.shape[0], 1))
     result = np.empty_like(rows)
-    _backend.kernels.softmax(rows, result)
+    chooser.kernels.softmax(rows, result)
     return np.moveaxis(result.reshape(columns.shape), -1, 0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 
 from gatewise._checks import Array
-from gatewise._direction import Weights
+from gatewise.direction import Weights
 from gatewise.notebook import _run
 from gatewise.notebook._cell import Cache, Cell, Parameters
 from gatewise.notebook._run import Caches

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gatewise import _backend
+from gatewise.kernels import chooser
 from gatewise.training.files import check_writable
 from gatewise.training.language_model import CELLS, LanguageModel, load_language_model
 from gatewise.training.language_training import LanguageTraining, Settings
@@ -256,7 +256,7 @@ def _summary(training: LanguageTraining) -> str:
     model = training.model
     return (
         f"model: {model.num_layers} x {model.cell} of {model.hidden_size}, "
-        f"{model.network.parameter_count:,} parameters; backend: {_backend.name}\n"
+        f"{model.network.parameter_count:,} parameters; backend: {chooser.name}\n"
         f"order-0 statistics: {training.order_zero_bits:.3f} bits per character on the "
         f"{training.held_out_size:,} characters held out"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gatewise import _backend
+from gatewise.kernels import chooser
 
 __all__ = ["release_memory"]
 
@@ -26,5 +26,5 @@ def release_memory() -> int:
     >>> gatewise.release_memory() >= 0
     True
     """
-    freed: int = _backend.kernels.release_memory()
+    freed: int = chooser.kernels.release_memory()
     return freed

@@ -26,7 +26,7 @@ def cpu_quota(root: str = "") -> int | None:
 
     Examples
     --------
-    >>> from gatewise._cgroup import cpu_quota
+    >>> from gatewise.kernels.cgroup import cpu_quota
     >>> cpu_quota("no such folder") is None
     True
     """

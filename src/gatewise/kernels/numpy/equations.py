@@ -1,6 +1,6 @@
 """One step of every cell in plain NumPy, forward and back: the equations themselves.
 
-``_fallback`` says what the arrays are and runs these over time.
+``rows`` says what the arrays are and runs these over time.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def _parts(gates: Array, count: int) -> list[Array]:
 
 
 def to_sigmoid(z: Array) -> None:
+    """Overwrite z with 1 / (1 + exp(-z))."""
     # Where exp overflows to infinity, the result is 0, as it should be.
     np.exp(-z, out=z)
     z += 1

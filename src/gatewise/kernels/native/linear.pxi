@@ -1,4 +1,4 @@
-# A Linear's product on arrays as they come, a part of _native.pyx: linear.h called.
+# A Linear's product on arrays as they come, a part of compiled.pyx: linear.h called.
 
 
 cdef class PackedLinear:

@@ -2,7 +2,7 @@
 
 `kernels` is the module of kernels in use, `name` is ``"native"`` or ``"numpy"``, and
 `reason` says in words why it is that one. Look them up at call time, as in
-``_backend.kernels.forward(...)``: tests swap them with `use`.
+``chooser.kernels.forward(...)``: tests swap them with `use`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ __all__ = ["kernels", "name", "reason", "use"]
 VARIABLE = "GATEWISE_BACKEND"
 CHOICES = ("auto", "native", "numpy")
 
-_NATIVE = "gatewise._native"
-_FALLBACK = "gatewise._fallback"
+_NATIVE = "gatewise.kernels.native.compiled"
+_FALLBACK = "gatewise.kernels.numpy"
 
 _Choice = tuple[ModuleType, str, str]
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from gatewise import _backend
+from gatewise.kernels import chooser
 
 __all__ = ["register"]
 
@@ -34,8 +34,8 @@ def register(get: Callable[[], int], set_: Callable[[int], None]) -> None:
     if not hasattr(threadpoolctl, "register"):
         return
     _registered = True
-    if _backend.name == "native":
-        path = os.path.realpath(str(_backend.kernels.__file__))
+    if chooser.name == "native":
+        path = os.path.realpath(str(chooser.kernels.__file__))
         threadpoolctl.register(_controller(threadpoolctl.LibController, path, get, set_))
 
 

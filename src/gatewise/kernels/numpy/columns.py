@@ -1,7 +1,7 @@
 """The notebook's cells in plain NumPy, forward and back, on the notebook's own arrays.
 
-A feature is a row here and an example a column. These kernels of ``_fallback`` and their
-twins in ``_native`` are for what is over sooner than its arrays could be brought into the
+A feature is a row here and an example a column. These kernels and their twins in
+``kernels.native`` are for what is over sooner than its arrays could be brought into the
 form of the other kernels. For the same reason they look at what they are given themselves:
 in Python that can take longer than a step.
 

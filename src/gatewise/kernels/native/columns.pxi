@@ -1,4 +1,4 @@
-# The notebook's own arrays, a part of _native.pyx: columns.h called, step by step.
+# The notebook's own arrays, a part of compiled.pyx: columns.h called, step by step.
 
 cdef enum:
     MOST_ARRAYS = 19
@@ -106,8 +106,8 @@ def cell_forward(
     if not given.take(cell, layout, arrays):
         return None
     if given.are_large():
-        return _columns.cell_forward(cell, layout, arrays)
-    values = EMPTY((_columns.VALUES[cell], given.sizes.n_a, given.sizes.m), given.dtype)
+        return columns.cell_forward(cell, layout, arrays)
+    values = EMPTY((columns.VALUES[cell], given.sizes.n_a, given.sizes.m), given.dtype)
     yt = EMPTY((given.sizes.n_y, given.sizes.m), given.dtype)
     into, predictions = <void *>_address(values), <void *>_address(yt)
     with nogil:
@@ -131,10 +131,10 @@ def cell_backward(
     if not given.take(cell, layout, arrays):
         return None
     if given.are_large():
-        return _columns.cell_backward(cell, layout, arrays)
+        return columns.cell_backward(cell, layout, arrays)
     # xt, the states and the parameters.
-    cdef int states = _columns.STATES[cell]
-    first = given.count - _columns.PARAMETERS[cell]
+    cdef int states = columns.STATES[cell]
+    first = given.count - columns.PARAMETERS[cell]
     cdef list gradients = [_zeros_like(&given.views[first - 1], given.dtype)]
     for k in range(states):
         gradients.append(_zeros_like(&given.views[k], given.dtype))
@@ -158,7 +158,7 @@ cdef _zeros_like(const Py_buffer *view, dtype):
 def run_forward(cell: str, layout: str, arrays: tuple[Any, ...]) -> Run | None:
     cdef _Arrays given = _Arrays.__new__(_Arrays)
     cdef const void *step[MOST_ARRAYS]
-    cdef int states = _columns.STATES[cell], k
+    cdef int states = columns.STATES[cell], k
     cdef gw_call call
     cdef gw_watch watch
     cdef gw_status status
@@ -168,7 +168,7 @@ def run_forward(cell: str, layout: str, arrays: tuple[Any, ...]) -> Run | None:
     cdef Py_ssize_t time = given.time, t, itemsize = given.views[0].itemsize
     if time * max(m, FEW) * n_a * (n_a + n_x) > LONG:
         return None
-    cdef int count = _columns.VALUES[cell]
+    cdef int count = columns.VALUES[cell]
     kept = [np.asarray(arrays[0]).transpose(2, 0, 1).copy()]
     kept += [np.array(array, order="C") for array in arrays[1:given.count - 2]]
     if states == 2:
@@ -199,7 +199,7 @@ def run_forward(cell: str, layout: str, arrays: tuple[Any, ...]) -> Run | None:
         status = gw_close(&call, GW_OK)
     _check(status)
     sequences = [values[:, k].transpose(1, 2, 0).copy() for k in range(states)]
-    return _columns.Run(sequences, predictions.transpose(1, 2, 0), values, kept)
+    return columns.Run(sequences, predictions.transpose(1, 2, 0), values, kept)
 
 
 def run_backward(
@@ -210,13 +210,13 @@ def run_backward(
     cdef gw_columns sizes
     cdef gw_call call
     cdef gw_watch watch
-    cdef int states = _columns.STATES[cell], count = _columns.VALUES[cell], k
+    cdef int states = columns.STATES[cell], count = columns.VALUES[cell], k
     cdef int parameters = len(kept) - 1 - states, gates = count - states
     cdef Py_ssize_t time = len(values), t
     sizes.cell = CELLS[cell]
     sizes.n_x, sizes.n_a, sizes.m = kept[0].shape[1], len(kept[1]), kept[0].shape[2]
     if sizes.n_a * (sizes.n_a + sizes.n_x) > LARGE * min(sizes.m, MANY):
-        return _columns.run_backward(cell, values, kept, da)
+        return columns.run_backward(cell, values, kept, da)
     dtype = da.dtype
     cdef Py_ssize_t itemsize = dtype.itemsize
     cdef const gw_kernels *kernels = gw_get_kernels(itemsize == 4)

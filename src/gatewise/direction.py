@@ -2,7 +2,7 @@
 
 What the notebook's functions and the layers share. Every product that does not depend on
 the step before is one large product here; the kernels do the rest, step by step. Arrays are
-rows as ``_fallback`` describes them. Nothing here checks its arguments.
+rows as ``kernels.numpy`` describes them. Nothing here checks its arguments.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise import _backend, _threads
-from gatewise._cells import GATES
+from gatewise.kernels import chooser, thread_limits
+from gatewise.kernels.numpy.equations import GATES
 
 Array = NDArray[Any]
 
@@ -43,7 +43,7 @@ class Weights(NamedTuple):
 
     def pack(self, scales: Scales = NO_SCALES) -> Any:
         """The form in which the present backend's kernels take these weights."""
-        return _backend.kernels.pack(
+        return chooser.kernels.pack(
             self.cell,
             self.w_ih,
             self.w_hh,
@@ -81,7 +81,7 @@ def forward(
 
     `state` is overwritten with the final state; the tape holds a copy of the initial one.
     """
-    threads = _threads.resolve(num_threads)
+    threads = thread_limits.resolve(num_threads)
     initial = tuple([s.copy() for s in state])
     dtype, width = state[0].dtype, len(weights.w_ih)
     rows: Array | None = x
@@ -91,9 +91,9 @@ def forward(
     else:
         y = empty_like_rows(x, weights.w_hh.shape[1], dtype)
         # What only the kernels see has the rows of a step side by side.
-        gates = _backend.kernels.empty((*x.shape[:2], width), dtype)
+        gates = chooser.kernels.empty((*x.shape[:2], width), dtype)
         units = width // GATES[weights.cell]
-        extra = _backend.kernels.empty((*x.shape[:2], units), dtype)
+        extra = chooser.kernels.empty((*x.shape[:2], units), dtype)
     if x.dtype.kind in "iu":
         # A product with a one-hot row is that row of the table. Checked above, no token
         # needs to be clipped; other modes make a copy.
@@ -101,7 +101,7 @@ def forward(
             table = weights.w_ih.T + weights.bias
         np.take(table, x, axis=0, out=gates, mode="clip")
         rows = None
-    _backend.kernels.forward(
+    chooser.kernels.forward(
         packed,
         gates,
         state,
@@ -129,7 +129,7 @@ def backward(
     `dy` is the gradient of the outputs; `dstate`, that of the final state, is overwritten
     with that of the initial one. The tape stays as it is.
     """
-    threads = _threads.resolve(num_threads)
+    threads = thread_limits.resolve(num_threads)
     arrays = [a if a is None else np.zeros(a.shape, a.dtype) for a in weights[1:]]
     gradients = Weights(weights.cell, *arrays)  # type: ignore[arg-type]
     dx = None
@@ -140,7 +140,7 @@ def backward(
         dgates = _empty_padded(steps.gates)
         has_dextra = weights.cell == "gru" or weights.w_hr is not None
         dextra = _empty_padded(steps.y) if has_dextra else None
-        _backend.kernels.backward(
+        chooser.kernels.backward(
             packed,
             steps.gates,
             steps.extra,
@@ -157,9 +157,7 @@ def backward(
         with np.errstate(all="ignore"):
             _add_products(gradients, part, dgates, dextra, threads)
         if dx is not None:
-            _backend.kernels.project_back(
-                packed, dgates, dx[part.rows], num_threads=threads
-            )
+            chooser.kernels.project_back(packed, dgates, dx[part.rows], num_threads=threads)
     return dx, gradients
 
 
@@ -167,7 +165,7 @@ def _empty_padded(like: Array) -> Array:
     """An array to be filled, whose rows do not all begin in the same places of a cache."""
     time, batch, features = like.shape
     padding = 64 // like.itemsize
-    padded: Array = _backend.kernels.empty((time, batch, features + padding), like.dtype)
+    padded: Array = chooser.kernels.empty((time, batch, features + padding), like.dtype)
     return padded[..., :features]
 
 
@@ -244,7 +242,7 @@ def _add_products(
     tape = part.tape
 
     def outer(a: Array, b: Array, out: Array) -> None:
-        _backend.kernels.outer(a, b, out, num_threads=threads)
+        chooser.kernels.outer(a, b, out, num_threads=threads)
 
     gradients.bias[...] += dgates.sum(axis=(0, 1))
     h = _states_before(part, 0)
@@ -275,7 +273,7 @@ def _add_products(
         # The batch's own copy, checked and aligned; only its order may be another one.
         tokens = np.ascontiguousarray(tape.x.reshape(-1))
         table = np.zeros_like(gradients.w_ih.T, order="C")
-        _backend.kernels.add_by_token(tokens, dgates, table)
+        chooser.kernels.add_by_token(tokens, dgates, table)
         gradients.w_ih[...] += table.T
     else:
         outer(dgates, tape.x, gradients.w_ih)
@@ -321,7 +319,7 @@ def _states_before(part: _Part, index: int) -> Array:
 
 def empty_like_rows(like: Array, features: int, dtype: np.dtype[Any]) -> Array:
     """An array of rows to be filled, in the same order in memory as other rows."""
-    (time, batch), empty = like.shape[:2], _backend.kernels.empty
+    (time, batch), empty = like.shape[:2], chooser.kernels.empty
     array: Array
     if time > 1 and batch > 1 and abs(like.strides[0]) > abs(like.strides[1]):
         array = empty((time, batch, features), dtype)

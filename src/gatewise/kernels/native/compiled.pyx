@@ -1,6 +1,6 @@
 """The compiled kernels: typed memoryviews in, the GIL released, the C core called.
 
-Twin of ``_fallback``, which says what each function does and lends it its docstring.
+Twin of ``kernels.numpy``, which says what each function does and lends it its docstring.
 Besides those, `instruction_set` names the variant of the core in use and `instruction_sets`
 those that this CPU can run; the environment variable GATEWISE_ISA chooses one.
 """
@@ -20,7 +20,7 @@ from libc.stdint cimport (
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from gatewise._core cimport (
+from gatewise.kernels.native.core cimport (
     GW_FORKED,
     GW_FULL,
     GW_GRU,
@@ -79,7 +79,8 @@ import os
 
 import numpy as np
 
-from gatewise import _cells, _columns, _fallback
+from gatewise.kernels.numpy import columns, equations
+from gatewise.kernels import numpy as fallback
 
 __all__ = [
     "Packed",
@@ -171,7 +172,7 @@ def pack(
     narrow = w_hh.dtype.itemsize
     weights.format = GW_HALF if narrow == 2 else GW_INT8 if narrow == 1 else GW_FULL
     weights.cell = CELLS[cell]
-    weights.hidden_size = w_hh.shape[0] // _cells.GATES[cell]
+    weights.hidden_size = w_hh.shape[0] // equations.GATES[cell]
     weights.input_size, weights.output_size = w_ih.shape[1], w_hh.shape[1]
     weights.w_ih, weights.w_hh = _address(w_ih), _address(w_hh)
     weights.w_hr = _address(w_hr)
@@ -395,12 +396,12 @@ cdef int _check(gw_status status, str what="the kernel's workspace") except -1:
     return 0 if status == GW_OK else -1
 
 
-include "_signals.pxi"
-include "_memory.pxi"
-include "_stepper.pxi"
-include "_products.pxi"
-include "_linear.pxi"
-include "_columns.pxi"
+include "signals.pxi"
+include "memory.pxi"
+include "stepper.pxi"
+include "products.pxi"
+include "linear.pxi"
+include "columns.pxi"
 
 
 def _choose_instruction_set():
@@ -415,4 +416,4 @@ _choose_instruction_set()
 
 for _name in __all__:
     if not _name.startswith("Packed"):
-        globals()[_name].__doc__ = getattr(_fallback, _name).__doc__
+        globals()[_name].__doc__ = getattr(fallback, _name).__doc__

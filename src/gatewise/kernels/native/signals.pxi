@@ -1,4 +1,4 @@
-# What a long call of the core asks now and then, a part of _native.pyx: call.h says when.
+# What a long call of the core asks now and then, a part of compiled.pyx: call.h says when.
 
 import threading
 

@@ -14,7 +14,7 @@ __all__ = ["Stepper"]
 
 
 class Stepper:
-    """What ``_fallback.stepper`` returns.
+    """What ``rows.stepper`` returns.
 
     `stages` take and return rows ``(time, batch, features)``. The first one takes rows of
     so many `features`, unless these are None, and so many `tokens`, unless there are none.

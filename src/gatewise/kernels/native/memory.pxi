@@ -1,4 +1,4 @@
-# Arrays made of memory that was used before, a part of _native.pyx: store.h called.
+# Arrays made of memory that was used before, a part of compiled.pyx: store.h called.
 
 cdef extern from "Python.h":
     int PyTraceMalloc_Track(unsigned int domain, uintptr_t memory, size_t size)

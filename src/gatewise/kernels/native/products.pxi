@@ -1,4 +1,4 @@
-# Products of all rows, sums by token and activations, a part of _native.pyx. Where an array
+# Products of all rows, sums by token and activations, a part of compiled.pyx. Where an array
 # has no elements, its address is taken without a check of bounds.
 
 

@@ -1,4 +1,4 @@
-# Layers upon layers, a step or a chunk at a time and in place, a part of _native.pyx.
+# Layers upon layers, a step or a chunk at a time and in place, a part of compiled.pyx.
 
 cdef enum:
     TABLE

@@ -8,8 +8,8 @@ from contextlib import suppress
 from functools import cache
 from typing import NamedTuple
 
-from gatewise import _threadpoolctl
-from gatewise._cgroup import cpu_quota
+from gatewise.kernels import threadpoolctl
+from gatewise.kernels.cgroup import cpu_quota
 
 __all__ = [
     "describe",
@@ -132,7 +132,7 @@ def set_num_threads(num_threads: int) -> None:
 
 def register() -> None:
     """Make the process's number known to threadpoolctl, if that has been imported."""
-    _threadpoolctl.register(get_num_threads, _set_for_a_time)
+    threadpoolctl.register(get_num_threads, _set_for_a_time)
 
 
 def resolve(num_threads: int | None) -> int:

@@ -1,9 +1,8 @@
 """The kernels in plain NumPy: the fallback, the reference, the page to read for the maths.
 
 Every function here has a compiled twin of the same name, signature and docstring in
-``_native``; nothing else in the package is written twice. A kernel runs one layer in one
-direction over a whole sequence. It trusts its arguments: shapes and dtypes were checked
-above.
+``kernels.native``. A kernel runs one layer in one direction over a whole sequence. It
+trusts its arguments: shapes and dtypes were checked above.
 
 Rows
     Sequences are ``(time, batch, features)`` with contiguous features; time and batch may
@@ -28,9 +27,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise._cells import BACKWARD, FORWARD, GATES, Packed, widened
-from gatewise._columns import cell_backward, cell_forward, run_backward, run_forward
-from gatewise._stepper import Stepper
+from gatewise.kernels.numpy.columns import (
+    cell_backward,
+    cell_forward,
+    run_backward,
+    run_forward,
+)
+from gatewise.kernels.numpy.equations import BACKWARD, FORWARD, GATES, Packed, widened
+from gatewise.kernels.numpy.stepper import Stepper
 
 Array = NDArray[Any]
 

@@ -1,0 +1,1 @@
+"""The kernels in C, where there is a compiled module: its sources in Cython."""
