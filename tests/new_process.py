@@ -13,7 +13,7 @@ import numpy as np
 
 import gatewise
 
-TESTS = Path(__file__).parent
+CHECKOUT = Path(__file__).parents[1]
 TASKS = Path("/proc/self/task")
 
 # What says how many threads there are to be.
@@ -27,7 +27,7 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 def run_command(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command whose Python finds this gatewise and these tests."""
-    paths = [str(Path(gatewise.__file__).parent.parent), str(TESTS)]
+    paths = [str(Path(gatewise.__file__).parent.parent), str(CHECKOUT)]
     inherited = {k: v for k, v in os.environ.items() if k not in VARIABLES}
     return subprocess.run(
         command,

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(HERE.parents[1]))
 
-import layers_reference as reference  # noqa: E402
+from tests import layers_reference as reference  # noqa: E402
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""Tests of the package as a whole: its documents, its command line, its benchmarks."""

@@ -1,0 +1,33 @@
+"""The benchmark of small calls: that what it compares computes the same."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+if not BENCHMARKS.is_dir():
+    pytest.skip("the benchmarks are not among these files", allow_module_level=True)
+sys.path.insert(0, str(BENCHMARKS))
+
+# The benchmark sets the number of threads of everything that is loaded after it.
+_before = dict(os.environ)
+import small  # noqa: E402
+
+os.environ.clear()
+os.environ.update(_before)
+
+
+def test_both_sides_of_every_row_compute_the_same(backend: str) -> None:
+    every = list(small.rows())
+    assert len({row.name for row in every}) == len(every) > 60
+    for row in every:
+        small.assert_alike(row)
+
+
+def test_rows_are_measured() -> None:
+    (row,) = [row for row in small.tokens() if "RNN" in row.name and "0-d" in row.name]
+    assert all(seconds > 0 for seconds in small.measure(row, 0))
