@@ -18,6 +18,7 @@ from numpy.lib.stride_tricks import as_strided
 
 import gatewise
 from gatewise.kernels import chooser
+from gatewise.kernels.numpy import rows
 from tests.kernels.test_float_state import assert_denormals_count
 from tests.new_process import run
 
@@ -324,7 +325,8 @@ def test_a_stream_goes_back_if_its_second_layer_fails(
     name = "infer_shares" if backend == "numpy" else "infer"
     failing = Failing(getattr(chooser.kernels, name))
     failing._calls = int(tokens and name == "infer")
-    monkeypatch.setattr(chooser.kernels, name, failing)
+    for home in (chooser.kernels, rows):
+        monkeypatch.setattr(home, name, failing)
     with pytest.raises(Stopped):
         stream(x[:, 0] if steps == 1 else x)
     for part, old in zip(arrays([stream.state[0]]), before, strict=True):
@@ -412,7 +414,7 @@ warnings.simplefilter("ignore", DeprecationWarning)
 parent, small, expected = os.getpid(), x[:4, :9], layer(x[:4, :9])[0]
 signal.signal(signal.SIGINT, lambda *_: os.fork() or layer(small))
 gatewise.set_num_threads(2)
-x = x[:, :200]
+x = x[:, :60]
 try:
     interrupt()
     print("the parent goes on" if os.getpid() == parent else "the child went on")

@@ -218,7 +218,9 @@ def test_a_child_asks_anew_unless_a_number_was_set() -> None:
     assert run(f"SET = True\n{CHILD}").stdout.split("\n")[:3] == ["3 (set_num_threads)"] * 3
 
 
-COUNT = "from new_process import threads_of_a_call; print(*threads_of_a_call(), sep=', ')"
+COUNT = (
+    "from tests.new_process import threads_of_a_call; print(*threads_of_a_call(), sep=', ')"
+)
 
 
 @native

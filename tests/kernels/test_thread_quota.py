@@ -232,7 +232,9 @@ def group() -> Iterator[Path]:
         pytest.skip("no control group with a quota can be made here")
 
 
-COUNT = "from new_process import threads_of_a_call; print(*threads_of_a_call(), sep=', ')"
+COUNT = (
+    "from tests.new_process import threads_of_a_call; print(*threads_of_a_call(), sep=', ')"
+)
 
 
 @pytest.mark.parametrize("backend", ["native"], indirect=True)

@@ -111,7 +111,7 @@ def test_a_module_of_the_same_name_is_not_taken_for_ours(
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / file.name).write_bytes(file.read_bytes())
     code = f"import sys, threadpoolctl, gatewise; sys.path.append({str(tmp_path)!r})\n"
-    code += "import other._native\n"
+    code += "import other.compiled\n"
     code += "print(*(one['user_api'] for one in threadpoolctl.threadpool_info()))"
     done = run(code)
     assert done.stdout.split().count("gatewise") == 1, done.stderr

@@ -48,7 +48,7 @@ def _controller(
         user_api = "gatewise"
         internal_api = "gatewise"
         filename_prefixes = (os.path.basename(path).lower(),)
-        check_symbols = ("PyInit__native",)
+        check_symbols = ("PyInit_compiled",)
 
         def get_num_threads(self) -> int:
             return get()
