@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise import direction as plain
-from gatewise.direction import NO_SCALES, Scales, Weights
+from gatewise import stretch as plain
 from gatewise.kernels import chooser
 from gatewise.kernels.numpy.equations import widened
+from gatewise.stretch import NO_SCALES, Scales, Weights
 
 Array = NDArray[Any]
 State = tuple[Array, ...]

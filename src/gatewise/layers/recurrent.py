@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from gatewise.direction import Weights, empty_like_rows
 from gatewise.kernels import thread_limits
 from gatewise.layers import direction, inputs
 from gatewise.layers.masks import Mask
@@ -18,6 +17,7 @@ from gatewise.layers.module import Gradients, Stateful, check_tape
 from gatewise.layers.parameters import Snapshot
 from gatewise.layers.sequences import Batch
 from gatewise.layers.tape import RecurrentTape
+from gatewise.stretch import Weights, empty_like_rows
 
 if TYPE_CHECKING:
     from gatewise.layers.quantized import Quantized

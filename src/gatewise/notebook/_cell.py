@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gatewise._checks import Array, as_numbers, check_shape, parameter
-from gatewise.direction import Weights
+from gatewise.stretch import Weights
 
 Parameters = Mapping[str, ArrayLike]
 Cache = tuple[Any, ...]

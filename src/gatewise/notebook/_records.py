@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from gatewise import direction
+from gatewise import stretch as direction
 from gatewise._checks import Array
-from gatewise.direction import Tape, Weights
 from gatewise.kernels import chooser
 from gatewise.notebook._cell import Cell
+from gatewise.stretch import Tape, Weights
 
 __all__ = ["Columns", "Record", "Rows"]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 
 from gatewise._checks import Array
-from gatewise.direction import Weights
 from gatewise.notebook import _run
 from gatewise.notebook._cell import Cache, Cell, Parameters
 from gatewise.notebook._run import Caches
+from gatewise.stretch import Weights
 
 __all__ = ["rnn_backward", "rnn_cell_backward", "rnn_cell_forward", "rnn_forward"]
 
