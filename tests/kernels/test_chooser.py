@@ -122,7 +122,7 @@ import importlib, warnings
 warnings.simplefilter("always")
 import gatewise, gatewise.kernels.chooser
 from gatewise import rnn_forward, lstm_forward
-importlib.import_module("gatewise.stretch")
+importlib.import_module("gatewise.direction")
 """
     assert run(missing, code).stderr.count("RuntimeWarning") == 1
 

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise.layers import direction
+from gatewise import direction
 from gatewise.layers.gru import GRU
 from gatewise.layers.lstm import LSTM
 from gatewise.layers.recurrent import Recurrent

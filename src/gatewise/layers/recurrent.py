@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from gatewise import direction
 from gatewise.kernels import thread_limits
-from gatewise.layers import direction, inputs
+from gatewise.layers import inputs
 from gatewise.layers.masks import Mask
 from gatewise.layers.module import Gradients, Stateful, check_tape
 from gatewise.layers.parameters import Snapshot

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise.layers import direction
+from gatewise import direction
 from gatewise.layers.masks import Mask
 from gatewise.layers.module import Module, ModuleTape
 from gatewise.layers.parameters import Snapshot
