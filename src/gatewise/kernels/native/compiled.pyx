@@ -79,7 +79,9 @@ import os
 
 import numpy as np
 
-from gatewise.kernels.numpy import columns, equations
+from gatewise.kernels import cells, formats
+from gatewise.kernels.activations import STANDARD
+from gatewise.kernels.numpy import columns
 from gatewise.kernels import numpy as fallback
 
 __all__ = [
@@ -115,8 +117,7 @@ cdef object FLOAT32 = np.dtype(np.float32)
 cdef object FLOAT64 = np.dtype(np.float64)
 
 cdef dict CELLS = {
-    "rnn_tanh": GW_RNN_TANH,
-    "rnn_relu": GW_RNN_RELU,
+    "rnn": GW_RNN_TANH,
     "lstm": GW_LSTM,
     "gru": GW_GRU,
     "gru_reset_before": GW_GRU_RESET_BEFORE,
@@ -164,15 +165,21 @@ def pack(
     bias_hn: Array | None = None,
     w_hr: Array | None = None,
     peepholes: Array | None = None,
+    activations: Activations,
+    weight_format: str,
     scales: tuple[Array | None, ...] = (None, None, None),
 ) -> Packed:
     cdef Packed packed = Packed.__new__(Packed)
     cdef gw_weights weights
     cdef gw_status status
-    narrow = w_hh.dtype.itemsize
+    narrow = formats.look_up(weight_format).dtype.itemsize
     weights.format = GW_HALF if narrow == 2 else GW_INT8 if narrow == 1 else GW_FULL
+    weights.hidden_size = w_hh.shape[0] // cells.look_up(cell).gates
     weights.cell = CELLS[cell]
-    weights.hidden_size = w_hh.shape[0] // equations.GATES[cell]
+    if cell == "rnn" and activations.candidate.name == "relu":
+        weights.cell = GW_RNN_RELU
+    elif activations != STANDARD:
+        raise ValueError(f"activations should be {STANDARD}, got {activations}")
     weights.input_size, weights.output_size = w_ih.shape[1], w_hh.shape[1]
     weights.w_ih, weights.w_hh = _address(w_ih), _address(w_hh)
     weights.w_hr = _address(w_hr)
