@@ -1,44 +1,37 @@
-"""One direction of one layer at inference, and in training with its options.
+"""One direction of one layer: what layers and notebook know of the kernels.
 
-Without options a direction is one call of the kernels over the whole sequence. Recurrent
-dropout only changes the weights of that call. Zoneout mixes each step's new state with the
-old one, so it makes one call per step.
+``Prepared(weights)`` is what runs. `infer` runs it and keeps nothing; `forward` leaves a
+`Tape`, from which `backward` makes the gradients. Without options a direction is one call
+of the kernels over the whole sequence. Recurrent dropout only changes the weights of that
+call. Zoneout mixes each step's new state with the old one, so it makes one call per step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise import stretch as plain
-from gatewise.kernels import chooser
-from gatewise.kernels.numpy.equations import widened
-from gatewise.stretch import NO_SCALES, Scales, Weights
+from gatewise.kernels import chooser, thread_limits
+from gatewise.stretch import BatchSizes, State, Stretch, empty_like_rows, run, run_back
+from gatewise.weights import NO_SCALES, Prepared, Scales, Weights
 
 Array = NDArray[Any]
-State = tuple[Array, ...]
-BatchSizes = NDArray[np.int64] | None
 
-
-class Prepared:
-    """The weights of a direction in the forms that the kernels run on."""
-
-    def __init__(self, weights: Weights, scales: Scales = NO_SCALES) -> None:
-        self.weights = weights
-        self.packed = weights.pack(scales)
-        self._scale_ih = scales[0]
-
-    @cached_property
-    def table(self) -> Array:
-        """The input's share of the gates for every token, one row each."""
-        bias = self.weights.bias
-        w_ih = widened(self.weights.w_ih, self._scale_ih, bias.dtype)
-        with np.errstate(all="ignore"):
-            return np.ascontiguousarray(w_ih.T) + bias
+__all__ = [
+    "NO_SCALES",
+    "Prepared",
+    "Scales",
+    "Stretch",
+    "Tape",
+    "Weights",
+    "backward",
+    "empty_like_rows",
+    "forward",
+    "infer",
+]
 
 
 def infer(
@@ -105,144 +98,126 @@ def _infer_zoneout(
             cells[step] = now[1]
 
 
-class Run(NamedTuple):
-    """What training one direction leaves for its backward pass."""
+class Tape(NamedTuple):
+    """What `forward` leaves for `backward`; `y` are the outputs.
 
-    weights: Weights
-    packed: Any
-    dropped: Array | None
-    steps: list[Step] | None
-    tape: plain.Tape | None
+    `prepared` are the weights that ran, `dropped` what recurrent dropout multiplied the
+    columns of their w_hh by. There is one stretch, or with zoneout one for each step.
+    """
+
+    prepared: Prepared
     y: Array
+    stretches: list[Stretch]
+    dropped: Array | None
 
     def arrays(self) -> Iterator[Array]:
         """Every array that this holds apart from parameters and packed weights."""
         if self.dropped is not None:
             yield self.dropped
-            yield self.weights.w_hh
+            yield self.prepared.weights.w_hh
         yield self.y
-        tapes = [self.tape] if self.steps is None else [step.tape for step in self.steps]
-        for tape in tapes:
-            assert tape is not None
-            yield from (tape.x, tape.gates, tape.y, *tape.initial)
-            if tape.extra is not None:
-                yield tape.extra
-        for step in self.steps or ():
-            yield from step.kept
+        for stretch in self.stretches:
+            yield from stretch.arrays()
 
-
-class Step(NamedTuple):
-    """One step of zoneout: where it stands, and which parts of the old state it kept."""
-
-    where: Any
-    running: int
-    tape: plain.Tape
-    kept: tuple[NDArray[np.bool_], ...]
+    def astype(self, dtype: np.dtype[Any]) -> Tape:
+        """Return this in another dtype, its numbers converted."""
+        return Tape(
+            Prepared(self.prepared.weights.astype(dtype)),
+            self.y.astype(dtype),
+            [stretch.astype(dtype) for stretch in self.stretches],
+            None if self.dropped is None else self.dropped.astype(dtype),
+        )
 
 
 def forward(
     prepared: Prepared,
     x: Array,
     state: State,
-    generator: np.random.Generator,
+    generator: np.random.Generator | None = None,
     *,
     batch_sizes: BatchSizes = None,
     reverse: bool = False,
     recurrent_dropout: float = 0.0,
     zoneout: tuple[float, ...] = (),
     num_threads: int | None = None,
-) -> Run:
-    """Run over the rows or tokens `x` and keep what `backward` needs."""
-    weights, packed, dropped = prepared.weights, prepared.packed, None
+) -> Tape:
+    """Run over the rows or tokens `x` and keep what `backward` needs.
+
+    `state` goes from the initial to the final one. Dropout and zoneout draw from the
+    `generator`.
+    """
+    threads, dropped = thread_limits.resolve(num_threads), None
     if recurrent_dropout:
+        assert generator is not None
         # Leaving units of h out of every product is the same as scaling columns of w_hh.
+        weights = prepared.weights
         keep = generator.random(weights.w_hh.shape[1]) >= recurrent_dropout
         dropped = np.divide(keep, 1 - recurrent_dropout, dtype=weights.w_hh.dtype)
-        weights = weights._replace(w_hh=weights.w_hh * dropped)
-        packed = weights.pack()
+        prepared = Prepared(weights._replace(w_hh=weights.w_hh * dropped))
     if not any(zoneout):
-        tape = plain.forward(
-            weights,
-            packed,
+        stretch = run(
+            prepared,
             x,
             state,
             batch_sizes=batch_sizes,
             reverse=reverse,
-            num_threads=num_threads,
+            num_threads=threads,
         )
-        return Run(weights, packed, dropped, None, tape, tape.y)
-    y = np.empty((*x.shape[:2], weights.w_hh.shape[1]), weights.w_hh.dtype)
-    steps = []
-    for where, count in _steps(x, batch_sizes, reverse):
+        return Tape(prepared, stretch.y, [stretch], dropped)
+    assert generator is not None
+    w_hh = prepared.weights.w_hh
+    y, stretches = np.empty((*x.shape[:2], w_hh.shape[1]), w_hh.dtype), []
+    for rows, count in _steps(x, batch_sizes, reverse):
         now = tuple(part[:count] for part in state)
-        tape = plain.forward(weights, packed, x[where], now, num_threads=num_threads)
+        stretch = run(prepared, x[rows], now, num_threads=threads)
         kept = tuple(
             generator.random(part.shape) < rate
             for part, rate in zip(now, zoneout, strict=True)
         )
-        for part, old, keeps in zip(now, tape.initial, kept, strict=True):
+        for part, old, keeps in zip(now, stretch.initial, kept, strict=True):
             np.copyto(part, old, where=keeps)
-        y[where] = now[0]
-        steps.append(Step(where, count, tape, kept))
-    return Run(weights, packed, dropped, steps, None, y)
+        y[rows] = now[0]
+        stretches.append(stretch._replace(rows=rows, kept=kept))
+    return Tape(prepared, y, stretches, dropped)
 
 
 def backward(
-    run: Run, dy: Array, dstate: State, *, num_threads: int | None = None
+    tape: Tape, dy: Array, dstate: State, *, num_threads: int | None = None
 ) -> tuple[Array | None, Weights]:
     """Return the gradients of the rows (None for tokens) and of the weights.
 
-    `dstate` goes from the gradient of the final state to that of the initial one.
+    `dy` is the gradient of the outputs; `dstate` goes from the gradient of the final state
+    to that of the initial one. The tape stays as it is.
     """
-    if run.tape is not None:
-        dx, gradients = plain.backward(
-            run.weights, run.packed, run.tape, dy, dstate, num_threads=num_threads
-        )
-    else:
-        dx, gradients = _backward_zoneout(run, dy, dstate, num_threads)
-    if run.dropped is not None:
-        gradients = gradients._replace(w_hh=gradients.w_hh * run.dropped)
-    return dx, gradients
-
-
-def _backward_zoneout(
-    run: Run, dy: Array, dstate: State, num_threads: int | None
-) -> tuple[Array | None, Weights]:
-    sums = [
-        None if value is None else np.zeros_like(value) for value in _arrays(run.weights)
-    ]
-    w_ih = run.weights.w_ih
-    dx: Array | None = np.zeros((*dy.shape[:2], w_ih.shape[1]), w_ih.dtype)
-    assert run.steps is not None
-    for where, count, tape, kept in reversed(run.steps):
-        now = tuple(part[:count] for part in dstate)
-        now[0][...] += dy[where][0]
-        # What was kept of the old state bypasses the step.
-        bypass = tuple(part * keep for part, keep in zip(now, kept, strict=True))
-        for part, around in zip(now, bypass, strict=True):
-            part -= around
-        step_dx, gradients = plain.backward(
-            run.weights,
-            run.packed,
-            tape,
-            np.zeros_like(dy[where]),
+    threads, weights = thread_limits.resolve(num_threads), tape.prepared.weights
+    gradients = weights.zeros()
+    dx = None
+    if not any(stretch.x.dtype.kind in "iu" for stretch in tape.stretches):
+        dx = empty_like_rows(tape.y, weights.w_ih.shape[1], dy.dtype)
+    for stretch in reversed(tape.stretches):
+        now = tuple(part[: len(stretch.initial[0])] for part in dstate)
+        dnow, bypass = dy[stretch.rows], []
+        if stretch.kept:
+            now[0][...] += dnow[0]
+            dnow = np.zeros_like(dnow)
+            # What was kept of the old state bypasses the step.
+            bypass = [part * keep for part, keep in zip(now, stretch.kept, strict=True)]
+            for part, around in zip(now, bypass, strict=True):
+                part -= around
+        run_back(
+            tape.prepared,
+            stretch,
+            dnow,
             now,
-            num_threads=num_threads,
+            None if dx is None else dx[stretch.rows],
+            gradients,
+            num_threads=threads,
         )
-        for part, around in zip(now, bypass, strict=True):
+        for part, around in zip(now, bypass, strict=False):
             part += around
-        if step_dx is None:
-            dx = None
-        elif dx is not None:
-            dx[where] = step_dx
-        for total, gradient in zip(sums, _arrays(gradients), strict=True):
-            if total is not None:
-                total += gradient
-    return dx, Weights(run.weights.cell, *sums)  # type: ignore[arg-type]
-
-
-def _arrays(weights: Weights) -> tuple[Array | None, ...]:
-    return weights[1:]
+    if tape.dropped is not None:
+        gradients.w_hh[...] *= tape.dropped
+    return dx, gradients
 
 
 def _steps(x: Array, batch_sizes: BatchSizes, reverse: bool) -> Iterator[tuple[Any, int]]:

@@ -1,8 +1,8 @@
-"""One direction of one layer: the kernels and the products that stand outside their loop.
+"""Steps that the kernels run in one call, and the products that stand outside their loop.
 
-What the notebook's functions and the layers share. Every product that does not depend on
-the step before is one large product here; the kernels do the rest, step by step. Arrays are
-rows as ``kernels.numpy`` describes them. Nothing here checks its arguments.
+Every product that does not depend on the step before is one large product here; the kernels
+do the rest, step by step. Arrays are rows as ``kernels.numpy`` describes them. Nothing here
+checks its arguments.
 """
 
 from __future__ import annotations
@@ -13,96 +13,93 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise.kernels import chooser, thread_limits
-from gatewise.kernels.numpy.equations import GATES
+from gatewise.kernels import cells, chooser
+from gatewise.weights import Prepared, Weights
 
 Array = NDArray[Any]
+State = tuple[Array, ...]
+BatchSizes = NDArray[np.int64] | None
 
-# What the rows of narrow w_ih, w_hh and w_hr are multiplied by.
-Scales = tuple[Array | None, Array | None, Array | None]
-NO_SCALES: Scales = (None, None, None)
+__all__ = ["BatchSizes", "State", "Stretch", "empty_like_rows", "run", "run_back"]
 
 # A part of a backward pass has at least so many rows, and more where they are narrow.
 _PART_ROWS = 256
 _PART_BYTES = 1 << 21
 
 
-class Weights(NamedTuple):
-    """The canonical weights of one direction of one layer, or their gradients.
+class Stretch(NamedTuple):
+    """What the way back needs to know of one call of the kernels; `y` are the outputs.
 
-    The fields are the arguments of the kernels' ``pack``.
+    `rows` are its place in the whole sequence. Where zoneout comes between the steps, a
+    stretch is a single one, and `kept` says which parts of the old state then stayed.
     """
-
-    cell: str
-    w_ih: Array
-    w_hh: Array
-    bias: Array
-    bias_hn: Array | None = None
-    w_hr: Array | None = None
-    peepholes: Array | None = None
-
-    def pack(self, scales: Scales = NO_SCALES) -> Any:
-        """The form in which the present backend's kernels take these weights."""
-        return chooser.kernels.pack(
-            self.cell,
-            self.w_ih,
-            self.w_hh,
-            self.bias,
-            bias_hn=self.bias_hn,
-            w_hr=self.w_hr,
-            peepholes=self.peepholes,
-            scales=scales,
-        )
-
-
-class Tape(NamedTuple):
-    """What the backward pass needs to know of a forward one; `y` are the outputs."""
 
     x: Array
     gates: Array
     extra: Array | None
     y: Array
-    initial: tuple[Array, ...]
-    batch_sizes: NDArray[np.int64] | None
+    initial: State
+    batch_sizes: BatchSizes
     reverse: bool
+    rows: Any = np.s_[:]
+    kept: tuple[NDArray[np.bool_], ...] = ()
+
+    def states(self, index: int) -> Array:
+        """The state of that index, h or c, that every step left."""
+        states = (self.y, self.extra)[index]
+        assert states is not None
+        return states
+
+    def arrays(self) -> Iterator[Array]:
+        """Every array that this holds."""
+        yield from (self.x, self.gates, self.y, *self.initial, *self.kept)
+        if self.extra is not None:
+            yield self.extra
+
+    def astype(self, dtype: np.dtype[Any]) -> Stretch:
+        """Return this in another dtype, its rows and states converted."""
+        return self._replace(
+            x=self.x.astype(dtype),
+            gates=self.gates.astype(dtype),
+            extra=None if self.extra is None else self.extra.astype(dtype),
+            y=self.y.astype(dtype),
+            initial=tuple([part.astype(dtype) for part in self.initial]),
+        )
 
 
-def forward(
-    weights: Weights,
-    packed: Any,
+def run(
+    prepared: Prepared,
     x: Array,
-    state: tuple[Array, ...],
+    state: State,
     *,
-    batch_sizes: NDArray[np.int64] | None = None,
+    batch_sizes: BatchSizes = None,
     reverse: bool = False,
-    num_threads: int | None = None,
-) -> Tape:
-    """Run over rows `x`, or integer tokens ``(time, batch)``, and keep a tape.
+    num_threads: int,
+) -> Stretch:
+    """Run over rows `x`, or integer tokens ``(time, batch)``, and keep what comes of it.
 
-    `state` is overwritten with the final state; the tape holds a copy of the initial one.
+    `state` is overwritten with the final state; of the initial one there is a copy.
     """
-    threads = thread_limits.resolve(num_threads)
     initial = tuple([s.copy() for s in state])
+    weights = prepared.weights
     dtype, width = state[0].dtype, len(weights.w_ih)
+    cell = cells.look_up(weights.cell)
     rows: Array | None = x
-    if weights.cell.startswith("rnn"):
-        y = gates = empty_like_rows(x, width, dtype)
-        extra = None
-    else:
+    if cell.keeps_gates:
         y = empty_like_rows(x, weights.w_hh.shape[1], dtype)
         # What only the kernels see has the rows of a step side by side.
         gates = chooser.kernels.empty((*x.shape[:2], width), dtype)
-        units = width // GATES[weights.cell]
-        extra = chooser.kernels.empty((*x.shape[:2], units), dtype)
+        extra = chooser.kernels.empty((*x.shape[:2], width // cell.gates), dtype)
+    else:
+        y = gates = empty_like_rows(x, width, dtype)
+        extra = None
     if x.dtype.kind in "iu":
         # A product with a one-hot row is that row of the table. Checked above, no token
         # needs to be clipped; other modes make a copy.
-        with np.errstate(all="ignore"):
-            table = weights.w_ih.T + weights.bias
-        np.take(table, x, axis=0, out=gates, mode="clip")
+        np.take(prepared.table, x, axis=0, out=gates, mode="clip")
         rows = None
     chooser.kernels.forward(
-        packed,
+        prepared.packed,
         gates,
         state,
         y,
@@ -110,35 +107,31 @@ def forward(
         x=rows,
         batch_sizes=batch_sizes,
         reverse=reverse,
-        num_threads=threads,
+        num_threads=num_threads,
     )
-    return Tape(x, gates, extra, y, initial, batch_sizes, reverse)
+    return Stretch(x, gates, extra, y, initial, batch_sizes, reverse)
 
 
-def backward(
-    weights: Weights,
-    packed: Any,
-    tape: Tape,
+def run_back(
+    prepared: Prepared,
+    stretch: Stretch,
     dy: Array,
-    dstate: tuple[Array, ...],
+    dstate: State,
+    dx: Array | None,
+    gradients: Weights,
     *,
-    num_threads: int | None = None,
-) -> tuple[Array | None, Weights]:
-    """Return the gradients of `x` (None for tokens) and of the weights.
+    num_threads: int,
+) -> None:
+    """Write the gradient of rows to `dx`, and add those of the weights to `gradients`.
 
     `dy` is the gradient of the outputs; `dstate`, that of the final state, is overwritten
-    with that of the initial one. The tape stays as it is.
+    with that of the initial one. The stretch stays as it is.
     """
-    threads = thread_limits.resolve(num_threads)
-    arrays = [a if a is None else np.zeros(a.shape, a.dtype) for a in weights[1:]]
-    gradients = Weights(weights.cell, *arrays)  # type: ignore[arg-type]
-    dx = None
-    if tape.x.dtype.kind not in "iu":
-        dx = empty_like_rows(tape.x, weights.w_ih.shape[1], dy.dtype)
-    for part in _parts(tape):
-        steps = part.tape
+    weights, packed = prepared.weights, prepared.packed
+    has_dextra = weights.bias_hn is not None or weights.w_hr is not None
+    for part in _parts(stretch):
+        steps = part.stretch
         dgates = _empty_padded(steps.gates)
-        has_dextra = weights.cell == "gru" or weights.w_hr is not None
         dextra = _empty_padded(steps.y) if has_dextra else None
         chooser.kernels.backward(
             packed,
@@ -152,13 +145,14 @@ def backward(
             dextra,
             batch_sizes=steps.batch_sizes,
             reverse=steps.reverse,
-            num_threads=threads,
+            num_threads=num_threads,
         )
         with np.errstate(all="ignore"):
-            _add_products(gradients, part, dgates, dextra, threads)
+            _add_products(gradients, part, dgates, dextra, num_threads)
         if dx is not None:
-            chooser.kernels.project_back(packed, dgates, dx[part.rows], num_threads=threads)
-    return dx, gradients
+            chooser.kernels.project_back(
+                packed, dgates, dx[part.rows], num_threads=num_threads
+            )
 
 
 def _empty_padded(like: Array) -> Array:
@@ -170,67 +164,69 @@ def _empty_padded(like: Array) -> Array:
 
 
 class _Part(NamedTuple):
-    """The steps from `start` to `stop` of a whole tape, as a tape of their own.
+    """The steps from `start` to `stop` of a whole stretch, as a stretch of their own.
 
     Their rows stand where `rows` says.
     """
 
-    whole: Tape
+    whole: Stretch
     start: int
     stop: int
     rows: Any
-    tape: Tape
+    stretch: Stretch
 
 
-def _parts(tape: Tape) -> Iterator[_Part]:
-    """Cut a tape, the last steps first.
+def _parts(whole: Stretch) -> Iterator[_Part]:
+    """Cut a stretch, the last steps first.
 
     The gradients of the gates are the largest arrays of a backward pass. Those of one part
     fit a cache, and only one part's exist at a time.
     """
-    time, batch = tape.gates.shape[:2]
-    sizes = tape.batch_sizes
+    time, batch = whole.gates.shape[:2]
+    sizes = whole.batch_sizes
     if sizes is not None:
         ends = np.concatenate([[0], np.cumsum(sizes)])
         time, batch = len(sizes), int(sizes[0]) if len(sizes) else 0
-    rows = max(_PART_ROWS, _PART_BYTES // max(tape.gates.itemsize * tape.gates.shape[2], 1))
+    rows = max(
+        _PART_ROWS, _PART_BYTES // max(whole.gates.itemsize * whole.gates.shape[2], 1)
+    )
     steps = max(rows // max(batch, 1), 1)
     if steps >= time:
-        yield _Part(tape, 0, time, np.s_[:], tape)
+        yield _Part(whole, 0, time, np.s_[:], whole)
         return
     for first in range(0, time, steps):
         start, stop = first, min(first + steps, time)
-        if not tape.reverse:
+        if not whole.reverse:
             start, stop = time - stop, time - start
         where: Any = np.s_[start:stop]
         if sizes is not None:
             where = np.s_[:, ends[start] : ends[stop]]
-        part = Tape(
-            tape.x[where],
-            tape.gates[where],
-            None if tape.extra is None else tape.extra[where],
-            tape.y[where],
-            _state_before(tape, start, stop),
+        part = Stretch(
+            whole.x[where],
+            whole.gates[where],
+            None if whole.extra is None else whole.extra[where],
+            whole.y[where],
+            _state_before(whole, start, stop),
             None if sizes is None else sizes[start:stop],
-            tape.reverse,
+            whole.reverse,
         )
-        yield _Part(tape, start, stop, where, part)
+        yield _Part(whole, start, stop, where, part)
 
 
-def _state_before(tape: Tape, start: int, stop: int) -> tuple[Array, ...]:
+def _state_before(whole: Stretch, start: int, stop: int) -> State:
     """The state that the steps from `start` to `stop` began with."""
-    time = len(tape.y) if tape.batch_sizes is None else len(tape.batch_sizes)
-    previous = stop if tape.reverse else start - 1
+    time = len(whole.y) if whole.batch_sizes is None else len(whole.batch_sizes)
+    previous = stop if whole.reverse else start - 1
     if not 0 <= previous < time:
-        return tape.initial
+        return whole.initial
     where: Any = previous
-    if tape.batch_sizes is not None:
-        end = int(tape.batch_sizes[: previous + 1].sum())
-        where = np.s_[0, end - tape.batch_sizes[previous] : end]
-    state = tuple([part.copy() for part in tape.initial])
+    if whole.batch_sizes is not None:
+        end = int(whole.batch_sizes[: previous + 1].sum())
+        where = np.s_[0, end - whole.batch_sizes[previous] : end]
+    state = tuple([part.copy() for part in whole.initial])
     for index, part in enumerate(state):
         # Sequences that have not begun yet still have their initial state.
-        running = _states(tape, index)[where]
+        running = whole.states(index)[where]
         part[: len(running)] = running
     return state
 
@@ -239,75 +235,66 @@ def _add_products(
     gradients: Weights, part: _Part, dgates: Array, dextra: Array | None, threads: int
 ) -> None:
     """Add what the steps of a part contribute to the gradients of the weights."""
-    tape = part.tape
+    steps = part.stretch
 
     def outer(a: Array, b: Array, out: Array) -> None:
         chooser.kernels.outer(a, b, out, num_threads=threads)
 
     gradients.bias[...] += dgates.sum(axis=(0, 1))
-    h = _states_before(part, 0)
-    if gradients.cell.startswith("gru"):
-        both = 2 * tape.y.shape[2]
-        outer(dgates[..., :both], h, gradients.w_hh[:both])
-        if gradients.bias_hn is not None:
-            assert dextra is not None
-            outer(dextra, h, gradients.w_hh[both:])
-            gradients.bias_hn[...] += dextra.sum(axis=(0, 1))
-        else:
-            assert tape.extra is not None
-            outer(dgates[..., both:], tape.extra, gradients.w_hh[both:])
-    else:
-        outer(dgates, h, gradients.w_hh)
+    h, cell = _states_before(part, 0), cells.look_up(gradients.cell)
+    own = len(gradients.w_hh) // cell.gates * cell.gates_of_h
+    outer(dgates[..., :own], h, gradients.w_hh[:own])
+    if gradients.bias_hn is not None:
+        assert dextra is not None
+        outer(dextra, h, gradients.w_hh[own:])
+        gradients.bias_hn[...] += dextra.sum(axis=(0, 1))
+    elif cell.gates_of_h < cell.gates:
+        assert steps.extra is not None
+        outer(dgates[..., own:], steps.extra, gradients.w_hh[own:])
     if gradients.w_hr is not None:
         assert dextra is not None
-        assert tape.extra is not None
-        hidden = tape.gates[..., 3 * tape.extra.shape[2] :] * np.tanh(tape.extra)
+        assert steps.extra is not None
+        hidden = steps.gates[..., 3 * steps.extra.shape[2] :] * np.tanh(steps.extra)
         outer(dextra, hidden, gradients.w_hr)
     if gradients.peepholes is not None:
-        assert tape.extra is not None
+        assert steps.extra is not None
         di, df, _, do = np.split(dgates, 4, axis=2)
         before = _states_before(part, 1)
-        products = [di * before, df * before, do * tape.extra]
+        products = [di * before, df * before, do * steps.extra]
         gradients.peepholes[...] += [product.sum(axis=(0, 1)) for product in products]
-    if tape.x.dtype.kind in "iu":
+    if steps.x.dtype.kind in "iu":
         # The batch's own copy, checked and aligned; only its order may be another one.
-        tokens = np.ascontiguousarray(tape.x.reshape(-1))
+        tokens = np.ascontiguousarray(steps.x.reshape(-1))
         table = np.zeros_like(gradients.w_ih.T, order="C")
         chooser.kernels.add_by_token(tokens, dgates, table)
         gradients.w_ih[...] += table.T
     else:
-        outer(dgates, tape.x, gradients.w_ih)
-
-
-def _states(tape: Tape, index: int) -> Array:
-    states = (tape.y, tape.extra)[index]
-    assert states is not None
-    return states
+        outer(dgates, steps.x, gradients.w_ih)
 
 
 def _states_before(part: _Part, index: int) -> Array:
     """The state of that index, h or c, that each step of a part started from."""
-    whole, tape = part.whole, part.tape
-    if tape.batch_sizes is None:
-        shift = 1 if tape.reverse else -1
+    whole, steps = part.whole, part.stretch
+    if steps.batch_sizes is None:
+        shift = 1 if steps.reverse else -1
         start, stop = part.start + shift, part.stop + shift
         if start >= 0 and stop <= len(whole.y):
-            return _states(whole, index)[start:stop]
-    states, initial = _states(tape, index), tape.initial[index]
+            return whole.states(index)[start:stop]
+    states, initial = steps.states(index), steps.initial[index]
     before = np.empty_like(states)
     if not states.size:
         return before
-    if tape.batch_sizes is None:
-        if tape.reverse:
+    if steps.batch_sizes is None:
+        if steps.reverse:
             before[-1], before[:-1] = initial, states[1:]
         else:
             before[0], before[1:] = initial, states[:-1]
         return before
-    ends = np.cumsum(tape.batch_sizes)
-    starts = ends - tape.batch_sizes
-    previous_starts = np.roll(starts, -1 if tape.reverse else 1)
-    previous_sizes = np.roll(tape.batch_sizes, -1 if tape.reverse else 1)
-    previous_sizes[-1 if tape.reverse else 0] = 0
+    ends = np.cumsum(steps.batch_sizes)
+    starts = ends - steps.batch_sizes
+    previous_starts = np.roll(starts, -1 if steps.reverse else 1)
+    previous_sizes = np.roll(steps.batch_sizes, -1 if steps.reverse else 1)
+    previous_sizes[-1 if steps.reverse else 0] = 0
     for start, end, source, size in zip(
         starts, ends, previous_starts, previous_sizes, strict=True
     ):

@@ -18,6 +18,7 @@ from numpy.lib.stride_tricks import as_strided
 
 import gatewise
 from gatewise.kernels import chooser
+from gatewise.kernels.activations import STANDARD
 from gatewise.kernels.numpy import rows
 from tests.kernels.test_float_state import assert_denormals_count
 from tests.new_process import run
@@ -93,7 +94,8 @@ def steps(time: int, batch: int, features: int) -> Array:
 def long_calls(threads: int) -> dict[str, Callable[[], object]]:
     """Calls of kernels, each of which takes long."""
     kernels, calls = chooser.kernels, {}
-    packed = kernels.pack("lstm", zeros(4096, 512), zeros(4096, 1024), zeros(4096))
+    pack = partial(kernels.pack, activations=STANDARD, weight_format="float32")
+    packed = pack("lstm", zeros(4096, 512), zeros(4096, 1024), zeros(4096))
     shared = {"num_threads": threads}
     for batch in (1, 64):
         # The work of one row is shared unit by unit: what one step writes the next reads.
@@ -134,7 +136,7 @@ def long_calls(threads: int) -> dict[str, Callable[[], object]]:
     # Rows so far apart that copying them in another order takes long.
     wide = zeros(4096, 2**17), zeros(4096, 4096), zeros(4096)
     return calls | {
-        "pack": partial(kernels.pack, "rnn_tanh", *wide),
+        "pack": partial(pack, "rnn", *wide),
         "project_back": partial(kernels.project_back, packed, dgates, dx, **shared),
         "pack_linear": partial(kernels.pack_linear, wide[0], None),
         "linear, few outputs": partial(kernels.linear, few, rows, **shared),

@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from gatewise.kernels import cells
 from gatewise.kernels import numpy as fallback
+from gatewise.kernels.activations import STANDARD, Activation
 
 Array = np.ndarray[Any, Any]
 
-GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
-CELLS = (*GATES, "lstm projected", "lstm peepholes", "lstm both")
+RELU = STANDARD._replace(candidate=Activation("relu"))
+CELLS = (*cells.CELLS, "rnn relu", "lstm projected", "lstm peepholes", "lstm both")
 TOLERANCE = {"float32": 4e-6, "float64": 1e-12}
 
 
@@ -59,7 +61,7 @@ class Case:
         self.dtype, self.order, self.shape = dtype, order, shape
         self.cell, _, variant = cell.partition(" ")
         hidden = shape.hidden
-        self.gates = GATES[self.cell] * hidden
+        self.gates = cells.look_up(self.cell).gates * hidden
         projected = variant in ("projected", "both")
         self.outputs = max(1, hidden // 2) if projected else hidden
         scale = hidden**-0.5
@@ -73,6 +75,8 @@ class Case:
             "bias_hn": scale * draw(hidden) if self.cell == "gru" else None,
             "w_hr": scale * draw(self.outputs, hidden) if projected else None,
             "peepholes": draw(3, hidden) if variant in ("peepholes", "both") else None,
+            "activations": RELU if variant == "relu" else STANDARD,
+            "weight_format": narrow or dtype,
         }
         if narrow is not None:
             self.narrow(narrow)
@@ -129,7 +133,7 @@ class Case:
         x, gates = self.x, self.blank(self.gates)
         if not projects:
             x, gates = None, self.like(self.x @ self.weights[0].T + self.weights[2])
-        rnn = self.cell.startswith("rnn")
+        rnn = not cells.look_up(self.cell).keeps_gates
         y = gates if rnn else self.blank(self.outputs)
         extra = None if rnn else self.blank(self.shape.hidden)
         state = tuple(array.copy() for array in self.state)
@@ -145,7 +149,7 @@ class Case:
             None if tape[name] is None else self.like(tape[name])
             for name in ("gates", "y", "extra")
         )
-        if self.cell.startswith("rnn"):
+        if self.cell == "rnn":
             y = gates if not in_place else y
         dgates = gates if in_place else self.blank(self.gates)
         dextra = None

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gatewise.kernels import chooser
+from gatewise.kernels.activations import STANDARD, Activation
 
 Array = NDArray[Any]
 RNG = np.random.default_rng(0)
@@ -158,7 +159,14 @@ def test_halves_of_all_kinds_are_read_as_they_are(backend: str) -> None:
         halves = bits[first : first + size].astype(np.uint16).view(np.float16)[:, None]
         count = len(halves)
         zeros = np.zeros((count, count), np.float16)
-        packed = kernels.pack("rnn_relu", halves, zeros, np.zeros(count, np.float32))
+        packed = kernels.pack(
+            "rnn",
+            halves,
+            zeros,
+            np.zeros(count, np.float32),
+            activations=STANDARD._replace(candidate=Activation("relu")),
+            weight_format="float16",
+        )
         for sign in (1, -1):
             y = np.empty((1, 1, count), np.float32)
             h = np.zeros((1, count), np.float32)

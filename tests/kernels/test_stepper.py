@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gatewise.kernels import chooser
+from gatewise.kernels import cells, chooser
+from gatewise.kernels.activations import STANDARD, Activation
 
 Array = NDArray[Any]
-GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
+RELU = STANDARD._replace(candidate=Activation("relu"))
+CELLS = (*cells.CELLS, "rnn_relu")
 TOLERANCE = {"float32": 2e-6, "float64": 1e-13}
 # As many tokens as features: a table has a row for each.
 INPUTS = 5
@@ -43,14 +45,24 @@ class Net:
             w, b = self.draw(7, self.features), self.draw(7)
             self.features = 7
             return ("linear", self.kernels.pack_linear(w, b))
-        if kind not in GATES:
+        if kind not in CELLS:
             return (kind,)
+        activations = RELU if kind == "rnn_relu" else STANDARD
+        kind = kind.removesuffix("_relu")
         hidden, inputs = 11, self.features
-        rows = GATES[kind] * hidden
+        rows = cells.look_up(kind).gates * hidden
         w_ih, w_hh, bias = self.draw(rows, inputs), self.draw(rows, hidden), self.draw(rows)
         w_hh /= 4
         bias_hn = self.draw(hidden) if kind == "gru" else None
-        packed = self.kernels.pack(kind, w_ih, w_hh, bias, bias_hn=bias_hn)
+        packed = self.kernels.pack(
+            kind,
+            w_ih,
+            w_hh,
+            bias,
+            bias_hn=bias_hn,
+            activations=activations,
+            weight_format=self.dtype.name,
+        )
         state = tuple(self.draw(self.batch, hidden) for _ in range(1 + (kind == "lstm")))
         self.features = hidden
         stage = ("recurrent", packed, state)
@@ -88,8 +100,8 @@ class Net:
 
 
 NETS = [
-    *GATES,
-    *(f"{cell}:tokens" for cell in GATES),
+    *CELLS,
+    *(f"{cell}:tokens" for cell in CELLS),
     "table",
     "linear",
     "relu",
@@ -164,7 +176,7 @@ def test_integers_of_every_kind_are_tokens(kinds: str, backend: str) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("kinds", ["rnn_tanh", "lstm:tokens", "table gru"])
+@pytest.mark.parametrize("kinds", ["rnn", "lstm:tokens", "table gru"])
 def test_it_takes_what_fits_and_leaves_the_rest(
     kinds: str, batch: int, backend: str
 ) -> None:

@@ -207,7 +207,7 @@ def test_no_gradient_from_above_is_one_of_zeros(kind: str, backend: str) -> None
 def test_dropout_between_layers_hides_and_scales(lengths: Any, backend: str) -> None:
     layer = gatewise.RNN(3, 200, 2, dropout=0.25, variational=True, dtype="float64", seed=0)
     _, _, tape = layer.forward(np.ones((2, 5, 3)), lengths=lengths)
-    lower, upper = tape.runs[0][0].y, tape.runs[1][0].tape.x
+    lower, upper = tape.runs[0][0].y, tape.runs[1][0].stretches[0].x
     hidden = upper == 0
     assert 0.15 < hidden.mean() < 0.35
     np.testing.assert_allclose(upper[~hidden], lower[~hidden] / 0.75)
@@ -222,7 +222,7 @@ def test_dropout_between_layers_hides_and_scales(lengths: Any, backend: str) -> 
 def test_dropout_draws_each_step_anew_unless_variational(backend: str) -> None:
     layer = gatewise.RNN(3, 200, 2, dropout=0.25, seed=0)
     _, _, tape = layer.forward(np.ones((2, 5, 3)))
-    hidden = tape.runs[1][0].tape.x == 0
+    hidden = tape.runs[1][0].stretches[0].x == 0
     assert (hidden[0] != hidden[1]).any()
 
 

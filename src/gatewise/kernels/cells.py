@@ -11,21 +11,25 @@ class Cell(NamedTuple):
     """A cell, whose equations are the kernels' own.
 
     `gates` says how many blocks of hidden_size rows its weights have, in PyTorch's order.
-    `states` names the parts of its state. Where it `keeps_gates`, the way back needs the
-    gates' values and a further array of every step; otherwise the outputs are enough.
+    The first `gates_of_h` of them multiply h, and the gradients of these products are those
+    of the gates. Of the others, which come last, the kernels keep the other factor, or the
+    other gradient. `states` names the parts of the cell's state. Where it `keeps_gates`,
+    the way back needs the gates' values and a further array of every step; otherwise the
+    outputs are enough.
     """
 
     gates: int
+    gates_of_h: int
     states: tuple[str, ...]
     keeps_gates: bool
 
 
 CELLS = {
-    "rnn": Cell(1, ("h",), keeps_gates=False),
-    "lstm": Cell(4, ("h", "c"), keeps_gates=True),
+    "rnn": Cell(1, 1, ("h",), keeps_gates=False),
+    "lstm": Cell(4, 4, ("h", "c"), keeps_gates=True),
     # The reset gate is applied after the recurrent product, or before it.
-    "gru": Cell(3, ("h",), keeps_gates=True),
-    "gru_reset_before": Cell(3, ("h",), keeps_gates=True),
+    "gru": Cell(3, 2, ("h",), keeps_gates=True),
+    "gru_reset_before": Cell(3, 2, ("h",), keeps_gates=True),
 }
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from gatewise.direction import Weights
 from gatewise.layers.module import Gradients
 from gatewise.layers.recurrent import Recurrent
-from gatewise.stretch import Weights
 
 Array = NDArray[Any]
 

@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from gatewise.direction import Weights
 from gatewise.kernels import thread_limits
 from gatewise.layers import inputs
 from gatewise.layers.module import Gradients
 from gatewise.layers.recurrent import Recurrent
-from gatewise.stretch import Weights
 
 Array = NDArray[Any]
 Pair = tuple[Array, Array]

@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gatewise import direction
+from gatewise.direction import Weights, empty_like_rows
 from gatewise.kernels import thread_limits
+from gatewise.kernels.activations import STANDARD, Activations
 from gatewise.layers import inputs
 from gatewise.layers.masks import Mask
 from gatewise.layers.module import Gradients, Stateful, check_tape
 from gatewise.layers.parameters import Snapshot
 from gatewise.layers.sequences import Batch
 from gatewise.layers.tape import RecurrentTape
-from gatewise.stretch import Weights, empty_like_rows
 
 if TYPE_CHECKING:
     from gatewise.layers.quantized import Quantized
@@ -122,6 +123,11 @@ class Recurrent(Stateful):
         """The name that the kernels have for the formula."""
 
     @property
+    def _activations(self) -> Activations:
+        """The activations that the formula has."""
+        return STANDARD
+
+    @property
     def _zoneout_rates(self) -> tuple[float, ...]:
         return (self._options["zoneout"],)
 
@@ -133,7 +139,7 @@ class Recurrent(Stateful):
                 bias = arrays["bias_ih" + suffix] + arrays["bias_hh" + suffix]
         else:
             bias = np.zeros(len(w_ih), self._dtype)
-        return Weights(self._cell, w_ih, w_hh, bias)
+        return Weights(self._cell, self._activations, w_hh.dtype.name, w_ih, w_hh, bias)
 
     def _named(self, gradients: Weights) -> Gradients:
         """The gradients of one direction by the names of `_shapes`."""
@@ -272,7 +278,7 @@ class Recurrent(Stateful):
         # Read once, so that a call has the same options from its first layer to its last.
         dropout, recurrent_dropout = self.dropout, self.recurrent_dropout
         zoneout, variational = self._zoneout_rates, self.variational
-        runs: list[list[direction.Run]] = []
+        runs: list[list[direction.Tape]] = []
         masks: list[Mask | None] = []
         for layer, directions in enumerate(self._prepare(snapshot)):
             runs.append(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from gatewise.kernels.activations import STANDARD, Activations, activation
 from gatewise.layers.recurrent import Recurrent
 
 
@@ -96,7 +97,11 @@ class RNN(Recurrent):
 
     @property
     def _cell(self) -> str:
-        return f"rnn_{self.nonlinearity}"
+        return "rnn"
+
+    @property
+    def _activations(self) -> Activations:
+        return STANDARD._replace(candidate=activation("nonlinearity", self.nonlinearity))
 
     def _own_options(self) -> dict[str, tuple[Any, Any]]:
         return {"nonlinearity": (self.nonlinearity, "tanh")}

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gatewise.direction import empty_like_rows
 from gatewise.layers import inputs
-from gatewise.stretch import empty_like_rows
 
 Array = NDArray[Any]
 

@@ -34,7 +34,7 @@ class RecurrentTape(ModuleTape):
         layer: Module,
         snapshot: Snapshot,
         batch: Batch,
-        runs: list[list[direction.Run]],
+        runs: list[list[direction.Tape]],
         masks: list[Mask | None],
     ) -> None:
         super().__init__(layer, snapshot)

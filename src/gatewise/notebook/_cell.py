@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gatewise._checks import Array, as_numbers, check_shape, parameter
-from gatewise.stretch import Weights
+from gatewise.direction import Weights
+from gatewise.kernels.activations import STANDARD
 
 Parameters = Mapping[str, ArrayLike]
 Cache = tuple[Any, ...]
@@ -59,6 +60,9 @@ class Cell(ABC):
     @abstractmethod
     def cached_gates(self, gates: Array) -> list[Array]:
         """Return what a cache holds of one step's ``gates (m, gates * n_a)``."""
+
+    def _weights(self, w_ih: Array, w_hh: Array, bias: Array) -> Weights:
+        return Weights(self.kernel, STANDARD, bias.dtype.name, w_ih, w_hh, bias)
 
     @cached_property
     def own_arrays(self) -> Callable[[Any], tuple[Any, ...]]:
@@ -161,7 +165,7 @@ class GatedCell(Cell):
         bias = np.concatenate([arrays[place + 1] for place in self._places])
         self._swap_u_and_z(stacked, bias)
         w_ih, w_hh = stacked[:, n_a:].copy(), stacked[:, :n_a].copy()
-        return Weights(self.kernel, w_ih, w_hh, bias[:, 0])
+        return self._weights(w_ih, w_hh, bias[:, 0])
 
     def gradients(self, gradients: Weights) -> list[Array]:
         """As in `Cell`."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 
 from gatewise._checks import Array
+from gatewise.direction import Weights
 from gatewise.notebook import _run
 from gatewise.notebook._cell import Cache, Cell, Parameters
 from gatewise.notebook._run import Caches
-from gatewise.stretch import Weights
 
 __all__ = ["rnn_backward", "rnn_cell_backward", "rnn_cell_forward", "rnn_forward"]
 
@@ -20,7 +20,7 @@ __all__ = ["rnn_backward", "rnn_cell_backward", "rnn_cell_forward", "rnn_forward
 class _VanillaCell(Cell):
     def weights(self, arrays: Sequence[Array]) -> Weights:
         w_ax, w_aa, bias = arrays
-        return Weights(self.kernel, w_ax.copy(), w_aa.copy(), bias[:, 0].copy())
+        return self._weights(w_ax.copy(), w_aa.copy(), bias[:, 0].copy())
 
     def gradients(self, gradients: Weights) -> list[Array]:
         return [gradients.w_ih, gradients.w_hh, gradients.bias[:, None]]
@@ -31,7 +31,7 @@ class _VanillaCell(Cell):
 
 _CELL = _VanillaCell(
     name="rnn",
-    kernel="rnn_tanh",
+    kernel="rnn",
     states=("a",),
     gates=(),
     fields=("a_next", "a_prev", "xt", "parameters"),

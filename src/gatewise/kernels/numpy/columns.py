@@ -24,9 +24,9 @@ Array = NDArray[Any]
 __all__ = ["Run", "cell_backward", "cell_forward", "run_backward", "run_forward"]
 
 # How many arrays: the state, all values that a step makes, the parameters.
-STATES = {"rnn_tanh": 1, "lstm": 2, "gru_reset_before": 1}
-VALUES = {"rnn_tanh": 1, "lstm": 6, "gru_reset_before": 4}
-PARAMETERS = {"rnn_tanh": 3, "lstm": 8, "gru_reset_before": 6}
+STATES = {"rnn": 1, "lstm": 2, "gru_reset_before": 1}
+VALUES = {"rnn": 1, "lstm": 6, "gru_reset_before": 4}
+PARAMETERS = {"rnn": 3, "lstm": 8, "gru_reset_before": 6}
 
 # Enough for one product to be worth more than several, few enough to stay in a cache.
 _JOINED_COLUMNS = 128
@@ -286,16 +286,16 @@ def _sum(dz: Array) -> Array:
     return total
 
 
-_FORWARD: dict[str, Any] = {"rnn_tanh": _rnn, "lstm": _lstm, "gru_reset_before": _gru}
+_FORWARD: dict[str, Any] = {"rnn": _rnn, "lstm": _lstm, "gru_reset_before": _gru}
 
 _BACKWARD: dict[str, Any] = {
-    "rnn_tanh": _rnn_back,
+    "rnn": _rnn_back,
     "lstm": _lstm_back,
     "gru_reset_before": _gru_back,
 }
 
 _GRADIENTS: dict[str, Any] = {
-    "rnn_tanh": _rnn_gradients,
+    "rnn": _rnn_gradients,
     "lstm": _lstm_gradients,
     "gru_reset_before": _gru_gradients,
 }

@@ -27,6 +27,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewise.kernels import cells, formats
+from gatewise.kernels.activations import Activations
 from gatewise.kernels.numpy.columns import (
     cell_backward,
     cell_forward,
@@ -75,6 +77,8 @@ def pack(
     bias_hn: Array | None = None,
     w_hr: Array | None = None,
     peepholes: Array | None = None,
+    activations: Activations,
+    weight_format: str,
     scales: tuple[Array | None, ...] = (None, None, None),
 ) -> Packed:
     """Bring the weights of one direction of one layer into the form the kernels run on.
@@ -86,9 +90,15 @@ def pack(
     `peepholes` ``(3, H)`` are the LSTM's connections from c to the gates i, f and o. The
     packed form does not follow later changes of the arrays.
 
-    For inference in float32, `w_ih`, `w_hh` and `w_hr` may be narrow: float16, or int8 with
-    `scales`, a vector for each of the three, which multiply the rows of their matrix.
+    `weight_format` is how `w_ih`, `w_hh` and `w_hr` come. For inference in float32 it may
+    be a narrow one; where that is scaled, `scales`, a vector for each of the three,
+    multiply the rows of their matrix. A cell, a format or an activation that is in no table
+    is a ValueError.
     """
+    cells.look_up(cell)
+    formats.look_up(weight_format)
+    if cell == "rnn":
+        cell = f"rnn_{activations.candidate.name}"
     matrices = (w_ih, w_hh, w_hr)
     w_ih, w_hh, w_hr = (
         widened(w, s, bias.dtype) for w, s in zip(matrices, scales, strict=True)
