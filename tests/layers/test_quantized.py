@@ -12,7 +12,6 @@ import pytest
 
 import gatewise
 from gatewise.kernels import chooser
-from gatewise.layers import Quantized
 
 Array = np.ndarray[Any, Any]
 
@@ -180,7 +179,7 @@ def test_it_says_what_it_is() -> None:
     layer = gatewise.LSTM(3, 4, proj_size=2, seed=0)
     # (16, 3) + (16, 2) + (2, 4) weights; 2 * 16 biases; 16 + 16 + 2 scales.
     assert repr(layer.quantize("int8")) == (
-        "QuantizedLSTM(3, 4, proj_size=2, weight_format='int8') with 352 bytes of weights"
+        "LSTM(3, 4, proj_size=2, weight_format='int8') with 352 bytes of weights"
     )
     assert "weight_format='float16') with 304 bytes" in repr(layer.quantize("float16"))
     assert repr(layer.quantize("int8").stream()).endswith("weights.stream(batch=1)")
@@ -224,7 +223,7 @@ def test_in_a_sequential(backend: str) -> None:
     model = gatewise.Sequential(layer.quantize("int8"), head)
     x = draw(2, 5, 7)
     np.testing.assert_array_equal(model(x)[0], head(layer.quantize("int8")(x)[0]))
-    with pytest.raises(TypeError, match=r"^a QuantizedGRU is for inference only"):
+    with pytest.raises(TypeError, match=r"^a GRU with int8 weights is for inference only"):
         model.forward(x)
     before = model.state_dict()
     with pytest.raises(
@@ -240,16 +239,17 @@ def test_in_a_sequential(backend: str) -> None:
 def test_no_training(kind: str, weight_format: str, backend: str) -> None:
     layer = getattr(gatewise, kind)(3, 4, seed=0)
     narrow = layer.quantize(weight_format)
-    assert isinstance(narrow, Quantized)
+    assert type(narrow) is type(layer)
     x = np.ones((1, 2, 3), np.float32)
     y, _, tape = layer.forward(x)
     expected = (
-        f"a Quantized{kind} is for inference only; train the layer that it was made from"
+        f"a {kind} with {weight_format} weights is for inference only; "
+        "train the layer that it was made from"
     )
     for training in (lambda: narrow.forward(x), lambda: narrow.backward(tape, dy=y)):
         with pytest.raises(TypeError, match=f"^{expected}$"):
             training()
-    with pytest.raises(TypeError, match=f"^a Quantized{kind} is quantized already; "):
+    with pytest.raises(TypeError, match=f"^a {kind} with .* is quantized already; "):
         narrow.quantize("int8")
 
 
@@ -263,9 +263,9 @@ def test_what_cannot_be_quantized() -> None:
     double = gatewise.GRU(3, 4, dtype="float64")
     assert refusal(double, "int8") == "only layers of float32 can be quantized, got float64"
     layer = gatewise.GRU(3, 4, seed=0)
-    for unknown in ("int4", "INT8", None, 8):
+    for unknown in ("int4", "INT8", "float32", None, 8, ["int8"]):
         assert refusal(layer, unknown) == (
-            f"weight_format should be 'float16' or 'int8', got {unknown!r}"
+            f"weight_format should be one of float16, int8, got {unknown!r}"
         )
 
 
@@ -298,3 +298,47 @@ def test_weights_of_any_size(size: float, backend: str) -> None:
     x = np.ones((1, 1, 3), np.float32)
     wanted, _ = layer(x)
     np.testing.assert_allclose(layer.quantize("int8")(x)[0], wanted, rtol=1e-5, atol=1e-37)
+
+
+def test_the_format_is_an_attribute(backend: str) -> None:
+    layer = gatewise.GRU(3, 4, seed=0)
+    assert layer.weight_format == "float32"
+    assert gatewise.GRU(3, 4, dtype="float64").weight_format == "float64"
+    assert layer.nbytes == 4 * layer.parameter_count
+    assert layer.quantize("int8").weight_format == "int8"
+    for each in (layer, layer.quantize("int8")):
+        with pytest.raises(AttributeError, match=r"^weight_format is fixed once a GRU is "):
+            each.weight_format = "float16"
+
+
+class Doubled(gatewise.GRU):
+    """A user's own layer, with something of its own."""
+
+    def __init__(self, *sizes: int, seed: int) -> None:
+        super().__init__(*sizes, seed=seed)
+        self.notes = ["made by a user"]
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        y, state = super().__call__(*arguments, **options)
+        return 2 * y, state
+
+
+def test_a_class_of_a_users_own_stays_what_it_is(backend: str) -> None:
+    layer = Doubled(3, 4, seed=0)
+    narrow = layer.quantize("int8")
+    assert type(narrow) is Doubled
+    assert repr(narrow).startswith("Doubled(3, 4, weight_format='int8')")
+    x = draw(2, 5, 3)
+    twin = gatewise.GRU(3, 4, seed=0).quantize("int8")
+    np.testing.assert_array_equal(narrow(x)[0], 2 * twin(x)[0])
+    narrow.notes.append("quantized")
+    assert layer.notes == ["made by a user"]
+    model = gatewise.Sequential(layer).quantize("float16")
+    assert type(model.layers[0]) is Doubled
+    assert type(pickle.loads(pickle.dumps(narrow))) is Doubled
+
+
+def test_drawing_for_a_copy_draws_nothing_from_the_layer() -> None:
+    layer, twin = (gatewise.GRU(3, 4, seed=0) for _ in range(2))
+    layer.quantize("int8").generator.random(9)
+    assert layer.generator.random() == twin.generator.random()

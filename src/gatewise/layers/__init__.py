@@ -11,7 +11,6 @@ from gatewise.layers.activations import ReLU, Sigmoid, Softmax, Tanh
 from gatewise.layers.gru import GRU
 from gatewise.layers.lstm import LSTM
 from gatewise.layers.module import Feedforward, Module, Stateful
-from gatewise.layers.quantized import Quantized
 from gatewise.layers.recurrent import Recurrent
 from gatewise.layers.rnn import RNN
 from gatewise.layers.sequential import Sequential
@@ -28,7 +27,6 @@ __all__ = [
     "Feedforward",
     "Linear",
     "Module",
-    "Quantized",
     "ReLU",
     "Recurrent",
     "RecurrentTape",

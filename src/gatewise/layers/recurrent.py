@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gatewise import direction
 from gatewise.direction import Weights, empty_like_rows
-from gatewise.kernels import thread_limits
+from gatewise.kernels import formats, thread_limits
 from gatewise.kernels.activations import STANDARD, Activations
-from gatewise.layers import inputs
+from gatewise.layers import inputs, quantized
 from gatewise.layers.masks import Mask
 from gatewise.layers.module import Gradients, Stateful, check_tape
 from gatewise.layers.parameters import Snapshot
 from gatewise.layers.sequences import Batch
 from gatewise.layers.tape import RecurrentTape
-
-if TYPE_CHECKING:
-    from gatewise.layers.quantized import Quantized
 
 Array = NDArray[Any]
 State = Array | tuple[Array, Array]
@@ -65,6 +63,8 @@ class Recurrent(Stateful):
         seed: int | np.random.Generator | None,
     ) -> None:
         super().__init__(dtype)
+        # How the weights are kept: as the dtype says, unless `quantize` makes them narrow.
+        self.weight_format = self._dtype.name
         self.input_size = inputs.size("input_size", input_size)
         self.hidden_size = inputs.size("hidden_size", hidden_size)
         self.num_layers = inputs.size("num_layers", num_layers)
@@ -139,7 +139,7 @@ class Recurrent(Stateful):
                 bias = arrays["bias_ih" + suffix] + arrays["bias_hh" + suffix]
         else:
             bias = np.zeros(len(w_ih), self._dtype)
-        return Weights(self._cell, self._activations, w_hh.dtype.name, w_ih, w_hh, bias)
+        return Weights(self._cell, self._activations, self.weight_format, w_ih, w_hh, bias)
 
     def _named(self, gradients: Weights) -> Gradients:
         """The gradients of one direction by the names of `_shapes`."""
@@ -163,7 +163,8 @@ class Recurrent(Stateful):
     def _prepare_direction(
         self, arrays: Mapping[str, Array], suffix: str
     ) -> direction.Prepared:
-        return direction.Prepared(self._weights(arrays, suffix))
+        scales = quantized.scales(arrays, suffix)
+        return direction.Prepared(self._weights(arrays, suffix), scales)
 
     def _batch(self, x: ArrayLike, lengths: ArrayLike | None) -> Batch:
         return Batch(x, self.input_size, self._dtype, lengths, takes_tokens=self.tokens)
@@ -271,6 +272,7 @@ class Recurrent(Stateful):
         lengths: ArrayLike | None,
         num_threads: int | None,
     ) -> tuple[Array, Any, RecurrentTape]:
+        self._check_trainable()
         threads = thread_limits.resolve(num_threads)
         batch = self._batch(x, lengths)
         parts = self._take_state("state", batch, state)
@@ -344,6 +346,7 @@ class Recurrent(Stateful):
         gradients
             The gradients of the parameters, by the names of `parameters`.
         """
+        self._check_trainable()
         check_tape(tape, RecurrentTape, self)
         threads = thread_limits.resolve(num_threads)
         batch, size = tape.batch, self.output_size
@@ -434,12 +437,19 @@ class Recurrent(Stateful):
         restored = [batch.restore_state(part) for part in parts]
         return restored[0] if len(restored) == 1 else (restored[0], restored[1])
 
-    def quantize(self, weight_format: str) -> Quantized:
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the parameters, with the scales of narrow weights."""
+        return sum(array.nbytes for array in self._snapshot().arrays.values())
+
+    def quantize(self, weight_format: str) -> Self:
         """Return a copy of this layer for inference whose weights take fewer bytes.
 
         A step of a stream reads every weight once and does little else, so narrow weights
         make it faster where they do not fit a cache otherwise. The copy is called and
-        streams like this layer, but cannot be trained.
+        streams like this layer, but cannot be trained, and only arrays of the same dtypes
+        can be given for its parameters. With tokens for input it makes a table in float32
+        besides, one row a token.
 
         Parameters
         ----------
@@ -451,14 +461,20 @@ class Recurrent(Stateful):
 
         Returns
         -------
-        Quantized
-            A layer whose parameters are the narrow weights, with an array of scales after
-            each int8 one, such as ``weight_ih_l0_scale``.
+        RNN, LSTM or GRU
+            A layer of the same class whose parameters are the narrow weights, with an array
+            of scales after each int8 one, such as ``weight_ih_l0_scale``. Its attribute
+            `weight_format` has the name; it is that of the dtype where weights are not
+            narrow.
 
         Raises
         ------
         ValueError
-            If the layer is not float32, or has a weight that the format cannot hold.
+            If there is no such format, the layer is not float32, or has a weight that the
+            format cannot hold.
+        TypeError
+            If the layer is quantized already, since rounding twice would lose more than
+            rounding once.
 
         Examples
         --------
@@ -466,15 +482,43 @@ class Recurrent(Stateful):
         >>> layer = gatewise.GRU(64, 256, seed=0)
         >>> narrow = layer.quantize("int8")
         >>> narrow
-        QuantizedGRU(64, 256, weight_format='int8') with 258,048 bytes of weights
+        GRU(64, 256, weight_format='int8') with 258,048 bytes of weights
         >>> x = np.ones((1, 10, 64), np.float32)
         >>> bool(np.abs(narrow(x)[0] - layer(x)[0]).max() < 0.01)
         True
         """
-        # Imported here, since it builds on the layers.
-        from gatewise.layers import quantized
+        if self._is_narrow:
+            raise TypeError(
+                f"a {type(self).__name__} with {self.weight_format} weights is quantized "
+                "already; quantize the layer that it was made from"
+            )
+        quantized.check_format(weight_format)
+        if self.dtype != np.float32:
+            raise ValueError(f"only layers of float32 can be quantized, got {self.dtype}")
+        state = self.__getstate__()
+        arrays = quantized.narrowed(state.pop("_arrays"), weight_format)
+        narrow = self.__new__(type(self))
+        narrow.__setstate__(
+            copy.deepcopy(state) | {"_arrays": arrays, "weight_format": weight_format}
+        )
+        return narrow
 
-        return quantized.quantize(self, weight_format)
+    @property
+    def _is_narrow(self) -> bool:
+        return formats.look_up(self.weight_format).narrow
+
+    def _check_trainable(self) -> None:
+        if self._is_narrow:
+            raise TypeError(
+                f"a {type(self).__name__} with {self.weight_format} weights is for "
+                "inference only; train the layer that it was made from"
+            )
+
+    def _problem(self, name: str, parameter: Array, given: Array) -> str | None:
+        problem = super()._problem(name, parameter, given)
+        if problem or not self._is_narrow:
+            return problem
+        return quantized.misfit(name, parameter, given)
 
     def _sizes(self) -> str:
         options = {
@@ -487,6 +531,7 @@ class Recurrent(Stateful):
             "variational": (self.variational, False),
             "tokens": (self.tokens, False),
             **self._own_options(),
+            "weight_format": (self.weight_format, self._dtype.name),
         }
         changed = [
             f"{name}={v!r}" for name, (v, default) in options.items() if v != default
@@ -496,6 +541,11 @@ class Recurrent(Stateful):
     def _own_options(self) -> dict[str, tuple[Any, Any]]:
         """The options of this class alone, each with its default."""
         return {}
+
+    def __repr__(self) -> str:
+        if self._is_narrow:
+            return f"{self._description()} with {self.nbytes:,} bytes of weights"
+        return super().__repr__()
 
 
 def _describe(value: object) -> str:

@@ -115,7 +115,7 @@ class Sequential(Stateful):
         >>> import gatewise
         >>> model = gatewise.Sequential(gatewise.GRU(3, 8), gatewise.Linear(8, 2))
         >>> model.quantize("int8").layers[0]
-        QuantizedGRU(3, 8, weight_format='int8') with 648 bytes of weights
+        GRU(3, 8, weight_format='int8') with 648 bytes of weights
         """
         if not any(isinstance(leaf, Recurrent) for _, leaf in self._leaves()):
             raise ValueError(
