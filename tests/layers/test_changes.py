@@ -70,7 +70,8 @@ def test_old_arrays_are_let_go() -> None:
     layer = gatewise.GRU(3, 5, seed=0)
     old = layer._snapshot()
     layer.set_parameters({"bias_ih_l0": np.ones(15)})
-    assert layer._values.before is layer._values.after is not old
+    values = layer._holder.values
+    assert values.before is values.after is not old
     # What was not changed is the same array.
     arrays = layer._snapshot().arrays
     assert arrays["weight_ih_l0"] is old.arrays["weight_ih_l0"]

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from gatewise.layers.activations import ReLU, Sigmoid, Softmax, Tanh
 from gatewise.layers.gru import GRU
+from gatewise.layers.kinds import Feedforward, Stateful
 from gatewise.layers.lstm import LSTM
-from gatewise.layers.module import Feedforward, Module, Stateful
+from gatewise.layers.module import Module
 from gatewise.layers.recurrent import Recurrent
 from gatewise.layers.rnn import RNN
 from gatewise.layers.sequential import Sequential

@@ -11,8 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from gatewise import _checks
 from gatewise.kernels import chooser
 from gatewise.layers import inputs
-from gatewise.layers.module import Feedforward, Gradients, Module, ModuleTape, check_tape
+from gatewise.layers.kinds import Feedforward
+from gatewise.layers.module import Gradients, Module
 from gatewise.layers.parameters import Snapshot
+from gatewise.layers.tape import ModuleTape, check_tape
 
 Array = NDArray[Any]
 

@@ -152,7 +152,7 @@ class LSTM(Recurrent):
 
     @property
     def _zoneout_rates(self) -> tuple[float, ...]:
-        options = self._options
+        options = self._holder.options
         return options["zoneout"], options["cell_zoneout"]
 
     def _shapes(self, layer: int) -> dict[str, tuple[int, ...]]:

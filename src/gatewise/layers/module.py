@@ -18,8 +18,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from gatewise import _checks
 from gatewise.kernels import thread_limits
 from gatewise.layers import inputs, parameters
-from gatewise.layers.parameters import Snapshot
-from gatewise.layers.stream import Stream
+from gatewise.layers.parameters import Holder, Snapshot
 
 Array = NDArray[Any]
 Gradients = dict[str, Array]
@@ -48,8 +47,7 @@ class Module(ABC):
     def __init__(self, dtype: DTypeLike = "float32") -> None:
         thread_limits.register()
         self._dtype = inputs.floating_dtype(dtype)
-        self._values = parameters.settled(Snapshot({}))
-        self._options: dict[str, Any] = {}
+        self._holder = Holder({}, {})
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -225,8 +223,12 @@ class Module(ABC):
         """The layers that have no others inside, each with its name in this one."""
         yield "", self
 
-    def _input(self, array: Array) -> Array:
-        """An input as a stream's first layer takes it: real numbers, or tokens in int64."""
+    def _no_stream(self) -> str | None:
+        """Why this layer cannot take one step after the other, if it cannot."""
+        return None
+
+    def _stream_input(self, array: Array) -> Array:
+        """What a stream is given, as its first layer takes it."""
         return _checks.as_floating("x", array)
 
     def _stages(
@@ -245,7 +247,7 @@ class Module(ABC):
 
     def _places(self) -> dict[str, tuple[Module, str]]:
         """Which layer holds each parameter, under which name, by all names that it has."""
-        return {name: (self, name) for name in self._values.after.arrays}
+        return {name: (self, name) for name in self._holder.values.after.arrays}
 
     def _aliases(self) -> dict[str, str]:
         """The names of a parameter after its first, each with that first one."""
@@ -257,7 +259,7 @@ class Module(ABC):
 
     def _snapshot(self) -> Snapshot:
         """The parameters of this moment."""
-        return self._values.now()
+        return self._holder.values.now()
 
     def _named_arrays(self, snapshot: Snapshot) -> dict[str, Array]:
         """The arrays of a snapshot by the names of `parameters`."""
@@ -265,15 +267,16 @@ class Module(ABC):
 
     def _write(self, values: Mapping[str, Array]) -> None:
         places = self._places()
-        new: dict[Module, dict[str, Array]] = {}
+        new: dict[Holder, dict[str, Array]] = {}
         for name, value in values.items():
             layer, own = places[name]
-            dtype = layer._values.after.arrays[own].dtype
-            new.setdefault(layer, {})[own] = parameters.frozen(value, dtype)
+            holder = layer._holder
+            dtype = holder.values.after.arrays[own].dtype
+            new.setdefault(holder, {})[own] = parameters.frozen(value, dtype)
         parameters.change(new.items())
 
     def _add_parameter(self, name: str, value: Array) -> None:
-        self._values.after.arrays[name] = parameters.frozen(value, self._dtype)
+        self._holder.values.after.arrays[name] = parameters.frozen(value, self._dtype)
 
     @abstractmethod
     def _sizes(self) -> str:
@@ -290,7 +293,7 @@ class Module(ABC):
         if name in self._changeable:
             # Another dictionary, so that who keeps one can see that something has changed.
             checked = self._changeable[name](name, value)
-            self._options = {**self._options, name: checked}
+            self._holder.options = {**self._holder.options, name: checked}
             return
         if name in self.__dict__ and not name.startswith("_"):
             kind = type(self).__name__
@@ -300,29 +303,33 @@ class Module(ABC):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            options = self.__dict__.get("_options", {})
-            if name not in options:
+            holder = self.__dict__.get("_holder")
+            if holder is None or name not in holder.options:
                 kind = type(self).__name__
                 raise AttributeError(f"{kind!r} object has no attribute {name!r}")
-            return options[name]
+            return holder.options[name]
 
     def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *self._options})
+        return sorted({*super().__dir__(), *self._holder.options})
 
     def __copy__(self) -> Self:
         # A copy that shared its random generator would draw what the other one draws.
         return copy.deepcopy(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__ | {"_arrays": self._values.now().arrays}
-        del state["_values"]
-        return state
+        state = dict(self.__dict__)
+        holder = state.pop("_holder")
+        return state | {"_arrays": holder.values.now().arrays, "_options": holder.options}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         own = dict(state)
         # Neither pickle nor deepcopy keeps arrays read-only, and loaders may lend memory.
         arrays = {n: parameters.frozen(a, a.dtype) for n, a in own.pop("_arrays").items()}
-        self.__dict__.update(own, _values=parameters.settled(Snapshot(arrays)))
+        options = own.pop("_options")
+        self.__dict__.update(own)
+        # The one that is there already, since streams look at it.
+        holder = self.__dict__.setdefault("_holder", Holder({}, {}))
+        holder.values, holder.options = parameters.settled(Snapshot(arrays)), options
 
 
 def _some(names: Mapping[Any, Any]) -> str:
@@ -341,156 +348,3 @@ def _prefix_hint(own: Mapping[str, Array], given: Mapping[Any, Any]) -> str:
         if all(prefix + each in given for each in own):
             return f"; prefix={prefix!r} would find all of them"
     return ""
-
-
-class ModuleTape:
-    """The base of all tapes: what one forward pass leaves for the backward pass."""
-
-    def __init__(self, module: Module, snapshot: Snapshot) -> None:
-        self._module = module
-        self.snapshot = snapshot
-
-    def check(self, module: Module) -> None:
-        """Raise unless `module`, with its present parameters, made this tape."""
-        if module is not self._module:
-            raise ValueError(
-                f"tape should come from this {type(module).__name__}'s forward, "
-                f"got one from another {type(self._module).__name__}"
-            )
-        if module._snapshot() != self.snapshot:
-            raise RuntimeError(
-                "tape should be used before parameters change, got one from before a change"
-            )
-
-
-def check_tape(tape: object, kind: type[ModuleTape], module: Module) -> None:
-    """Raise unless `module`, with its present parameters, returned this tape."""
-    if not isinstance(tape, kind):
-        raise TypeError(
-            f"tape should be what {type(module).__name__}.forward returned, "
-            f"got {type(tape).__name__}"
-        )
-    tape.check(module)
-
-
-class Feedforward(Module):
-    """A layer that maps arrays to arrays and carries no state from step to step."""
-
-    def __call__(self, x: ArrayLike, *, num_threads: int | None = None) -> Array:
-        """Return the output for `x`, as at inference.
-
-        Parameters
-        ----------
-        x
-            The input, of any leading shape.
-        num_threads
-            How many threads this call may use; as `gatewise.set_num_threads` says if None.
-        """
-        return self._call(self._snapshot(), x, num_threads)
-
-    def forward(self, x: ArrayLike, *, num_threads: int | None = None) -> tuple[Array, Any]:
-        """Return the output for `x`, as in training, and a tape for `backward`.
-
-        The tape refers to `x`, which may not change before `backward`, or to the output.
-        """
-        return self._forward(self._snapshot(), x, num_threads)
-
-    @abstractmethod
-    def backward(
-        self, tape: Any, dy: ArrayLike, *, num_threads: int | None = None
-    ) -> tuple[Array | None, Gradients]:
-        """Return the gradients of `x` (None for tokens) and of the parameters, by name."""
-
-    @abstractmethod
-    def _call(self, snapshot: Snapshot, x: ArrayLike, num_threads: int | None) -> Array:
-        """A call, with the parameters of `snapshot`."""
-
-    @abstractmethod
-    def _forward(
-        self, snapshot: Snapshot, x: ArrayLike, num_threads: int | None
-    ) -> tuple[Array, Any]:
-        """`forward`, with the parameters of `snapshot`."""
-
-
-class Stateful(Module):
-    """A layer over sequences that carries a state from step to step."""
-
-    def __call__(
-        self,
-        x: ArrayLike,
-        state: Any = None,
-        *,
-        lengths: ArrayLike | None = None,
-        num_threads: int | None = None,
-    ) -> Any:
-        """Return the outputs for the sequences `x` and the final state, as at inference."""
-        return self._call(self._snapshot(), x, state, lengths, num_threads)
-
-    def forward(
-        self,
-        x: ArrayLike,
-        state: Any = None,
-        *,
-        lengths: ArrayLike | None = None,
-        num_threads: int | None = None,
-    ) -> tuple[Array, Any, Any]:
-        """Return outputs and final state, as in training, and a tape for `backward`."""
-        return self._forward(self._snapshot(), x, state, lengths, num_threads)
-
-    def stream(self, batch: int = 1, num_threads: int | None = None) -> Stream:
-        """Return a stream that runs this layer step by step; see `Stream`.
-
-        Parameters
-        ----------
-        batch
-            How many sequences advance together.
-        num_threads
-            How many threads each call of the stream may use; as `gatewise.set_num_threads`
-            says at the time if None.
-
-        Raises
-        ------
-        ValueError
-            If the layer is bidirectional, or one inside is.
-        """
-        return Stream(self, batch, num_threads)
-
-    @abstractmethod
-    def backward(
-        self,
-        tape: Any,
-        dy: ArrayLike | None,
-        dstate: Any = None,
-        *,
-        num_threads: int | None = None,
-    ) -> tuple[Array | None, Any, Gradients]:
-        """Return the gradients of `x`, of the initial state and of the parameters."""
-
-    @abstractmethod
-    def _call(
-        self,
-        snapshot: Snapshot,
-        x: ArrayLike,
-        state: Any,
-        lengths: ArrayLike | None,
-        num_threads: int | None,
-    ) -> Any:
-        """A call, with the parameters of `snapshot`."""
-
-    @abstractmethod
-    def _forward(
-        self,
-        snapshot: Snapshot,
-        x: ArrayLike,
-        state: Any,
-        lengths: ArrayLike | None,
-        num_threads: int | None,
-    ) -> tuple[Array, Any, Any]:
-        """`forward`, with the parameters of `snapshot`."""
-
-    @abstractmethod
-    def _own_state(self, name: str, state: Any, batch: int) -> Any:
-        """A state for a batch in arrays that nobody else has; zeros if None.
-
-        With a batch of one, `state` may be without its axis.
-        """

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from gatewise.kernels import chooser
 
 Array = NDArray[Any]
 
-__all__ = ["Holder", "Snapshot", "Values", "change", "frozen", "settled"]
+__all__ = ["Holder", "Snapshot", "Values", "Version", "change", "frozen", "settled"]
 
 
 class Snapshot:
@@ -75,10 +75,27 @@ class Values(NamedTuple):
         return self.after if self.change.made else self.before
 
 
-class Holder(Protocol):
-    """A layer with parameters of its own."""
+class Holder:
+    """What of a layer may change: its parameters, and its options.
 
-    _values: Values
+    Each is replaced as a whole, so who keeps what was there sees that it has changed.
+    """
+
+    __slots__ = ("options", "values")
+
+    def __init__(self, arrays: dict[str, Array], options: dict[str, Any]) -> None:
+        self.values = settled(Snapshot(arrays))
+        self.options = options
+
+    def version(self) -> Version:
+        """What is held now, to be compared with what is held later."""
+        values = self.values
+        # While a change is under way, it can be made at any moment: look again then.
+        return self, values if values.before is values.after else None, self.options
+
+
+# A holder with what it held: the next look at it finds the same objects, or a change.
+Version = tuple[Holder, Values | None, dict[str, Any]]
 
 
 # One change at a time, or of two partial ones one could get lost. Re-entrant, since a
@@ -110,7 +127,7 @@ def settled(snapshot: Snapshot) -> Values:
 
 
 def change(new: Iterable[tuple[Holder, dict[str, Array]]]) -> None:
-    """Let all these layers have the new arrays from one moment on; others stay theirs."""
+    """Let all these hold the new arrays from one moment on; other arrays stay theirs."""
     turn = _turn
     if not turn.acquire(timeout=_PATIENCE):
         turn = _new_turn()
@@ -118,14 +135,14 @@ def change(new: Iterable[tuple[Holder, dict[str, Array]]]) -> None:
     try:
         step = _Change()
         after: dict[Holder, Snapshot] = {}
-        for layer, arrays in new:
-            before = layer._values.now()
-            after[layer] = Snapshot(before.arrays | arrays)
-            layer._values = Values(step, before, after[layer])
+        for holder, arrays in new:
+            before = holder.values.now()
+            after[holder] = Snapshot(before.arrays | arrays)
+            holder.values = Values(step, before, after[holder])
         step.made = True
-        for layer, snapshot in after.items():
+        for holder, snapshot in after.items():
             # Lets go of the old arrays.
-            layer._values = Values(step, snapshot, snapshot)
+            holder.values = Values(step, snapshot, snapshot)
     finally:
         turn.release()
 

@@ -16,11 +16,12 @@ from gatewise.direction import Weights, empty_like_rows
 from gatewise.kernels import formats, thread_limits
 from gatewise.kernels.activations import STANDARD, Activations
 from gatewise.layers import inputs, quantized
+from gatewise.layers.kinds import Stateful
 from gatewise.layers.masks import Mask
-from gatewise.layers.module import Gradients, Stateful, check_tape
+from gatewise.layers.module import Gradients
 from gatewise.layers.parameters import Snapshot
 from gatewise.layers.sequences import Batch
-from gatewise.layers.tape import RecurrentTape
+from gatewise.layers.tape import RecurrentTape, check_tape
 
 Array = NDArray[Any]
 State = Array | tuple[Array, Array]
@@ -129,7 +130,7 @@ class Recurrent(Stateful):
 
     @property
     def _zoneout_rates(self) -> tuple[float, ...]:
-        return (self._options["zoneout"],)
+        return (self._holder.options["zoneout"],)
 
     def _weights(self, arrays: Mapping[str, Array], suffix: str) -> Weights:
         """The parameters of one direction in the kernels' form."""
@@ -203,7 +204,7 @@ class Recurrent(Stateful):
             The state at each sequence's length, ``(num_layers * D, batch, H)``; for an LSTM
             a pair of h and c. Without a batch axis in `x` there is none here either.
         """
-        return self._call(self._values.now(), x, state, lengths, num_threads)
+        return self._call(self._holder.values.now(), x, state, lengths, num_threads)
 
     def _call(
         self,
@@ -406,7 +407,7 @@ class Recurrent(Stateful):
             for own, part, features in zip(names, parts, sizes, strict=False)
         )
 
-    def _own_state(self, name: str, state: Any, batch: int) -> State:
+    def _stream_state(self, name: str, state: Any, batch: int) -> State:
         rows = np.empty((batch, 0, self.input_size), self._dtype)
         part = state[0] if isinstance(state, tuple | list) and state else state
         if batch == 1 and part is not None and inputs.as_array(name, part).ndim == 2:
@@ -414,7 +415,12 @@ class Recurrent(Stateful):
         parts = self._take_state(name, self._batch(rows, None), state)
         return parts[0] if len(parts) == 1 else (parts[0], parts[1])
 
-    def _input(self, array: Array) -> Array:
+    def _no_stream(self) -> str | None:
+        if self.bidirectional:
+            return "a bidirectional layer cannot stream, as one direction starts at the end"
+        return None
+
+    def _stream_input(self, array: Array) -> Array:
         if self.tokens and inputs.is_integer(array) and array.ndim < 3:
             return inputs.tokens("x", array, self.input_size)
         return inputs.real("x", array, self._dtype)

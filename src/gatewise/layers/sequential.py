@@ -11,16 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from gatewise.kernels import thread_limits
 from gatewise.layers import parameters
-from gatewise.layers.module import (
-    Feedforward,
-    Gradients,
-    Module,
-    ModuleTape,
-    Stateful,
-    check_tape,
-)
+from gatewise.layers.kinds import Feedforward, Stateful
+from gatewise.layers.module import Gradients, Module
 from gatewise.layers.parameters import Snapshot
 from gatewise.layers.recurrent import Recurrent
+from gatewise.layers.tape import ModuleTape, check_tape
 
 Array = NDArray[Any]
 States = tuple[Any, ...]
@@ -147,12 +142,12 @@ class Sequential(Stateful):
             for name, leaf in layer._leaves():
                 yield f"layers[{position}]{name and f'.{name}'}", leaf
 
-    def _input(self, array: Array) -> Array:
-        return self.layers[0]._input(array)
+    def _stream_input(self, array: Array) -> Array:
+        return self.layers[0]._stream_input(array)
 
-    def _own_state(self, name: str, state: Any, batch: int) -> States:
+    def _stream_state(self, name: str, state: Any, batch: int) -> States:
         return tuple(
-            layer._own_state(f"{name}[{position}]", part, batch)
+            layer._stream_state(f"{name}[{position}]", part, batch)
             if isinstance(layer, Stateful)
             else None
             for position, (layer, part) in enumerate(
@@ -197,10 +192,10 @@ class Sequential(Stateful):
         parts = self._look()
         while (again := self._look()) != parts:
             parts = again
-        last = self._values.after
+        last = self._holder.values.after
         if last.parts != parts:
             last = Snapshot({}, parts)
-            self._values = parameters.settled(last)
+            self._holder.values = parameters.settled(last)
         return last
 
     def _look(self) -> tuple[Snapshot, ...]:

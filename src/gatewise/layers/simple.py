@@ -11,9 +11,11 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from gatewise import _checks
 from gatewise.kernels import chooser, thread_limits
 from gatewise.layers import inputs
+from gatewise.layers.kinds import Feedforward
 from gatewise.layers.masks import Mask
-from gatewise.layers.module import Feedforward, Gradients, Module, ModuleTape, check_tape
+from gatewise.layers.module import Gradients, Module
 from gatewise.layers.parameters import Snapshot
+from gatewise.layers.tape import ModuleTape, check_tape
 
 Array = NDArray[Any]
 
@@ -119,7 +121,7 @@ class Embedding(Feedforward):
     def _features(self) -> tuple[int, int]:
         return 0, self.embedding_dim
 
-    def _input(self, array: Array) -> Array:
+    def _stream_input(self, array: Array) -> Array:
         return self._tokens(array)
 
     def _stages(
@@ -234,7 +236,7 @@ class Linear(Feedforward):
     def _features(self) -> tuple[int, int]:
         return self.in_features, self.out_features
 
-    def _input(self, array: Array) -> Array:
+    def _stream_input(self, array: Array) -> Array:
         return inputs.real("x", array, self._dtype)
 
     def _stages(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
 from gatewise.kernels import chooser, thread_limits
 from gatewise.layers import inputs
-
-if TYPE_CHECKING:
-    from gatewise.layers.module import Module, Stateful
+from gatewise.layers.parameters import Version
+from gatewise.layers.streamable import Steps, Streamable
 
 Array = NDArray[Any]
 
@@ -57,21 +56,16 @@ class Stream:
     """
 
     def __init__(
-        self, layer: Stateful, batch: int = 1, num_threads: int | None = None
+        self, layer: Streamable, batch: int = 1, num_threads: int | None = None
     ) -> None:
-        for name, leaf in layer._leaves():
-            if getattr(leaf, "bidirectional", False):
-                raise ValueError(
-                    "a bidirectional layer cannot stream, as one direction starts at the "
-                    f"end{name and f'; got {name}, {leaf._description()}'}"
-                )
+        layer._stream_check()
         self._layer = layer
         self._batch = inputs.size("batch", batch)
         # Checked here; None is for what the process's number will be at a call.
         self._num_threads = (
             None if num_threads is None else thread_limits.resolve(num_threads)
         )
-        self._bind(layer._own_state("state", None, self._batch))
+        self._bind(layer._stream_state("state", None, self._batch))
 
     @property
     def batch(self) -> int:
@@ -81,18 +75,12 @@ class Stream:
     def _bind(self, state: Any) -> None:
         """Make this the state, whose arrays the steps write to."""
         self._state = state
-        leaves = [leaf for _, leaf in self._layer._leaves()]
-        self._first = leaves[0]
-        dtypes = {leaf.dtype for leaf in leaves if not leaf._keeps_dtype}
-        # The kernels' step has one dtype for all.
-        self._dtype = dtypes.pop() if len(dtypes) == 1 else None
-        # What the step was made of, by layer.
-        self._seen: list[tuple[Module, object, object]] = [
-            (leaf, None, None) for leaf in leaves
-        ]
-        self._step: Callable[[Any], Array | None] | None = None
+        # No call has so many threads: the first one renews what follows.
         self._threads = 0
         self._kernels: object = None
+        self._versions: Sequence[Version] = ()
+        self._steps: Steps
+        self._step: Callable[[Any], Array | None] | None = None
 
     @property
     def state(self) -> Any:
@@ -108,7 +96,7 @@ class Stream:
             In the form in which a call of the layer returns it; for a batch of one also
             without the batch axis, as after a call with one sequence ``(time, features)``.
         """
-        self._overwrite(self._layer._own_state("state", state, self._batch))
+        self._overwrite(self._layer._stream_state("state", state, self._batch))
 
     def _overwrite(self, state: Any) -> None:
         for own, new in zip(_arrays(self._state), _arrays(state), strict=True):
@@ -122,8 +110,8 @@ class Stream:
 
     def __call__(self, x: ArrayLike) -> Array:
         """Advance by the step or the chunk `x` and return its output."""
-        for layer, values, options in self._seen:
-            if layer._values is not values or layer._options is not options:
+        for holder, values, options in self._versions:
+            if holder.values is not values or holder.options is not options:
                 self._renew()
                 break
         # Attributes, since a function would take a tenth of a small step.
@@ -140,42 +128,38 @@ class Stream:
 
     def _renew(self) -> None:
         """Make the kernels' step of what is valid now."""
-        self._seen = [
-            # While a change is under way, it can be made at any moment: look again then.
-            (leaf, v if v.before is v.after else None, leaf._options)
-            for leaf in [leaf for leaf, _, _ in self._seen]
-            for v in [leaf._values]
-        ]
-        self._snapshot = self._layer._snapshot()
+        self._step = None
+        self._steps = steps = self._layer._stream_steps(self._state)
         self._kernels = chooser.kernels
         self._threads = self._num_threads or thread_limits.last_known()
-        self._step = None
-        stages = self._layer._stages(self._snapshot, self._state, is_first=True)
-        features = self._layer._features()[0]
-        if stages and self._dtype is not None and features is not None:
+        if steps.stages:
             self._step = chooser.kernels.stepper(
-                stages, self._batch, features, self._dtype, num_threads=self._threads
+                steps.stages,
+                self._batch,
+                steps.features,
+                steps.dtype,
+                num_threads=self._threads,
             )
+        # Last, so that what failed is tried again.
+        self._versions = steps.versions
 
     def _take(self, x: ArrayLike) -> Array:
         """Take whatever a stream takes, or say what it does not."""
-        array = self._first._input(inputs.as_array("x", x))
+        array = self._layer._stream_input(inputs.as_array("x", x))
         axes = self._leading_axes(array)
         # A copy, since it may be the stream's own output, which the step writes over.
         y = None if self._step is None else self._step(array.copy())
         if y is not None:
             return y
         chunk = array.reshape(self._batch, -1, *array.shape[axes:])
-        y, state = self._layer._call(
-            self._snapshot, chunk, self._state, None, self._num_threads
-        )
+        y, state = self._steps.run(chunk, self._state, self._num_threads)
         self._overwrite(state)
         steps: Array = y if axes == 2 else y[:, 0] if axes == 1 else y[0, 0]
         return steps
 
     def _leading_axes(self, array: Array) -> int:
         """How many axes an input has before the features: none, the batch, and time."""
-        is_tokens, wanted = inputs.is_integer(array), self._layer._features()[0]
+        is_tokens, wanted = inputs.is_integer(array), self._steps.features
         leading = array.shape if is_tokens else array.shape[:-1]
         # A net of activations alone takes any number of features.
         fits = is_tokens or (array.ndim > 0 and wanted in (None, array.shape[-1]))

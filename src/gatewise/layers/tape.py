@@ -1,4 +1,4 @@
-"""What a recurrent layer remembers of a forward pass for the backward one."""
+"""What layers remember of a forward pass for the backward one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,41 @@ from numpy.typing import NDArray
 
 from gatewise import direction
 from gatewise.layers.masks import Mask
-from gatewise.layers.module import Module, ModuleTape
+from gatewise.layers.module import Module
 from gatewise.layers.parameters import Snapshot
 from gatewise.layers.sequences import Batch
 
 Array = NDArray[Any]
+
+
+class ModuleTape:
+    """The base of all tapes: what one forward pass leaves for the backward pass."""
+
+    def __init__(self, module: Module, snapshot: Snapshot) -> None:
+        self._module = module
+        self.snapshot = snapshot
+
+    def check(self, module: Module) -> None:
+        """Raise unless `module`, with its present parameters, made this tape."""
+        if module is not self._module:
+            raise ValueError(
+                f"tape should come from this {type(module).__name__}'s forward, "
+                f"got one from another {type(self._module).__name__}"
+            )
+        if module._snapshot() != self.snapshot:
+            raise RuntimeError(
+                "tape should be used before parameters change, got one from before a change"
+            )
+
+
+def check_tape(tape: object, kind: type[ModuleTape], module: Module) -> None:
+    """Raise unless `module`, with its present parameters, returned this tape."""
+    if not isinstance(tape, kind):
+        raise TypeError(
+            f"tape should be what {type(module).__name__}.forward returned, "
+            f"got {type(tape).__name__}"
+        )
+    tape.check(module)
 
 
 class RecurrentTape(ModuleTape):

@@ -1,0 +1,164 @@
+"""The two kinds of layers: those without a state, and those that carry one."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+from numpy.typing import ArrayLike, NDArray
+
+from gatewise.layers.module import Gradients, Module
+from gatewise.layers.parameters import Snapshot
+from gatewise.layers.stream import Stream
+from gatewise.layers.streamable import Steps
+
+Array = NDArray[Any]
+
+
+class Feedforward(Module):
+    """A layer that maps arrays to arrays and carries no state from step to step."""
+
+    def __call__(self, x: ArrayLike, *, num_threads: int | None = None) -> Array:
+        """Return the output for `x`, as at inference.
+
+        Parameters
+        ----------
+        x
+            The input, of any leading shape.
+        num_threads
+            How many threads this call may use; as `gatewise.set_num_threads` says if None.
+        """
+        return self._call(self._snapshot(), x, num_threads)
+
+    def forward(self, x: ArrayLike, *, num_threads: int | None = None) -> tuple[Array, Any]:
+        """Return the output for `x`, as in training, and a tape for `backward`.
+
+        The tape refers to `x`, which may not change before `backward`, or to the output.
+        """
+        return self._forward(self._snapshot(), x, num_threads)
+
+    @abstractmethod
+    def backward(
+        self, tape: Any, dy: ArrayLike, *, num_threads: int | None = None
+    ) -> tuple[Array | None, Gradients]:
+        """Return the gradients of `x` (None for tokens) and of the parameters, by name."""
+
+    @abstractmethod
+    def _call(self, snapshot: Snapshot, x: ArrayLike, num_threads: int | None) -> Array:
+        """A call, with the parameters of `snapshot`."""
+
+    @abstractmethod
+    def _forward(
+        self, snapshot: Snapshot, x: ArrayLike, num_threads: int | None
+    ) -> tuple[Array, Any]:
+        """`forward`, with the parameters of `snapshot`."""
+
+
+class Stateful(Module):
+    """A layer over sequences that carries a state from step to step."""
+
+    def __call__(
+        self,
+        x: ArrayLike,
+        state: Any = None,
+        *,
+        lengths: ArrayLike | None = None,
+        num_threads: int | None = None,
+    ) -> Any:
+        """Return the outputs for the sequences `x` and the final state, as at inference."""
+        return self._call(self._snapshot(), x, state, lengths, num_threads)
+
+    def forward(
+        self,
+        x: ArrayLike,
+        state: Any = None,
+        *,
+        lengths: ArrayLike | None = None,
+        num_threads: int | None = None,
+    ) -> tuple[Array, Any, Any]:
+        """Return outputs and final state, as in training, and a tape for `backward`."""
+        return self._forward(self._snapshot(), x, state, lengths, num_threads)
+
+    def stream(self, batch: int = 1, num_threads: int | None = None) -> Stream:
+        """Return a stream that runs this layer step by step; see `Stream`.
+
+        Parameters
+        ----------
+        batch
+            How many sequences advance together.
+        num_threads
+            How many threads each call of the stream may use; as `gatewise.set_num_threads`
+            says at the time if None.
+
+        Raises
+        ------
+        ValueError
+            If the layer is bidirectional, or one inside is.
+        """
+        return Stream(self, batch, num_threads)
+
+    @abstractmethod
+    def backward(
+        self,
+        tape: Any,
+        dy: ArrayLike | None,
+        dstate: Any = None,
+        *,
+        num_threads: int | None = None,
+    ) -> tuple[Array | None, Any, Gradients]:
+        """Return the gradients of `x`, of the initial state and of the parameters."""
+
+    @abstractmethod
+    def _call(
+        self,
+        snapshot: Snapshot,
+        x: ArrayLike,
+        state: Any,
+        lengths: ArrayLike | None,
+        num_threads: int | None,
+    ) -> Any:
+        """A call, with the parameters of `snapshot`."""
+
+    @abstractmethod
+    def _forward(
+        self,
+        snapshot: Snapshot,
+        x: ArrayLike,
+        state: Any,
+        lengths: ArrayLike | None,
+        num_threads: int | None,
+    ) -> tuple[Array, Any, Any]:
+        """`forward`, with the parameters of `snapshot`."""
+
+    @abstractmethod
+    def _stream_state(self, name: str, state: Any, batch: int) -> Any:
+        """A state for a batch in arrays that nobody else has; zeros if None.
+
+        With a batch of one, `state` may be without its axis.
+        """
+
+    def _stream_check(self) -> None:
+        """Raise ValueError if this layer cannot stream, or one inside."""
+        for name, leaf in self._leaves():
+            reason = leaf._no_stream()
+            if reason is not None:
+                got = f"; got {name}, {leaf._description()}" if name else ""
+                raise ValueError(f"{reason}{got}")
+
+    def _stream_steps(self, state: Any) -> Steps:
+        """How this layer takes steps with the parameters and options of this moment."""
+        leaves = [leaf for _, leaf in self._leaves()]
+        # Before the parameters: what changes in between is seen at the next step.
+        versions = [leaf._holder.version() for leaf in leaves]
+        snapshot = self._snapshot()
+        features = self._features()[0]
+        dtypes = {leaf.dtype for leaf in leaves if not leaf._keeps_dtype}
+        stages = None
+        if len(dtypes) == 1 and features is not None:
+            stages = self._stages(snapshot, state, is_first=True)
+
+        def run(x: Array, state: Any, num_threads: int | None) -> tuple[Array, Any]:
+            y, final = self._call(snapshot, x, state, None, num_threads)
+            return y, final
+
+        return Steps(versions, features, run, stages, dtypes.pop() if stages else None)
