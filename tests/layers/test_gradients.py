@@ -207,7 +207,7 @@ def test_no_gradient_from_above_is_one_of_zeros(kind: str, backend: str) -> None
 def test_dropout_between_layers_hides_and_scales(lengths: Any, backend: str) -> None:
     layer = gatewise.RNN(3, 200, 2, dropout=0.25, variational=True, dtype="float64", seed=0)
     _, _, tape = layer.forward(np.ones((2, 5, 3)), lengths=lengths)
-    lower, upper = tape.runs[0][0].y, tape.runs[1][0].stretches[0].x
+    lower, upper = tape.passed.tapes[0][0].y, tape.passed.tapes[1][0].stretches[0].x
     hidden = upper == 0
     assert 0.15 < hidden.mean() < 0.35
     np.testing.assert_allclose(upper[~hidden], lower[~hidden] / 0.75)
@@ -222,7 +222,7 @@ def test_dropout_between_layers_hides_and_scales(lengths: Any, backend: str) -> 
 def test_dropout_draws_each_step_anew_unless_variational(backend: str) -> None:
     layer = gatewise.RNN(3, 200, 2, dropout=0.25, seed=0)
     _, _, tape = layer.forward(np.ones((2, 5, 3)))
-    hidden = tape.runs[1][0].stretches[0].x == 0
+    hidden = tape.passed.tapes[1][0].stretches[0].x == 0
     assert (hidden[0] != hidden[1]).any()
 
 
@@ -231,7 +231,7 @@ def test_recurrent_dropout_leaves_units_out_of_products(kind: str, backend: str)
     layer = getattr(gatewise, kind)(3, 40, recurrent_dropout=0.25, dtype="float64", seed=0)
     x = np.random.default_rng(0).standard_normal((2, 5, 3))
     y, _, tape = layer.forward(x)
-    dropped = tape.runs[0][0].dropped
+    dropped = tape.passed.tapes[0][0].dropped
     assert set(dropped) == {0, 1 / 0.75}
     same = getattr(gatewise, kind)(3, 40, dtype="float64")
     weights = layer.state_dict()

@@ -137,9 +137,9 @@ def test_the_work_is_that_of_the_steps_that_exist(backend: str) -> None:
     layer = gatewise.LSTM(5, 17, 2, bidirectional=True, seed=0)
     lengths = [40, 1, 2, 0, 3]
     _, _, tape = layer.forward(draw(5, 40, 5), lengths=lengths)
-    for runs in tape.runs:
-        for run in runs:
-            assert run.stretches[0].gates.shape == (1, sum(lengths), 4 * 17)
+    for tapes in tape.passed.tapes:
+        for each in tapes:
+            assert each.stretches[0].gates.shape == (1, sum(lengths), 4 * 17)
 
 
 @pytest.mark.parametrize("lengths", [[0, 0, 0], [4, 4, 4]])
@@ -213,7 +213,7 @@ def test_time_first_data_goes_in_without_a_copy(backend: str) -> None:
     layer = gatewise.GRU(5, 17, seed=0)
     assert np.shares_memory(Batch(view, 5, layer.dtype).rows, time_first)
     y, state, tape = layer.forward(view)
-    assert np.shares_memory(tape.runs[0][0].stretches[0].x, time_first)
+    assert np.shares_memory(tape.passed.tapes[0][0].stretches[0].x, time_first)
     expected, final = layer(np.ascontiguousarray(view))
     assert_same(y, expected)
     assert_same(layer(view), (expected, final))

@@ -63,8 +63,6 @@ class GRU(Recurrent):
     ((2, 5, 8), (4, 2, 4))
     """
 
-    _gates = 3
-
     def __init__(
         self,
         input_size: int,

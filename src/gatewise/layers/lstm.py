@@ -81,8 +81,6 @@ class LSTM(Recurrent):
         "cell_zoneout": inputs.probability,
     }
     cell_zoneout: float
-    _gates = 4
-    _state_parts = ("h", "c")
 
     def __init__(
         self,
@@ -244,7 +242,7 @@ class LSTM(Recurrent):
         threads = thread_limits.resolve(num_threads)
         batch = self._batch(x, lengths)
         y, state, cells = self._infer(
-            self._snapshot(), batch, state, threads, cells=return_cells
+            self._snapshot(), batch, state, threads, wants_cells=return_cells
         )
         return (y, state, batch.restore_cells(cells)) if return_cells else (y, state)
 

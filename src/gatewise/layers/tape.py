@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise import direction
-from gatewise.layers.masks import Mask
 from gatewise.layers.module import Module
 from gatewise.layers.parameters import Snapshot
+from gatewise.layers.passes import Passed
 from gatewise.layers.sequences import Batch
 
 Array = NDArray[Any]
@@ -64,13 +63,11 @@ class RecurrentTape(ModuleTape):
         layer: Module,
         snapshot: Snapshot,
         batch: Batch,
-        runs: list[list[direction.Tape]],
-        masks: list[Mask | None],
+        passed: Passed,
     ) -> None:
         super().__init__(layer, snapshot)
         self.batch = batch
-        self.runs = runs
-        self.masks = masks
+        self.passed = passed
 
     @property
     def nbytes(self) -> int:
@@ -84,13 +81,13 @@ class RecurrentTape(ModuleTape):
         return sum(owners.values())
 
     def _held(self) -> Iterator[Array]:
-        for runs in self.runs:
-            for run in runs:
-                for array in run.arrays():
+        for tapes in self.passed.tapes:
+            for tape in tapes:
+                for array in tape.arrays():
                     if self.batch.owns_rows or not np.may_share_memory(
                         array, self.batch.rows
                     ):
                         yield array
-        for mask in self.masks:
+        for mask in self.passed.masks:
             if mask is not None:
                 yield mask.keep

@@ -1,0 +1,256 @@
+"""The weights of RNN, LSTM and GRU: which there are, and what becomes of them."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from gatewise.direction import Prepared, Weights
+from gatewise.kernels import cells, formats
+from gatewise.kernels.activations import STANDARD, Activations
+from gatewise.layers import inputs, quantized
+from gatewise.layers.kinds import Stateful
+from gatewise.layers.module import Gradients
+from gatewise.layers.parameters import Snapshot
+
+Array = NDArray[Any]
+
+
+class RecurrentWeights(Stateful):
+    """What a recurrent layer is before it runs: its sizes, its options and its weights."""
+
+    _changeable: ClassVar[Mapping[str, Callable[[str, Any], Any]]] = {
+        "dropout": inputs.probability,
+        "recurrent_dropout": inputs.probability,
+        "zoneout": inputs.probability,
+        "variational": inputs.flag,
+        "generator": inputs.generator,
+    }
+    dropout: float
+    recurrent_dropout: float
+    zoneout: float
+    variational: bool
+    generator: np.random.Generator
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        *,
+        bias: bool,
+        dropout: float,
+        bidirectional: bool,
+        recurrent_dropout: float,
+        zoneout: float,
+        variational: bool,
+        tokens: bool,
+        dtype: DTypeLike,
+        seed: int | np.random.Generator | None,
+    ) -> None:
+        super().__init__(dtype)
+        # How the weights are kept: as the dtype says, unless `quantize` makes them narrow.
+        self.weight_format = self._dtype.name
+        self.input_size = inputs.size("input_size", input_size)
+        self.hidden_size = inputs.size("hidden_size", hidden_size)
+        self.num_layers = inputs.size("num_layers", num_layers)
+        self.bias = bool(bias)
+        self.dropout = dropout
+        self.bidirectional = bool(bidirectional)
+        self.recurrent_dropout = recurrent_dropout
+        self.zoneout = zoneout
+        self.variational = variational
+        self.tokens = inputs.flag("tokens", tokens)
+        self._directions = 2 if self.bidirectional else 1
+        self.generator = np.random.default_rng(seed)
+        if self.dropout and self.num_layers == 1:
+            warnings.warn(
+                f"dropout={self.dropout:g} hides outputs of a layer from the next one, and "
+                "with num_layers=1 there is none; a Dropout layer hides the last one's",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def _initialise(self) -> None:
+        """Draw every parameter as PyTorch does, uniform within 1 / sqrt(hidden_size)."""
+        bound = 1 / np.sqrt(self.hidden_size)
+        for layer in range(self.num_layers):
+            for suffix in self._suffixes(layer):
+                for name, shape in self._shapes(layer).items():
+                    values = self.generator.uniform(-bound, bound, shape)
+                    self._add_parameter(name + suffix, values)
+
+    @property
+    def output_size(self) -> int:
+        """How many features one direction gives."""
+        return self.hidden_size
+
+    def _features(self) -> tuple[int, int]:
+        return self.input_size, self._directions * self.output_size
+
+    def _suffixes(self, layer: int) -> list[str]:
+        return [f"_l{layer}", f"_l{layer}_reverse"][: self._directions]
+
+    def _shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
+        """The shapes of one direction's parameters, in PyTorch's order."""
+        features = self.input_size if layer == 0 else self._directions * self.output_size
+        rows = cells.look_up(self._cell).gates * self.hidden_size
+        shapes: dict[str, tuple[int, ...]] = {
+            "weight_ih": (rows, features),
+            "weight_hh": (rows, self.output_size),
+        }
+        if self.bias:
+            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+        return shapes
+
+    @property
+    @abstractmethod
+    def _cell(self) -> str:
+        """The name that the kernels have for the formula."""
+
+    @property
+    def _activations(self) -> Activations:
+        """The activations that the formula has."""
+        return STANDARD
+
+    def _weights(self, arrays: Mapping[str, Array], suffix: str) -> Weights:
+        """The parameters of one direction in the kernels' form."""
+        w_ih, w_hh = arrays["weight_ih" + suffix], arrays["weight_hh" + suffix]
+        if self.bias:
+            with np.errstate(all="ignore"):
+                bias = arrays["bias_ih" + suffix] + arrays["bias_hh" + suffix]
+        else:
+            bias = np.zeros(len(w_ih), self._dtype)
+        return Weights(self._cell, self._activations, self.weight_format, w_ih, w_hh, bias)
+
+    def _named(self, gradients: Weights) -> Gradients:
+        """The gradients of one direction by the names of `_shapes`."""
+        named = {"weight_ih": gradients.w_ih, "weight_hh": gradients.w_hh}
+        if self.bias:
+            # Two arrays, since a caller may well scale gradients in place.
+            named |= {"bias_ih": gradients.bias, "bias_hh": gradients.bias.copy()}
+        return named
+
+    def _prepare(self, snapshot: Snapshot) -> list[list[Prepared]]:
+        """Every layer's directions, packed for the present backend."""
+        prepared: list[list[Prepared]] = snapshot.prepared(self._pack)
+        return prepared
+
+    def _pack(self, snapshot: Snapshot) -> list[list[Prepared]]:
+        return [
+            [self._prepare_direction(snapshot.arrays, s) for s in self._suffixes(layer)]
+            for layer in range(self.num_layers)
+        ]
+
+    def _prepare_direction(self, arrays: Mapping[str, Array], suffix: str) -> Prepared:
+        scales = quantized.scales(arrays, suffix)
+        return Prepared(self._weights(arrays, suffix), scales)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the parameters, with the scales of narrow weights."""
+        return sum(array.nbytes for array in self._snapshot().arrays.values())
+
+    def quantize(self, weight_format: str) -> Self:
+        """Return a copy of this layer for inference whose weights take fewer bytes.
+
+        A step of a stream reads every weight once and does little else, so narrow weights
+        make it faster where they do not fit a cache otherwise. The copy is called and
+        streams like this layer, but cannot be trained, and only arrays of the same dtypes
+        can be given for its parameters. With tokens for input it makes a table in float32
+        besides, one row a token.
+
+        Parameters
+        ----------
+        weight_format : {"float16", "int8"}
+            ``"float16"`` takes half the bytes and rounds each weight to 11 bits.
+            ``"int8"`` takes a quarter and rounds it to a 127th of the largest in its row,
+            the weights of one gate of one unit. Biases and peepholes, the state and all
+            sums stay float32.
+
+        Returns
+        -------
+        RNN, LSTM or GRU
+            A layer of the same class whose parameters are the narrow weights, with an array
+            of scales after each int8 one, such as ``weight_ih_l0_scale``. Its attribute
+            `weight_format` has the name; it is that of the dtype where weights are not
+            narrow.
+
+        Raises
+        ------
+        ValueError
+            If there is no such format, the layer is not float32, or has a weight that the
+            format cannot hold.
+        TypeError
+            If the layer is quantized already, since rounding twice would lose more than
+            rounding once.
+
+        Examples
+        --------
+        >>> import numpy as np, gatewise
+        >>> layer = gatewise.GRU(64, 256, seed=0)
+        >>> narrow = layer.quantize("int8")
+        >>> narrow
+        GRU(64, 256, weight_format='int8') with 258,048 bytes of weights
+        >>> x = np.ones((1, 10, 64), np.float32)
+        >>> bool(np.abs(narrow(x)[0] - layer(x)[0]).max() < 0.01)
+        True
+        """
+        if self._is_narrow:
+            raise TypeError(
+                f"a {type(self).__name__} with {self.weight_format} weights is quantized "
+                "already; quantize the layer that it was made from"
+            )
+        quantized.check_format(weight_format)
+        if self.dtype != np.float32:
+            raise ValueError(f"only layers of float32 can be quantized, got {self.dtype}")
+        state = self.__getstate__()
+        arrays = quantized.narrowed(state.pop("_arrays"), weight_format)
+        narrow = self.__new__(type(self))
+        narrow.__setstate__(
+            copy.deepcopy(state) | {"_arrays": arrays, "weight_format": weight_format}
+        )
+        return narrow
+
+    @property
+    def _is_narrow(self) -> bool:
+        return formats.look_up(self.weight_format).narrow
+
+    def _problem(self, name: str, parameter: Array, given: Array) -> str | None:
+        problem = super()._problem(name, parameter, given)
+        if problem or not self._is_narrow:
+            return problem
+        return quantized.misfit(name, parameter, given)
+
+    def _sizes(self) -> str:
+        options = {
+            "num_layers": (self.num_layers, 1),
+            "bias": (self.bias, True),
+            "dropout": (self.dropout, 0.0),
+            "bidirectional": (self.bidirectional, False),
+            "recurrent_dropout": (self.recurrent_dropout, 0.0),
+            "zoneout": (self.zoneout, 0.0),
+            "variational": (self.variational, False),
+            "tokens": (self.tokens, False),
+            **self._own_options(),
+            "weight_format": (self.weight_format, self._dtype.name),
+        }
+        changed = [
+            f"{name}={v!r}" for name, (v, default) in options.items() if v != default
+        ]
+        return ", ".join([str(self.input_size), str(self.hidden_size), *changed])
+
+    def _own_options(self) -> dict[str, tuple[Any, Any]]:
+        """The options of this class alone, each with its default."""
+        return {}
+
+    def __repr__(self) -> str:
+        if self._is_narrow:
+            return f"{self._description()} with {self.nbytes:,} bytes of weights"
+        return super().__repr__()

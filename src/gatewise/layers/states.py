@@ -1,0 +1,71 @@
+"""The forms of a recurrent layer's state: a caller's, and the kernels'."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewise.layers.sequences import Batch
+
+Array = NDArray[Any]
+State = Array | tuple[Array, Array]
+
+__all__ = ["Form", "State"]
+
+
+class Form(NamedTuple):
+    """What the state of a layer consists of.
+
+    `features` has each part's, by its name; `directions` is how many have one, in all
+    layers together. A caller has an array ``(directions, batch, features)`` for one part,
+    and a pair of them for two; the kernels a tuple of the parts, whatever their number.
+    """
+
+    features: dict[str, int]
+    directions: int
+
+    def take(self, argument: str, batch: Batch, state: Any) -> tuple[Array, ...]:
+        """A caller's state as the kernels overwrite it; None stands for zeros.
+
+        Raises
+        ------
+        TypeError
+            If there should be a pair, and is none.
+        ValueError
+            If an array has another shape.
+        """
+        given: tuple[Any, ...] = (state,)
+        names = [argument]
+        if len(self.features) > 1:
+            wanted = len(self.features)
+            names = [f"{argument}[{i}]" for i in range(wanted)]
+            if state is None:
+                given = (None,) * wanted
+            elif isinstance(state, tuple | list) and len(state) == wanted:
+                given = tuple(state)
+            else:
+                raise TypeError(
+                    f"{argument} should be a pair ({', '.join(self.features)}) of arrays, "
+                    f"got {_describe(state)}"
+                )
+        return tuple(
+            batch.take_state(name, part, self.directions, features)
+            for name, part, features in zip(
+                names, given, self.features.values(), strict=True
+            )
+        )
+
+    def restore(self, batch: Batch, parts: tuple[Array, ...]) -> State:
+        """The kernels' state as the caller of a batch has it."""
+        restored = [batch.restore_state(part) for part in parts]
+        return restored[0] if len(restored) == 1 else (restored[0], restored[1])
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    return type(value).__name__
