@@ -61,7 +61,7 @@ def test_the_environment_says_where_it_starts() -> None:
 def test_gatewise_num_threads_may_be_wrong(value: str) -> None:
     done = run("import gatewise", GATEWISE_NUM_THREADS=value)
     assert done.returncode != 0
-    expected = "GATEWISE_NUM_THREADS must be a whole number of at least 1; got "
+    expected = "GATEWISE_NUM_THREADS should be a whole number of at least 1, got "
     assert done.stderr.splitlines()[-1] == f"ValueError: {expected}{value!r}"
 
 
@@ -107,7 +107,7 @@ def test_variables_are_read_at_first_use(
     assert thread_limits.last_known() == 2
     thread_limits._forget()
     monkeypatch.setenv("GATEWISE_NUM_THREADS", "none")
-    with pytest.raises(ValueError, match=r"^GATEWISE_NUM_THREADS must be .* got 'none'$"):
+    with pytest.raises(ValueError, match=r"^GATEWISE_NUM_THREADS should be .* got 'none'$"):
         gatewise.GRU(3, 4)([[[1, 2, 3]]])
 
 

@@ -149,7 +149,7 @@ def test_a_limit_is_a_number_of_at_least_one(
     monkeypatch.setattr(thread_limits, "_limited", None)
     for limit in (0, -1):
         with pytest.raises(
-            ValueError, match=f"^num_threads must be at least 1; got {limit}$"
+            ValueError, match=f"^num_threads should be at least 1, got {limit}$"
         ):
             thread_limits._set_for_a_time(limit)
     assert thread_limits._limited is None

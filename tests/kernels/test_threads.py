@@ -73,13 +73,13 @@ def test_wrong_numbers(entrance: str, backend: str) -> None:
     call(2)
     for wrong in (0, -1):
         with pytest.raises(
-            ValueError, match=f"^num_threads must be at least 1; got {wrong}$"
+            ValueError, match=f"^num_threads should be at least 1, got {wrong}$"
         ):
             call(wrong)
     for kind in ("2", 2.0, [2]):
         name = type(kind).__name__
         with pytest.raises(
-            TypeError, match=f"^num_threads must be an integer; got {name}$"
+            TypeError, match=f"^num_threads should be an integer, got {name}$"
         ):
             call(kind)
 

@@ -86,27 +86,31 @@ def test_what_becomes_an_array_is_taken() -> None:
             r"one length, got \[100, 99\]",
         ),
         (lambda: minibatches(), ValueError, "one length, got none"),
-        (lambda: minibatches(PLACES, 3), ValueError, r"arrays\[1\] must have an axis"),
-        (lambda: minibatches([[1], [1, 2]]), ValueError, r"arrays\[0\] must be an array: "),
+        (lambda: minibatches(PLACES, 3), ValueError, r"arrays\[1\] should have an axis"),
+        (
+            lambda: minibatches([[1], [1, 2]]),
+            ValueError,
+            r"arrays\[0\] should be an array: ",
+        ),
         (
             lambda: minibatches(PLACES, batch_size=0),
             ValueError,
-            "batch_size must be at lea",
+            "batch_size should be at lea",
         ),
         (
             lambda: minibatches(PLACES, batch_size=1.5),
             TypeError,
-            "batch_size must be an in",
+            "batch_size should be an in",
         ),
         (
             lambda: minibatches(PLACES, seed=-1),
             ValueError,
-            "seed must be at least 0, got -1",
+            "seed should be at least 0, got -1",
         ),
         (
             lambda: minibatches(PLACES, seed=None),
             TypeError,
-            "seed must be an integer, got N",
+            "seed should be an integer, got N",
         ),
     ],
 )
@@ -189,7 +193,7 @@ def test_batches_of_another_number_are_refused() -> None:
             return self * number
 
     x = PLACES[:, None].astype(np.float32)
-    with pytest.raises(ValueError, match=r"for_epoch\(2\) must give 1 batches, got 2"):
+    with pytest.raises(ValueError, match=r"for_epoch\(2\) should give 1 batches, got 2"):
         fit(
             gatewise.Linear(1, 1),
             Growing([(x, x)]),
@@ -227,11 +231,13 @@ def test_batches_without_examples_change_nothing(backend: str) -> None:
 
 
 def test_no_examples_at_all_are_an_error() -> None:
-    with pytest.raises(ValueError, match="batches must have examples, got none in epoch 1"):
+    with pytest.raises(
+        ValueError, match="batches should have examples, got none in epoch 1"
+    ):
         fit_linear([(EMPTY, EMPTY)])
-    with pytest.raises(ValueError, match="validation must have examples, got none"):
+    with pytest.raises(ValueError, match="validation should have examples, got none"):
         fit_linear([(FULL, FULL)], validation=[(EMPTY, EMPTY)])
-    with pytest.raises(ValueError, match="validation must hold at least one batch"):
+    with pytest.raises(ValueError, match="validation should hold at least one batch"):
         fit_linear([(FULL, FULL)], validation=[])
 
 

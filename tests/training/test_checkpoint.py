@@ -139,7 +139,7 @@ def test_a_failed_write_leaves_the_old_file(
 
 def test_objects_are_refused(path: Path) -> None:
     old = path.read_bytes()
-    with pytest.raises(TypeError, match="must hold numbers, got dtype object"):
+    with pytest.raises(TypeError, match="should hold numbers, got dtype object"):
         save_checkpoint(path, "example", {"weight": np.array([None])}, {})
     with pytest.raises(TypeError):
         save_checkpoint(path, "example", ARRAYS, {"odd": object()})

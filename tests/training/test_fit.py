@@ -288,11 +288,11 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     run(make_model(), epochs=1, checkpoint=path)
     model = make_model()
     before = model.state_dict()
-    with pytest.raises(CheckpointError, match="optimizer must be Adam, got SGD"):
+    with pytest.raises(CheckpointError, match="optimizer should be Adam, got SGD"):
         run(model, checkpoint=path, resume=True, optimizer=gatewise.SGD())
-    with pytest.raises(CheckpointError, match="seed must be 0, got 1"):
+    with pytest.raises(CheckpointError, match="seed should be 0, got 1"):
         run(model, checkpoint=path, resume=True, seed=1)
-    with pytest.raises(CheckpointError, match="seed of minibatches must be 0, got None"):
+    with pytest.raises(CheckpointError, match="seed of minibatches should be 0, got None"):
         fit(
             model,
             minibatches(X, SUMS, batch_size=8, shuffle=False),
@@ -321,68 +321,72 @@ NAN = np.where(np.arange(X.size).reshape(X.shape) == 40, np.nan, X)
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"epochs": -1}, ValueError, "epochs must be at least 0, got -1"),
-        ({"epochs": 1.5}, TypeError, "epochs must be an integer, got 1.5"),
-        ({"epochs": "3"}, TypeError, "epochs must be an integer, got '3'"),
+        ({"epochs": -1}, ValueError, "epochs should be at least 0, got -1"),
+        ({"epochs": 1.5}, TypeError, "epochs should be an integer, got 1.5"),
+        ({"epochs": "3"}, TypeError, "epochs should be an integer, got '3'"),
         ({"patience": 3}, ValueError, "patience needs validation, got 3 without"),
         (
             {"patience": 0, "validation": [(X, SUMS)]},
             ValueError,
-            "patience must be at least 1, got 0",
+            "patience should be at least 1, got 0",
         ),
         (
             {"patience": 1.0, "validation": [(X, SUMS)]},
             TypeError,
-            "patience must be an integer, got 1.0",
+            "patience should be an integer, got 1.0",
         ),
         ({"resume": True}, ValueError, "resume needs a checkpoint"),
-        ({"max_norm": -1}, ValueError, "max_norm must be a finite number of at least 0"),
-        ({"max_norm": "1"}, TypeError, "max_norm must be a number, got '1'"),
-        ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
-        ({"seed": 0.5}, TypeError, "seed must be an integer, got 0.5"),
-        ({"checkpoint_interval": -1}, ValueError, "checkpoint_interval must be a finite"),
-        ({"checkpoint_interval": "a"}, TypeError, "checkpoint_interval must be a number"),
-        ({"after_epoch": 3}, TypeError, "after_epoch must be a function, got 3"),
-        ({"batches": []}, ValueError, "batches must hold at least one"),
+        ({"max_norm": -1}, ValueError, "max_norm should be a finite number of at least 0"),
+        ({"max_norm": "1"}, TypeError, "max_norm should be a number, got '1'"),
+        ({"seed": -1}, ValueError, "seed should be at least 0, got -1"),
+        ({"seed": 0.5}, TypeError, "seed should be an integer, got 0.5"),
+        ({"checkpoint_interval": -1}, ValueError, "checkpoint_interval should be a finite"),
+        ({"checkpoint_interval": "a"}, TypeError, "checkpoint_interval should be a number"),
+        ({"after_epoch": 3}, TypeError, "after_epoch should be a function, got 3"),
+        ({"batches": []}, ValueError, "batches should hold at least one"),
         (
             {"batches": [(X,)]},
             ValueError,
-            r"batches\[0\] must be \(x, targets\) .* got a tuple of 1",
+            r"batches\[0\] should be \(x, targets\) .* got a tuple of 1",
         ),
         (
             {"batches": [(X, SUMS), (X, SUMS, None, None)]},
             ValueError,
-            r"batches\[1\] must be \(x, targets\) .* got a tuple of 4",
+            r"batches\[1\] should be \(x, targets\) .* got a tuple of 4",
         ),
         (
             {"batches": (X, SUMS)},
             TypeError,
-            r"batches\[0\] must be \(x, targets\) .* got an array of shape \(40, 6, 3\)",
+            r"batches\[0\] should be \(x, targets\) .* got an array of shape \(40, 6, 3\)",
         ),
         (
             {"batches": X},
             TypeError,
-            r"batches must be a sequence of batches \(x, targets\), such as .* an array",
+            r"batches should be a sequence of batches \(x, targets\), such as .* an array",
         ),
         ({"batches": ((X, SUMS) for _ in "ab")}, TypeError, "such as .* got a generator"),
-        ({"batches": {"x": X}}, TypeError, "batches must be .* got a dict"),
-        ({"batches": None}, TypeError, "batches must be .* got None"),
-        ({"batches": minibatches}, TypeError, "batches must be .* got a function"),
-        ({"batches": [(3, SUMS)]}, TypeError, r"batches\[0\]\[0\] must be an array of ex"),
-        ({"validation": (X, SUMS)}, TypeError, r"validation\[0\] must be \(x, targets\)"),
-        ({"validation": X}, TypeError, "validation must be a sequence of batches"),
-        ({"loss": "crossentropy"}, TypeError, "loss must be .* got 'crossentropy'"),
-        ({"loss": None}, TypeError, "loss must be a function .* got None"),
-        ({"loss": Progress}, TypeError, "loss must be a function .* got the class Progr"),
+        ({"batches": {"x": X}}, TypeError, "batches should be .* got a dict"),
+        ({"batches": None}, TypeError, "batches should be .* got None"),
+        ({"batches": minibatches}, TypeError, "batches should be .* got a function"),
+        (
+            {"batches": [(3, SUMS)]},
+            TypeError,
+            r"batches\[0\]\[0\] should be an array of ex",
+        ),
+        ({"validation": (X, SUMS)}, TypeError, r"validation\[0\] should be \(x, targets\)"),
+        ({"validation": X}, TypeError, "validation should be a sequence of batches"),
+        ({"loss": "crossentropy"}, TypeError, "loss should be .* got 'crossentropy'"),
+        ({"loss": None}, TypeError, "loss should be a function .* got None"),
+        ({"loss": Progress}, TypeError, "loss should be a function .* got the class Progr"),
         (
             {"optimizer": gatewise.Adam},
             TypeError,
             r"as gatewise.Adam\(\), got the class Ad",
         ),
-        ({"optimizer": "adam"}, TypeError, "optimizer must be .* got 'adam'"),
-        ({"model": "lstm"}, TypeError, "model must be a layer, got 'lstm'"),
-        ({"model": gatewise.GRU}, TypeError, "model must be a layer, got the class GRU"),
-        ({"model": [gatewise.GRU(3, 1)]}, TypeError, "model must be a layer, got a list"),
+        ({"optimizer": "adam"}, TypeError, "optimizer should be .* got 'adam'"),
+        ({"model": "lstm"}, TypeError, "model should be a layer, got 'lstm'"),
+        ({"model": gatewise.GRU}, TypeError, "model should be a layer, got the class GRU"),
+        ({"model": [gatewise.GRU(3, 1)]}, TypeError, "model should be a layer, got a list"),
     ],
 )
 def test_bad_input_is_named_before_anything_starts(
@@ -416,7 +420,7 @@ def test_bad_input_is_named_before_anything_starts(
     ],
 )
 def test_a_loss_that_returns_something_else_is_named(loss: Any, said: str) -> None:
-    with pytest.raises(TypeError, match=f"loss must return its value and .* {said}"):
+    with pytest.raises(TypeError, match=f"loss should return its value and .* {said}"):
         fit(make_model(), [(X, SUMS)], loss, gatewise.Adam(), epochs=1, progress=False)
 
 

@@ -119,11 +119,11 @@ def test_a_text_is_written_as_it_is_asked_for() -> None:
 def test_bad_samples_are_refused_at_once() -> None:
     model = make_model()
     for temperature in (-1.0, math.nan, math.inf):
-        with pytest.raises(ValueError, match="temperature must be"):
+        with pytest.raises(ValueError, match="temperature should be"):
             model.sample(3, temperature=temperature)
     with pytest.raises(TextError, match="'Z'"):
         model.sample(3, prompt="Z")
-    with pytest.raises(ValueError, match="cell must be one of gru, lstm, rnn, got 'x'"):
+    with pytest.raises(ValueError, match="cell should be one of gru, lstm, rnn, got 'x'"):
         make_model("x")
 
 
@@ -260,5 +260,5 @@ def test_the_time_of_earlier_runs_counts(tmp_path: Path) -> None:
 
 
 def test_endless_training_is_refused() -> None:
-    with pytest.raises(ValueError, match="seconds or steps must be finite"):
+    with pytest.raises(ValueError, match="seconds or steps should be finite"):
         LanguageTraining(make_model(), TEXT, SETTINGS).run()

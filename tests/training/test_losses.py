@@ -152,7 +152,7 @@ def test_classes_of_any_integers(dtype: str) -> None:
     assert softmax_cross_entropy(logits, np.array([3, 0, 1], dtype))[0] == expected
     # No integer turns into the one that does not count.
     wrong = np.array([3, np.iinfo(dtype).max - 99, 1], dtype)
-    with pytest.raises(ValueError, match=rf"targets must lie in 0\.\.3, got {wrong[1]}"):
+    with pytest.raises(ValueError, match=rf"targets should lie in 0\.\.3, got {wrong[1]}"):
         softmax_cross_entropy(logits, wrong)
 
 
@@ -172,9 +172,9 @@ def test_inputs_stay_as_they_are() -> None:
         (
             lambda: softmax_cross_entropy([[1, 2]], [0]),
             TypeError,
-            "logits must be float32",
+            "logits should be float32",
         ),
-        (lambda: softmax_cross_entropy(1.0, 0), ValueError, "logits must have shape"),
+        (lambda: softmax_cross_entropy(1.0, 0), ValueError, "logits should have shape"),
         (lambda: softmax_cross_entropy(np.ones((2, 0)), [0, 0]), ValueError, "one class"),
         (
             lambda: softmax_cross_entropy([[1.0]], [0, 0]),
@@ -187,33 +187,33 @@ def test_inputs_stay_as_they_are() -> None:
         (
             lambda: softmax_cross_entropy([[1.0]], [0], mask=[1]),
             TypeError,
-            "mask must be bool",
+            "mask should be bool",
         ),
         (
             lambda: softmax_cross_entropy([[1.0]], [0], mask=[[True]]),
             ValueError,
-            r"mask must have shape \(1,\), got \(1, 1\)",
+            r"mask should have shape \(1,\), got \(1, 1\)",
         ),
-        (lambda: mse([1.0], [1.0, 2.0]), ValueError, r"targets must have the shape"),
-        (lambda: mse([1], [1]), TypeError, "predictions must be float32"),
-        (lambda: mse([1.0], ["a"]), TypeError, "targets must be real"),
-        (lambda: mse([1.0], [1.0], mask=[True, False]), ValueError, "mask must have"),
-        (lambda: mse([[1.0], []], [1.0]), ValueError, "predictions must be an array: "),
-        (lambda: mse([1.0], [[1.0], []]), ValueError, "targets must be an array: "),
+        (lambda: mse([1.0], [1.0, 2.0]), ValueError, r"targets should have the shape"),
+        (lambda: mse([1], [1]), TypeError, "predictions should be float32"),
+        (lambda: mse([1.0], ["a"]), TypeError, "targets should be real"),
+        (lambda: mse([1.0], [1.0], mask=[True, False]), ValueError, "mask should have"),
+        (lambda: mse([[1.0], []], [1.0]), ValueError, "predictions should be an array: "),
+        (lambda: mse([1.0], [[1.0], []]), ValueError, "targets should be an array: "),
         (
             lambda: softmax_cross_entropy([[1.0]], [0], ignore_index="a"),
             TypeError,
-            "ignore_index must be an integer, got 'a'",
+            "ignore_index should be an integer, got 'a'",
         ),
         (
             lambda: softmax_cross_entropy([[1.0]], [0], ignore_index=None),
             TypeError,
-            "ignore_index must be an integer, got None",
+            "ignore_index should be an integer, got None",
         ),
         (
             lambda: softmax_cross_entropy([[1.0]], [0], mask=[[True], []]),
             ValueError,
-            "mask must be an array: ",
+            "mask should be an array: ",
         ),
     ],
 )

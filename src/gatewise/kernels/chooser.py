@@ -28,7 +28,9 @@ _Choice = tuple[ModuleType, str, str]
 
 def _choose(wanted: str) -> _Choice:
     if wanted not in CHOICES:
-        raise ValueError(f"{VARIABLE} must be one of {', '.join(CHOICES)}; got {wanted!r}")
+        raise ValueError(
+            f"{VARIABLE} should be one of {', '.join(CHOICES)}, got {wanted!r}"
+        )
     if wanted == "numpy":
         return _numpy(f"{VARIABLE}=numpy asks for it")
     try:

@@ -200,7 +200,7 @@ def _environment() -> _Limit | None:
             return _Limit(_checked(_VARIABLE, int(text)), _VARIABLE)
         except ValueError:
             raise ValueError(
-                f"{_VARIABLE} must be a whole number of at least 1; got {text!r}"
+                f"{_VARIABLE} should be a whole number of at least 1, got {text!r}"
             ) from None
     items = os.environ.get("OMP_NUM_THREADS", "").split(",")
     digits = [item.strip().removeprefix("+").lstrip("0") for item in items]
@@ -234,9 +234,11 @@ def _checked(name: str, value: object) -> int:
     try:
         count = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(f"{name} must be an integer; got {type(value).__name__}") from None
+        raise TypeError(
+            f"{name} should be an integer, got {type(value).__name__}"
+        ) from None
     if count < 1:
-        raise ValueError(f"{name} must be at least 1; got {count}")
+        raise ValueError(f"{name} should be at least 1, got {count}")
     return min(count, _MOST)
 
 

@@ -128,7 +128,7 @@ def write_arrays(file: BinaryIO, arrays: Mapping[str, Array]) -> None:
     """
     for name, array in arrays.items():
         if array.dtype.kind not in "biufc":
-            raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}")
+            raise TypeError(f"{name} should hold numbers, got dtype {array.dtype}")
     archive = zipfile.ZipFile(file, "w")
     try:
         for name, array in arrays.items():

@@ -16,10 +16,10 @@ def as_number(name: str, value: object) -> float:
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
     if not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a number, got {describe(value)}")
+        raise TypeError(f"{name} should be a number, got {describe(value)}")
     number = float(value)
     if not (number >= 0 and math.isfinite(number)):
-        raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
+        raise ValueError(f"{name} should be a finite number of at least 0, got {value!r}")
     return number
 
 
@@ -28,9 +28,9 @@ def as_count(name: str, value: object, lowest: int) -> int:
     try:
         count = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(f"{name} must be an integer, got {describe(value)}") from None
+        raise TypeError(f"{name} should be an integer, got {describe(value)}") from None
     if count < lowest:
-        raise ValueError(f"{name} must be at least {lowest}, got {count}")
+        raise ValueError(f"{name} should be at least {lowest}, got {count}")
     return count
 
 

@@ -127,7 +127,7 @@ def minibatches(
     cut = tuple(_as_examples(f"arrays[{i}]", array) for i, array in enumerate(arrays))
     sizes = [len(array) for array in cut]
     if len(set(sizes)) != 1:
-        raise ValueError(f"arrays must be of one length, got {sizes or 'none'}")
+        raise ValueError(f"arrays should be of one length, got {sizes or 'none'}")
     return Minibatches(cut, batch_size, seed if shuffle else None)
 
 
@@ -136,11 +136,11 @@ def check_batches(name: str, batches: Any) -> None:
     indexed = hasattr(batches, "__len__") and hasattr(batches, "__getitem__")
     if not indexed or isinstance(batches, type | str | bytes | Mapping | np.ndarray):
         raise TypeError(
-            f"{name} must be a sequence of batches (x, targets), such as "
+            f"{name} should be a sequence of batches (x, targets), such as "
             f"minibatches(x, targets) makes, got {describe(batches)}"
         )
     if len(batches) == 0:
-        raise ValueError(f"{name} must hold at least one batch, got none")
+        raise ValueError(f"{name} should hold at least one batch, got none")
     if isinstance(batches, list | tuple):
         for index, batch in enumerate(batches):
             as_batch(f"{name}[{index}]", batch)
@@ -150,18 +150,18 @@ def as_batch(name: str, batch: Sequence[Any]) -> Batch:
     """Return the parts of a batch; where there are none, an error says so."""
     if not isinstance(batch, tuple | list):
         raise TypeError(
-            f"{name} must be (x, targets) or (x, targets, lengths), got {describe(batch)}"
+            f"{name} should be (x, targets) or (x, targets, lengths), got {describe(batch)}"
         )
     if len(batch) not in (2, 3):
         raise ValueError(
-            f"{name} must be (x, targets) or (x, targets, lengths), "
+            f"{name} should be (x, targets) or (x, targets, lengths), "
             f"got a {type(batch).__name__} of {len(batch)}"
         )
     try:
         len(batch[0])
     except TypeError:
         raise TypeError(
-            f"{name}[0] must be an array of examples, got {describe(batch[0])}"
+            f"{name}[0] should be an array of examples, got {describe(batch[0])}"
         ) from None
     return Batch(*batch)
 
@@ -170,7 +170,7 @@ def _as_examples(name: str, array: ArrayLike) -> Array:
     try:
         examples = np.asarray(array)
     except ValueError as error:
-        raise ValueError(f"{name} must be an array: {error}") from error
+        raise ValueError(f"{name} should be an array: {error}") from error
     if examples.ndim == 0:
-        raise ValueError(f"{name} must have an axis of examples, got {describe(array)}")
+        raise ValueError(f"{name} should have an axis of examples, got {describe(array)}")
     return examples

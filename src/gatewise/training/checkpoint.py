@@ -85,7 +85,7 @@ def save_checkpoint(
     ({'weight': array([0, 1, 2])}, {'epoch': 4})
     """
     if _MARKER in arrays:
-        raise ValueError(f"arrays must not have the name {_MARKER!r}, which is taken")
+        raise ValueError(f"arrays should not have the name {_MARKER!r}, which is taken")
     described = {
         "format": "gatewise",
         "version": _VERSION,
@@ -177,7 +177,7 @@ class Checkpoint:
             if name not in found:
                 raise ValueError(f"{group}.{name} is missing")
             if found[name] != header:
-                raise ValueError(f"{group}.{name} must be {header}, got {found[name]}")
+                raise ValueError(f"{group}.{name} should be {header}, got {found[name]}")
         for name in found:
             if name not in expected:
                 raise ValueError(f"{group}.{name} is an array too many")

@@ -88,13 +88,15 @@ def _largest(array: Array) -> float:
 
 def _writable(gradients: Mapping[str, Array]) -> list[Array]:
     if not isinstance(gradients, Mapping):
-        raise TypeError(f"gradients must map names to arrays, got {describe(gradients)}")
+        raise TypeError(f"gradients should map names to arrays, got {describe(gradients)}")
     for name, array in gradients.items():
         if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
             what = array.dtype if isinstance(array, np.ndarray) else describe(array)
             raise TypeError(
-                f"gradients[{name!r}] must be an array of real numbers, got {what}"
+                f"gradients[{name!r}] should be an array of real numbers, got {what}"
             )
         if not array.flags.writeable:
-            raise ValueError(f"gradients[{name!r}] must be writable, got a read-only array")
+            raise ValueError(
+                f"gradients[{name!r}] should be writable, got a read-only array"
+            )
     return list(gradients.values())

@@ -334,7 +334,7 @@ def _number(
         except ValueError:
             value = None
         if value is None or not accepts(value):
-            raise ValueError(f"must be {wanted}")
+            raise ValueError(f"should be {wanted}")
         return value
 
     return parse

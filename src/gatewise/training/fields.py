@@ -37,12 +37,12 @@ class Fields:
     3
     >>> fields.number("seconds")
     Traceback (most recent call last):
-    ValueError: training.seconds must be a finite number, got nan
+    ValueError: training.seconds should be a finite number, got nan
     """
 
     def __init__(self, value: object, name: str) -> None:
         if not isinstance(value, dict):
-            raise ValueError(f"{name} must be a dictionary, got {reprlib.repr(value)}")
+            raise ValueError(f"{name} should be a dictionary, got {reprlib.repr(value)}")
         self._value: Mapping[str, object] = value
         self._name = name
 
@@ -115,5 +115,5 @@ class Fields:
 
     def _wrong(self, name: str, wanted: str, value: object) -> ValueError:
         return ValueError(
-            f"{self._name}.{name} must be {wanted}, got {reprlib.repr(value)}"
+            f"{self._name}.{name} should be {wanted}, got {reprlib.repr(value)}"
         )

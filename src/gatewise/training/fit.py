@@ -162,15 +162,15 @@ def fit(
 def _check_parts(model: object, loss: object, optimizer: object, after: object) -> None:
     """Raise TypeError for what cannot be trained, or not be trained with."""
     if not isinstance(model, Feedforward | Stateful):
-        raise TypeError(f"model must be a layer, got {describe(model)}")
+        raise TypeError(f"model should be a layer, got {describe(model)}")
     if not callable(loss) or isinstance(loss, type):
         raise TypeError(
-            "loss must be a function of outputs and targets, such as gatewise.mse, "
+            "loss should be a function of outputs and targets, such as gatewise.mse, "
             f"got {describe(loss)}"
         )
     if not isinstance(optimizer, Optimizer):
         raise TypeError(
-            f"optimizer must be one such as gatewise.Adam(), got {describe(optimizer)}"
+            f"optimizer should be one such as gatewise.Adam(), got {describe(optimizer)}"
         )
     if after is not None and not callable(after):
-        raise TypeError(f"after_epoch must be a function, got {describe(after)}")
+        raise TypeError(f"after_epoch should be a function, got {describe(after)}")

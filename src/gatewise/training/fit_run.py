@@ -101,7 +101,7 @@ class Run:
             batches = batches.for_epoch(number)
             if len(batches) != self.size:
                 raise ValueError(
-                    f"batches.for_epoch({number}) must give {self.size} batches, "
+                    f"batches.for_epoch({number}) should give {self.size} batches, "
                     f"got {len(batches)}"
                 )
         order = np.arange(self.size)
@@ -133,7 +133,7 @@ class Run:
         """Measure on `validation`, and remember the parameters if they are the best."""
         number = len(self.epochs) + 1
         if not self.examples:
-            raise ValueError(f"batches must have examples, got none in epoch {number}")
+            raise ValueError(f"batches should have examples, got none in epoch {number}")
         validation_loss = None
         if validation is not None:
             validation_loss = _validate(self.model, self.loss, validation)
@@ -219,7 +219,7 @@ class Run:
             if name in metadata and metadata[name] != value:
                 found = metadata[name]
                 said = found if isinstance(found, str) else reprlib.repr(found)
-                raise ValueError(f"{name} must be {said}, got {value}")
+                raise ValueError(f"{name} should be {said}, got {value}")
             # Older files do not say how examples were mixed.
             if name not in metadata and name != _MIX:
                 raise ValueError(f"{name} is missing")
@@ -253,7 +253,7 @@ def _validate(model: Model, loss: Any, batches: Batches) -> float:
             total += _measure(loss, outputs, batch)[0] * size
             examples += size
     if not examples:
-        raise ValueError("validation must have examples, got none")
+        raise ValueError("validation should have examples, got none")
     return total / examples
 
 
@@ -283,7 +283,7 @@ def _measure(loss: Any, outputs: Array, batch: Batch) -> tuple[float, ArrayLike]
         return float(value), gradient
     except (TypeError, ValueError):
         raise TypeError(
-            "loss must return its value and its gradient by the outputs, "
+            "loss should return its value and its gradient by the outputs, "
             f"got {describe(found)}"
         ) from None
 

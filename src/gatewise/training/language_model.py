@@ -65,7 +65,7 @@ class LanguageModel:
         seed: int = 0,
     ) -> None:
         if cell not in CELLS:
-            raise ValueError(f"cell must be one of {', '.join(CELLS)}, got {cell!r}")
+            raise ValueError(f"cell should be one of {', '.join(CELLS)}, got {cell!r}")
         self.vocabulary = vocabulary
         self.cell = cell
         self.hidden_size = hidden_size
@@ -142,7 +142,7 @@ class LanguageModel:
         """
         if not (temperature >= 0 and math.isfinite(temperature)):
             raise ValueError(
-                f"temperature must be a finite number of at least 0, got {temperature}"
+                f"temperature should be a finite number of at least 0, got {temperature}"
             )
         known = self.vocabulary.encode(prompt or self._opening())
         return self._write(known, prompt, length, temperature, seed)
@@ -207,7 +207,7 @@ def parameter_headers(
 ) -> dict[str, Header]:
     """Return the dtype and the shape of every parameter of a model not made yet."""
     if cell not in CELLS:
-        raise ValueError(f"cell must be one of {', '.join(CELLS)}, got {cell!r}")
+        raise ValueError(f"cell should be one of {', '.join(CELLS)}, got {cell!r}")
     classes, rows = len(Vocabulary(characters)), _GATES[cell] * hidden_size
     shapes: dict[str, tuple[int, ...]] = {}
     for layer in range(num_layers):

@@ -191,7 +191,7 @@ class LanguageTraining:
             Asked before every step whether to stop early.
         """
         if math.isinf(seconds) and math.isinf(steps):
-            raise ValueError("seconds or steps must be finite, got neither")
+            raise ValueError("seconds or steps should be finite, got neither")
         self.model.network.load_state_dict(self._weights)
         began = time.monotonic() - self.seconds
         due = time.monotonic() + checkpoint_interval

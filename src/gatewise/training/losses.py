@@ -63,7 +63,7 @@ def softmax_cross_entropy(
     logits = _as_float("logits", logits)
     if logits.ndim == 0 or logits.shape[-1] == 0:
         raise ValueError(
-            f"logits must have shape (..., classes) with at least one class, "
+            f"logits should have shape (..., classes) with at least one class, "
             f"got {logits.shape}"
         )
     targets = _as_classes(targets, logits.shape)
@@ -134,11 +134,11 @@ def mse(
     targets = _as_array("targets", targets)
     if targets.shape != predictions.shape:
         raise ValueError(
-            f"targets must have the shape of predictions, {predictions.shape}, "
+            f"targets should have the shape of predictions, {predictions.shape}, "
             f"got {targets.shape}"
         )
     if targets.dtype.kind not in "fiub":
-        raise TypeError(f"targets must be real numbers, got {targets.dtype}")
+        raise TypeError(f"targets should be real numbers, got {targets.dtype}")
     with np.errstate(all="ignore"):
         # An array also where it has no axis.
         gradient = np.asarray(predictions - targets.astype(predictions.dtype, copy=False))
@@ -160,21 +160,21 @@ def _as_array(name: str, array: ArrayLike) -> Array:
     try:
         return np.asarray(array)
     except ValueError as error:
-        raise ValueError(f"{name} must be an array: {error}") from error
+        raise ValueError(f"{name} should be an array: {error}") from error
 
 
 def _as_integer(name: str, value: object) -> int:
     try:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(f"{name} must be an integer, got {describe(value)}") from None
+        raise TypeError(f"{name} should be an integer, got {describe(value)}") from None
 
 
 def _as_float(name: str, array: ArrayLike) -> Array:
     array = _as_array(name, array)
     native = array.dtype.newbyteorder("=")
     if native not in (np.float32, np.float64):
-        raise TypeError(f"{name} must be float32 or float64, got {array.dtype}")
+        raise TypeError(f"{name} should be float32 or float64, got {array.dtype}")
     return array.astype(native, copy=False)
 
 
@@ -182,26 +182,26 @@ def _as_classes(targets: ArrayLike, logits_shape: tuple[int, ...]) -> Array:
     targets = _as_array("targets", targets)
     if targets.shape != logits_shape[:-1]:
         raise ValueError(
-            f"targets must have shape {logits_shape[:-1]} for logits {logits_shape}, "
+            f"targets should have shape {logits_shape[:-1]} for logits {logits_shape}, "
             f"got {targets.shape}"
         )
     if not targets.size:
         return targets.astype(np.intp)
     if targets.dtype.kind not in "iu":
-        raise TypeError(f"targets must be integers, got {targets.dtype}")
+        raise TypeError(f"targets should be integers, got {targets.dtype}")
     return targets
 
 
 def _as_mask(mask: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     mask = _as_array("mask", mask)
     if mask.dtype != np.bool_:
-        raise TypeError(f"mask must be bool, got {mask.dtype}")
+        raise TypeError(f"mask should be bool, got {mask.dtype}")
     if mask.shape != shape:
-        raise ValueError(f"mask must have shape {shape}, got {mask.shape}")
+        raise ValueError(f"mask should have shape {shape}, got {mask.shape}")
     return mask
 
 
 def _check_range(classes: Array, count: int) -> None:
     if classes.size and not (classes.min() >= 0 and classes.max() < count):
         wrong = int(classes[(classes < 0) | (classes >= count)][0])
-        raise ValueError(f"targets must lie in 0..{count - 1}, got {wrong}")
+        raise ValueError(f"targets should lie in 0..{count - 1}, got {wrong}")

@@ -93,7 +93,7 @@ class Optimizer:
             self._step(parameters, gradients)
         else:
             raise TypeError(
-                "parameters must be a layer, or map names to arrays, "
+                "parameters should be a layer, or map names to arrays, "
                 f"got {describe(parameters)}"
             )
 
@@ -115,7 +115,7 @@ class Optimizer:
             If it is none of this class, or not a whole one. The state is kept then.
         """
         if not isinstance(state, Mapping):
-            raise TypeError(f"state must map names to arrays, got {describe(state)}")
+            raise TypeError(f"state should map names to arrays, got {describe(state)}")
         arrays = {key: np.array(value) for key, value in state.items()}
         self.check_state(arrays)
         slots: dict[str, dict[str, Array]] = {}
@@ -125,7 +125,7 @@ class Optimizer:
             if slot != "steps":
                 slots.setdefault(slot, {})[name] = array
             elif array < 0:
-                raise ValueError(f"state[{key!r}] must be at least 0, got {array}")
+                raise ValueError(f"state[{key!r}] should be at least 0, got {array}")
             else:
                 steps[name] = int(array)
         self._slots, self._steps = slots, steps
@@ -158,19 +158,19 @@ class Optimizer:
                 good = real and (array.dtype, array.shape) == (other.dtype, other.shape)
             if not good:
                 raise ValueError(
-                    f"state[{key!r}] must be {wanted}, got {array.dtype} {array.shape}"
+                    f"state[{key!r}] should be {wanted}, got {array.dtype} {array.shape}"
                 )
         for name, slots in found.items():
             for slot in ("steps", *self._needed_slots):
                 if slot not in slots:
-                    raise ValueError(f"state must have '{slot}.{name}', and has not")
+                    raise ValueError(f"state should have '{slot}.{name}', and has not")
 
     def _step(
         self, parameters: Mapping[str, Array], gradients: Mapping[str, ArrayLike]
     ) -> None:
         if not isinstance(gradients, Mapping):
             raise TypeError(
-                f"gradients must map names to arrays, got {describe(gradients)}"
+                f"gradients should map names to arrays, got {describe(gradients)}"
             )
         arrays = {name: np.asarray(gradient) for name, gradient in gradients.items()}
         for name, gradient in arrays.items():
@@ -187,26 +187,26 @@ class Optimizer:
             is_array = isinstance(parameter, np.ndarray)
             what = parameter.dtype if is_array else describe(parameter)
             raise TypeError(
-                f"parameters[{name!r}] must be an array of real numbers, got {what}"
+                f"parameters[{name!r}] should be an array of real numbers, got {what}"
             )
         if not parameter.flags.writeable:
             raise ValueError(
-                f"parameters[{name!r}] must be writable, got a read-only array; "
+                f"parameters[{name!r}] should be writable, got a read-only array; "
                 "to change a layer's parameters, give the layer: step(layer, gradients)"
             )
         if gradient.dtype.kind not in "fiu":
             raise TypeError(
-                f"gradients[{name!r}] must hold real numbers, got {gradient.dtype}"
+                f"gradients[{name!r}] should hold real numbers, got {gradient.dtype}"
             )
         if gradient.shape != parameter.shape:
             raise ValueError(
-                f"gradients[{name!r}] must have shape {parameter.shape}, "
+                f"gradients[{name!r}] should have shape {parameter.shape}, "
                 f"got {gradient.shape}"
             )
         for slot, slots in self._slots.items():
             if name in slots and slots[name].shape != parameter.shape:
                 raise ValueError(
-                    f"parameters[{name!r}] must have shape {slots[name].shape}, that of "
+                    f"parameters[{name!r}] should have shape {slots[name].shape}, that of "
                     f"its {slot} in earlier steps, got {parameter.shape}"
                 )
 
@@ -387,10 +387,10 @@ def _as_betas(betas: object) -> tuple[float, float]:
     try:
         pair: tuple[object, ...] = tuple(betas)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(f"betas must be two numbers, got {describe(betas)}") from None
+        raise TypeError(f"betas should be two numbers, got {describe(betas)}") from None
     if len(pair) != 2:
-        raise ValueError(f"betas must be two numbers, got {betas!r}")
+        raise ValueError(f"betas should be two numbers, got {betas!r}")
     first, second = (as_number(f"betas[{i}]", beta) for i, beta in enumerate(pair))
     if not (first < 1 and second < 1):
-        raise ValueError(f"betas must be two numbers in [0, 1), got {betas!r}")
+        raise ValueError(f"betas should be two numbers in [0, 1), got {betas!r}")
     return first, second

@@ -25,11 +25,11 @@ def check_states(model: Any, found: list[Any]) -> None:
     """Raise ValueError unless the generators of `model` can have the states `found`."""
     generators = list(_generators(model))
     if len(found) != len(generators):
-        raise ValueError(f"random must have {len(generators)} states, got {len(found)}")
+        raise ValueError(f"random should have {len(generators)} states, got {len(found)}")
     for generator, state in zip(generators, found, strict=True):
         if not _alike(_plain(generator.bit_generator.state), state):
             name = type(generator.bit_generator).__name__
-            raise ValueError(f"random must have a state of {name} in its place")
+            raise ValueError(f"random should have a state of {name} in its place")
         try:
             copy.deepcopy(generator.bit_generator).state = state
         except Exception as error:
