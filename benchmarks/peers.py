@@ -5,13 +5,16 @@ How to repeat
 From a checkout, with the compiled backend built and nothing else running:
 
     pip install '.[bench]'
-    python benchmarks/peers.py --output results            # everything, some 20 minutes
-    python benchmarks/peers.py --quick                     # a sample, below two minutes
+    python benchmarks/peers.py --output results            # everything, 40 minutes
+    python benchmarks/peers.py --quick                     # a sample, 3 minutes
     python benchmarks/peers.py --only lstm --kind inference --threads 1 --match 'B1 T1 '
+    python benchmarks/peers.py --report results/peers.json # measures nothing
 
-The table goes to stdout; ``--output DIR`` adds ``peers.json`` and ``peers.png``. A peer
-that is not installed is left out with a note. ``GATEWISE_ISA`` forces lesser kernels, for
-gatewise alone.
+The times are those of two cores. The table goes to stdout; ``--output DIR`` adds
+``peers.json``, and the page ``peers.md`` and the picture ``peers.png`` that are made of it;
+``--report FILE`` makes them again, beside a file that was measured before. A peer that is
+not installed is left out with a note. ``GATEWISE_ISA`` forces lesser kernels, for gatewise
+alone.
 
 What is compared
 ----------------
@@ -58,15 +61,20 @@ from typing import Any
 
 from comparison.contestant import missing_packages
 from comparison.grid import CELLS, KINDS, PEERS, Case, grid, memory_cases, quick_grid
-from comparison.machine import cpu_name, usable_cores
+from comparison.machine import commit, cpu_name, usable_cores
 from comparison.match import Match, Outcome
+from comparison.page import page, versions
 from comparison.picture import draw
-from comparison.report import Memory, as_json, heading, row, summary
+from comparison.report import Memory, as_json, from_json, heading, row, summary
 from comparison.worker import Worker, WorkerError
 
 
 def main() -> None:
     options = _parse()
+    if options.report:
+        with open(options.report, encoding="utf-8") as file:
+            _show(options.report, *from_json(json.load(file)))
+        return
     # A worker that is stopped would outlive a command that just ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     start = perf_counter()
@@ -79,6 +87,7 @@ def main() -> None:
             peers.append(peer)
     about: dict[str, Any] = {
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "commit": commit(),
         "processor": cpu_name(),
         "platform": platform.platform(),
         "Python": platform.python_version(),
@@ -191,15 +200,24 @@ def _write(
     folder: Path, about: dict[str, Any], outcomes: list[Outcome], memory: list[Memory]
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "peers.json", "w", encoding="utf-8") as file:
+    path = folder / "peers.json"
+    with open(path, "w", encoding="utf-8") as file:
         json.dump(as_json(about, outcomes, memory), file, indent=1)
-    versions = [v for name, v in about.get("versions", {}).items() if name != "bounds"]
-    title = f"{about['processor']}, {about['date'][:10]}; {'; '.join(versions)}"
+    _show(path, about, outcomes, memory)
+
+
+def _show(
+    path: Path, about: dict[str, Any], outcomes: list[Outcome], memory: list[Memory]
+) -> None:
+    """Write the page and the picture beside the file that they are made of."""
+    text = page(about, outcomes, memory, path.name)
+    path.with_suffix(".md").write_text(text, "utf-8")
+    title = f"{about['processor']}, {about['date'][:10]}; {'; '.join(versions(about))}"
     try:
-        draw(outcomes, title, folder / "peers.png")
+        draw(outcomes, title, path.with_suffix(".png"))
     except ImportError as error:
         print(f"no picture: {error}", file=sys.stderr)
-    print(f"written to {folder}")
+    print(f"written to {path.parent}")
 
 
 class _Progress:
@@ -241,7 +259,7 @@ def _parse() -> argparse.Namespace:
     kinds = (*KINDS, "memory")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--quick", action="store_true", help="a sample of the cases, below two minutes")
+    add("--quick", action="store_true", help="a sample of the cases, 3 minutes")
     add("--only", nargs="+", choices=CELLS, default=CELLS, help="cells")
     add("--kind", nargs="+", choices=kinds, default=kinds, help="kinds of work")
     add("--threads", nargs="+", type=int, default=[1, 2], help="numbers of threads")
@@ -253,8 +271,12 @@ def _parse() -> argparse.Namespace:
         help="only cases whose names contain one of these",
     )
     add("--seconds", type=float, help="time for each case and number of threads")
+    add("--output", type=Path, metavar="DIR", help="where to write what was measured")
     add(
-        "--output", type=Path, metavar="DIR", help="where to write peers.json and peers.png"
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="measure nothing: make the page and the picture of this peers.json again",
     )
     options = parser.parse_args()
     if options.seconds is None:

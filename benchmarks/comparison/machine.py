@@ -1,9 +1,10 @@
-"""What the operating system tells of the machine; some of it Linux alone."""
+"""What the operating system tells of the machine, some of it on Linux alone, and git."""
 
 from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from pathlib import Path
 
 
@@ -22,6 +23,18 @@ def cpu_flags() -> list[str]:
 def cpu_name() -> str:
     """The processor's name where Linux tells it."""
     return _cpu_line("model name") or platform.processor()
+
+
+def commit() -> str:
+    """The commit of this checkout, and whether files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
 
 
 def busy_seconds(cores: list[int]) -> float:

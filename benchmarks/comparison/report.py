@@ -1,11 +1,11 @@
-"""What was measured, as lines to read and as JSON, and held against what is aimed at."""
+"""What was measured, as lines and as JSON and back, and held against what is aimed at."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, NamedTuple, TypeVar
 
 from comparison.grid import Case
 from comparison.match import Outcome
@@ -28,6 +28,9 @@ class Memory:
         if not self.peak.keys() >= {"gatewise", "torch"}:
             return None
         return self.peak["gatewise"] / self.peak["torch"]
+
+
+T = TypeVar("T", Outcome, Memory)
 
 
 class Goal(NamedTuple):
@@ -208,3 +211,19 @@ def as_json(
         for entry in memory
     ]
     return {"about": about, "cases": cases, "memory": weighed}
+
+
+def from_json(
+    report: Mapping[str, Any],
+) -> tuple[dict[str, Any], list[Outcome], list[Memory]]:
+    """What `as_json` was made of; what is computed from it is computed again."""
+    return (
+        report["about"],
+        [_from_dict(Outcome, entry) for entry in report["cases"]],
+        [_from_dict(Memory, entry) for entry in report["memory"]],
+    )
+
+
+def _from_dict(kind: type[T], entry: Mapping[str, Any]) -> T:
+    values = {field.name: entry[field.name] for field in fields(kind)}
+    return kind(**{**values, "case": Case(**entry["case"])})

@@ -179,3 +179,12 @@ def test_command_measures_and_writes(tmp_path: Path) -> None:
     assert case["seconds"]["gatewise"] > 0
     assert case["ratio"] is None
     assert report["about"]["sgemm"]["1"] > 0
+
+    page = tmp_path / "peers.md"
+    written = page.read_text("utf-8")
+    assert "lstm B1 T1 H32" in written
+    page.unlink()
+    command = command[:2] + ["--report", str(tmp_path / "peers.json")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    assert page.read_text("utf-8") == written
