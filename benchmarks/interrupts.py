@@ -1,7 +1,7 @@
 """How long a call goes on after Ctrl-C.
 
-Every call takes some seconds. A signal comes at a random moment of its first half second,
-and the time from there to the exception is printed: the median and the longest.
+Every call takes more than a second. A signal comes at a random moment of its first half
+second, and the time from there to the exception is printed: the median and the longest.
 
     python benchmarks/interrupts.py [--rounds 20] [WORD ...]
 

@@ -27,11 +27,12 @@ first peer: outputs, and in training the gradients of the input and of all weigh
 deviates by more than 1e-4 of the largest value (or of 1) is reported as wrong, not timed.
 
 Then all run in turns, round by round, so that whatever else the machine does hits them
-alike; whoever has no turn is stopped, threads and all, and a turn begins with some
-milliseconds that are not counted. The figures are medians over the rounds. A case is called
-disturbed when other processes used the cores in the meantime (Linux only), and is then
-measured once more at the end; it is called noisy when the rounds differ much. A ratio of 2
-means that gatewise takes half the time of the fastest peer. Cases of one step (T1) carry
+alike; whoever has no turn is stopped, threads and all, and a turn begins with 5
+milliseconds (20 with several threads) that are not counted. The figures are medians over
+the rounds. A case is called disturbed when other processes took more than a tenth of the
+cores' time (Linux only), and is then measured once more at the end; it is called noisy
+when the middle half of the rounds is wider than a fifth of the median. A ratio of 2 means
+that gatewise takes half the time of the fastest peer. Cases of one step (T1) carry
 the state from call to call. In training the gradient of the outputs is given, and gradients
 of the input and of the weights are asked for. Ragged batches are compared with
 PackedSequence, including packing and padding, and float64 with torch alone.

@@ -1,6 +1,6 @@
 """What narrow weights cost and save: bytes, time for a step, and a trained model's bits.
 
-A character model is trained for some seconds on the English text that every CPython
+A character model is trained for ``--seconds`` on the English text that every CPython
 carries. Then its recurrent layer streams, one step at a time and in one thread, with its
 weights in each format. The formats take turns of two milliseconds or more, and the medians
 of their processor time are compared: what else the machine does hits all alike.

@@ -72,7 +72,7 @@ def grid() -> list[Case]:
 
 
 def quick_grid() -> list[Case]:
-    """A sample of every kind that takes a minute or two."""
+    """A sample of every kind."""
     full = grid()
     wanted = {
         Case("inference", "lstm", 1, 1, 64, 64),

@@ -29,7 +29,7 @@ class Size(NamedTuple):
 
 
 # The work of the last one is enough for threads to share it, even of a batch of one: at
-# least 500,000 multiply-adds in all and 30,000 in a step. From twice as many rows as
+# least 500,000 multiply-adds in all and 12,000 in a step. From twice as many rows as
 # threads on, they take rows, and otherwise units of the layer.
 SIZES = [Size(2, 3, 9), Size(5, 17, 9), Size(60, 150, 16)]
 

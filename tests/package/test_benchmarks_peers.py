@@ -184,7 +184,7 @@ def test_command_measures_and_writes(tmp_path: Path) -> None:
     written = page.read_text("utf-8")
     assert "lstm B1 T1 H32" in written
     page.unlink()
-    command = command[:2] + ["--report", str(tmp_path / "peers.json")]
+    command = [*command[:2], "--report", str(tmp_path / "peers.json")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
     assert page.read_text("utf-8") == written

@@ -33,7 +33,7 @@ __all__ = [
 
 _MARKER = "gatewise.json"
 _VERSION = 1
-# A description of more bytes is none of ours; parsed, it takes some ten times as many.
+# A description of more bytes is none of ours; parsed, it takes about ten times as many.
 _LONGEST_DESCRIPTION = 1 << 24
 
 _Value = TypeVar("_Value")

@@ -39,7 +39,7 @@ def read_texts(paths: Iterable[str | os.PathLike[str]]) -> str:
     ----------
     paths : iterable of paths
         Pipes and devices will do as well as files. No more than 128 MiB are read of all
-        together, of which training takes some ten times as much memory.
+        together, of which training takes about ten times as much memory.
 
     Raises
     ------
