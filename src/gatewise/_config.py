@@ -17,6 +17,11 @@ __all__ = ["read_config", "show_config"]
 def show_config() -> None:
     """Print which backend runs and why, and what a report of a problem should mention.
 
+    Raises
+    ------
+    ValueError
+        If the environment variable GATEWISE_NUM_THREADS is no whole number of at least 1.
+
     Examples
     --------
     >>> gatewise.show_config()  # doctest: +ELLIPSIS

@@ -56,7 +56,19 @@ class Activation(Feedforward):
     def backward(
         self, tape: ActivationTape, dy: ArrayLike, *, num_threads: int | None = None
     ) -> tuple[Array, Gradients]:
-        """Return the gradient of `x`; there are no parameters."""
+        """Return the gradient of `x`; there are no parameters.
+
+        Raises
+        ------
+        TypeError
+            If `tape` is not what `forward` returned, `dy` holds no real numbers, or
+            `num_threads` is no integer.
+        ValueError
+            If `tape` is another layer's, a shape does not fit, or `num_threads` is less
+            than 1.
+        RuntimeError
+            If the parameters have changed since `forward`.
+        """
         check_tape(tape, ActivationTape, self)
         gradient = inputs.real("dy", dy, tape.y.dtype)
         if gradient.shape != tape.y.shape:

@@ -55,6 +55,36 @@ class GRU(Recurrent):
     seed
         Of the first parameters, and then of what dropout and zoneout draw.
 
+    Raises
+    ------
+    TypeError
+        If a size is no integer, a probability no number, `tokens` or `variational` no bool,
+        or `dtype` no dtype.
+    ValueError
+        If an option is out of range, or none of those that there are.
+
+    Notes
+    -----
+    The layer is that of [1]_: as it was published where `reset_after` is False, and else in
+    the form of its first version on arXiv, which is that of cuDNN and PyTorch.
+    `bidirectional` is as in [2]_, `dropout` in [3]_, `variational` and `recurrent_dropout`
+    in [4]_, `zoneout` in [5]_.
+
+    Parameters start as PyTorch's do, uniform within ``1 / sqrt(hidden_size)``.
+
+    References
+    ----------
+    .. [1] Cho, K., et al. (2014). "Learning Phrase Representations using RNN
+       Encoder-Decoder for Statistical Machine Translation". EMNLP 2014. arXiv:1406.1078.
+    .. [2] Schuster, M., and Paliwal, K. K. (1997). "Bidirectional Recurrent Neural
+       Networks". IEEE Transactions on Signal Processing 45(11), 2673-2681.
+    .. [3] Srivastava, N., et al. (2014). "Dropout: A Simple Way to Prevent Neural Networks
+       from Overfitting". Journal of Machine Learning Research 15, 1929-1958.
+    .. [4] Gal, Y., and Ghahramani, Z. (2016). "A Theoretically Grounded Application of
+       Dropout in Recurrent Neural Networks". NIPS 2016. arXiv:1512.05287.
+    .. [5] Krueger, D., et al. (2017). "Zoneout: Regularizing RNNs by Randomly Preserving
+       Hidden Activations". ICLR 2017. arXiv:1606.01305.
+
     Examples
     --------
     >>> import numpy as np, gatewise

@@ -64,6 +64,43 @@ class LSTM(Recurrent):
     seed
         Of the first parameters, and then of what dropout and zoneout draw.
 
+    Raises
+    ------
+    TypeError
+        If a size is no integer, a probability no number, `tokens` or `variational` no bool,
+        or `dtype` no dtype.
+    ValueError
+        If an option is out of range, or none of those that there are.
+
+    Notes
+    -----
+    The layer is that of [1]_, with the forget gate of [2]_, `peepholes` of [3]_ and the
+    projection (`proj_size`) of [4]_. `bidirectional` is as in [5]_, `dropout` in [6]_,
+    `variational` and `recurrent_dropout` in [7]_, zoneout in [8]_.
+
+    Parameters start as PyTorch's do, uniform within ``1 / sqrt(hidden_size)``.
+
+    References
+    ----------
+    .. [1] Hochreiter, S., and Schmidhuber, J. (1997). "Long Short-Term Memory". Neural
+       Computation 9(8), 1735-1780.
+    .. [2] Gers, F. A., Schmidhuber, J., and Cummins, F. (2000). "Learning to Forget:
+       Continual Prediction with LSTM". Neural Computation 12(10), 2451-2471.
+    .. [3] Gers, F. A., Schraudolph, N. N., and Schmidhuber, J. (2002). "Learning Precise
+       Timing with LSTM Recurrent Networks". Journal of Machine Learning Research 3,
+       115-143.
+    .. [4] Sak, H., Senior, A., and Beaufays, F. (2014). "Long Short-Term Memory Based
+       Recurrent Neural Network Architectures for Large Vocabulary Speech Recognition".
+       arXiv:1402.1128.
+    .. [5] Schuster, M., and Paliwal, K. K. (1997). "Bidirectional Recurrent Neural
+       Networks". IEEE Transactions on Signal Processing 45(11), 2673-2681.
+    .. [6] Srivastava, N., et al. (2014). "Dropout: A Simple Way to Prevent Neural Networks
+       from Overfitting". Journal of Machine Learning Research 15, 1929-1958.
+    .. [7] Gal, Y., and Ghahramani, Z. (2016). "A Theoretically Grounded Application of
+       Dropout in Recurrent Neural Networks". NIPS 2016. arXiv:1512.05287.
+    .. [8] Krueger, D., et al. (2017). "Zoneout: Regularizing RNNs by Randomly Preserving
+       Hidden Activations". ICLR 2017. arXiv:1606.01305.
+
     Examples
     --------
     >>> import numpy as np, gatewise
@@ -239,6 +276,15 @@ class LSTM(Recurrent):
         cells
             If asked for, c after every step: ``(num_layers * D, batch, time,
             hidden_size)``, in the order of the state, with zeros past each length.
+
+        Raises
+        ------
+        TypeError
+            If `x` or `state` holds no real numbers, `lengths` no integers, or `num_threads`
+            is no integer.
+        ValueError
+            If a shape does not fit, a token or a length is out of range, or `num_threads`
+            is less than 1.
         """
         threads = thread_limits.resolve(num_threads)
         batch = self._batch(x, lengths)

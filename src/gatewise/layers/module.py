@@ -36,6 +36,13 @@ class Module(ABC):
 
     ``copy.copy`` and ``copy.deepcopy`` both make an independent layer. What decides about
     the shape or the formula of a layer is fixed once it is made.
+
+    Raises
+    ------
+    TypeError
+        If `dtype` is no dtype.
+    ValueError
+        If `dtype` is another than float32 and float64.
     """
 
     # The attributes that may change, each with the check of its values.

@@ -68,6 +68,15 @@ class Recurrent(RecurrentWeights):
         state
             The state at each sequence's length, ``(num_layers * D, batch, H)``; for an LSTM
             a pair of h and c. Without a batch axis in `x` there is none here either.
+
+        Raises
+        ------
+        TypeError
+            If `x` or `state` holds no real numbers, `lengths` no integers, or `num_threads`
+            is no integer.
+        ValueError
+            If a shape does not fit, a token or a length is out of range, or `num_threads`
+            is less than 1.
         """
         return self._call(self._holder.values.now(), x, state, lengths, num_threads)
 
@@ -116,6 +125,15 @@ class Recurrent(RecurrentWeights):
 
         The arguments are those of a call. `y` may be a read-only array that the tape refers
         to. `RecurrentTape` says how much memory a tape takes.
+
+        Raises
+        ------
+        TypeError
+            If `x` or `state` holds no real numbers, `lengths` no integers, or `num_threads`
+            is no integer.
+        ValueError
+            If a shape does not fit, a token or a length is out of range, or `num_threads`
+            is less than 1.
         """
         return self._forward(self._snapshot(), x, state, lengths, num_threads)
 
@@ -178,6 +196,26 @@ class Recurrent(RecurrentWeights):
             The gradient of the initial state.
         gradients
             The gradients of the parameters, by the names of `parameters`.
+
+        Raises
+        ------
+        TypeError
+            If `tape` is not what `forward` returned, `dy` or `dstate` holds no real
+            numbers, or `num_threads` is no integer.
+        ValueError
+            If `tape` is another layer's, a shape does not fit, or `num_threads` is less
+            than 1.
+        RuntimeError
+            If the parameters have changed since `forward`.
+
+        Notes
+        -----
+        This is backpropagation through time [1]_.
+
+        References
+        ----------
+        .. [1] Werbos, P. J. (1990). "Backpropagation Through Time: What It Does and How to
+           Do It". Proceedings of the IEEE 78(10), 1550-1560.
         """
         self._check_trainable()
         check_tape(tape, RecurrentTape, self)

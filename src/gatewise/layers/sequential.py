@@ -221,6 +221,15 @@ class Sequential(Stateful):
             How many steps of each sequence exist, for the layers that have a state.
         num_threads
             How many threads the layers may use; as `gatewise.set_num_threads` says if None.
+
+        Raises
+        ------
+        TypeError
+            If `x` or `state` holds no real numbers, `lengths` no integers, or `num_threads`
+            is no integer.
+        ValueError
+            If a shape does not fit, a token or a length is out of range, or `num_threads`
+            is less than 1.
         """
         return self._call(self._snapshot(), x, state, lengths, num_threads)
 
@@ -253,7 +262,17 @@ class Sequential(Stateful):
         lengths: ArrayLike | None = None,
         num_threads: int | None = None,
     ) -> tuple[Array, States, SequentialTape]:
-        """Return outputs and final states, as in training, and a tape for `backward`."""
+        """Return outputs and final states, as in training, and a tape for `backward`.
+
+        Raises
+        ------
+        TypeError
+            If `x` or `state` holds no real numbers, `lengths` no integers, or `num_threads`
+            is no integer.
+        ValueError
+            If a shape does not fit, a token or a length is out of range, or `num_threads`
+            is less than 1.
+        """
         return self._forward(self._snapshot(), x, state, lengths, num_threads)
 
     def _forward(
@@ -286,7 +305,19 @@ class Sequential(Stateful):
         *,
         num_threads: int | None = None,
     ) -> tuple[Array | None, States, Gradients]:
-        """Return the gradients of `x`, of the initial states and of the parameters."""
+        """Return the gradients of `x`, of the initial states and of the parameters.
+
+        Raises
+        ------
+        TypeError
+            If `tape` is not what `forward` returned, `dy` or `dstate` holds no real
+            numbers, or `num_threads` is no integer.
+        ValueError
+            If `tape` is another layer's, a shape does not fit, or `num_threads` is less
+            than 1.
+        RuntimeError
+            If the parameters have changed since `forward`.
+        """
         check_tape(tape, SequentialTape, self)
         threads = thread_limits.resolve(num_threads)
         dfinals = self._initial("dstate", dstate)

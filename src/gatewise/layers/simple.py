@@ -69,6 +69,13 @@ class Embedding(Feedforward):
     seed
         Of the first values, which are drawn from a standard normal distribution.
 
+    Raises
+    ------
+    TypeError
+        If a size is no integer, or `dtype` no dtype.
+    ValueError
+        If a size is less than 1, or `dtype` another than these.
+
     Examples
     --------
     >>> import gatewise
@@ -111,7 +118,19 @@ class Embedding(Feedforward):
     def backward(
         self, tape: SimpleTape, dy: ArrayLike, *, num_threads: int | None = None
     ) -> tuple[None, Gradients]:
-        """Return None, as tokens have no gradient, and the gradient of ``weight``."""
+        """Return None, as tokens have no gradient, and the gradient of ``weight``.
+
+        Raises
+        ------
+        TypeError
+            If `tape` is not what `forward` returned, `dy` holds no real numbers, or
+            `num_threads` is no integer.
+        ValueError
+            If `tape` is another layer's, a shape does not fit, or `num_threads` is less
+            than 1.
+        RuntimeError
+            If the parameters have changed since `forward`.
+        """
         check_tape(tape, SimpleTape, self)
         rows = _gradient(dy, (*tape.shape, self.embedding_dim), self._dtype)
         gradient = np.zeros_like(tape.snapshot.arrays["weight"])
@@ -153,6 +172,13 @@ class Linear(Feedforward):
         ``"float32"`` or ``"float64"``; inputs are converted to it.
     seed
         Of the first values, which are uniform within ``1 / sqrt(in_features)``.
+
+    Raises
+    ------
+    TypeError
+        If a size is no integer, or `dtype` no dtype.
+    ValueError
+        If a size is less than 1, or `dtype` another than these.
 
     Examples
     --------
@@ -216,7 +242,19 @@ class Linear(Feedforward):
     def backward(
         self, tape: SimpleTape, dy: ArrayLike, *, num_threads: int | None = None
     ) -> tuple[Array, Gradients]:
-        """Return the gradients of `x` and of the parameters."""
+        """Return the gradients of `x` and of the parameters.
+
+        Raises
+        ------
+        TypeError
+            If `tape` is not what `forward` returned, `dy` holds no real numbers, or
+            `num_threads` is no integer.
+        ValueError
+            If `tape` is another layer's, a shape does not fit, or `num_threads` is less
+            than 1.
+        RuntimeError
+            If the parameters have changed since `forward`.
+        """
         check_tape(tape, SimpleTape, self)
         drows = _gradient(dy, (*tape.shape[:-1], self.out_features), self._dtype)
         flat = _as_rows(drows)
@@ -262,6 +300,22 @@ class Dropout(Feedforward):
     seed
         Of what is drawn.
 
+    Raises
+    ------
+    TypeError
+        If `p` is no number.
+    ValueError
+        If `p` is less than 0, or 1 and more.
+
+    Notes
+    -----
+    This is dropout as in [1]_, but scaled in training and not at inference.
+
+    References
+    ----------
+    .. [1] Srivastava, N., et al. (2014). "Dropout: A Simple Way to Prevent Neural Networks
+       from Overfitting". Journal of Machine Learning Research 15, 1929-1958.
+
     Examples
     --------
     >>> import numpy as np, gatewise
@@ -305,7 +359,19 @@ class Dropout(Feedforward):
     def backward(
         self, tape: SimpleTape, dy: ArrayLike, *, num_threads: int | None = None
     ) -> tuple[Array, Gradients]:
-        """Return the gradient of `x`; there are no parameters."""
+        """Return the gradient of `x`; there are no parameters.
+
+        Raises
+        ------
+        TypeError
+            If `tape` is not what `forward` returned, `dy` holds no real numbers, or
+            `num_threads` is no integer.
+        ValueError
+            If `tape` is another layer's, a shape does not fit, or `num_threads` is less
+            than 1.
+        RuntimeError
+            If the parameters have changed since `forward`.
+        """
         check_tape(tape, SimpleTape, self)
         dx: Array = tape.held.apply(_gradient(dy, tape.shape, tape.dtype))
         return dx, {}

@@ -95,6 +95,13 @@ class Stream:
         state
             In the form in which a call of the layer returns it; for a batch of one also
             without the batch axis, as after a call with one sequence ``(time, features)``.
+
+        Raises
+        ------
+        TypeError
+            If `state` has another form, or holds no real numbers.
+        ValueError
+            If a shape does not fit.
         """
         self._overwrite(self._layer._stream_state("state", state, self._batch))
 

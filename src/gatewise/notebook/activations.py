@@ -24,6 +24,13 @@ def sigmoid(z: ArrayLike) -> Array:
     ndarray
         The same shape; a scalar for a scalar.
 
+    Raises
+    ------
+    TypeError
+        If `z` holds no real numbers of at most 64 bits.
+    ValueError
+        If `z` is no array.
+
     Examples
     --------
     >>> from gatewise import sigmoid
@@ -52,6 +59,13 @@ def softmax(z: ArrayLike) -> Array:
     -------
     ndarray
         The same shape.
+
+    Raises
+    ------
+    TypeError
+        If `z` holds no real numbers of at most 64 bits.
+    ValueError
+        If `z` is no array, or has no axis.
 
     Examples
     --------

@@ -52,6 +52,24 @@ def gru_cell_forward(
     cache : tuple
         ``(a_next, a_prev, r, u, cct, xt, parameters)``, for `gru_cell_backward`.
 
+    Raises
+    ------
+    KeyError
+        If `parameters` lacks an array.
+    TypeError
+        If `parameters` is no mapping, or an array holds no real numbers of at most 64 bits.
+    ValueError
+        If something is no array, an array has the wrong shape, or there is no hidden unit.
+
+    Notes
+    -----
+    The cell is that of [1]_, whose z is 1 - u.
+
+    References
+    ----------
+    .. [1] Cho, K., et al. (2014). "Learning Phrase Representations using RNN
+       Encoder-Decoder for Statistical Machine Translation". EMNLP 2014. arXiv:1406.1078.
+
     Examples
     --------
     >>> import numpy as np
@@ -93,6 +111,15 @@ def gru_forward(
         ``(steps, x)``, for `gru_backward`. ``steps[t]`` is the cache that
         `gru_cell_forward` would have returned for step t.
 
+    Raises
+    ------
+    KeyError
+        If `parameters` lacks an array.
+    TypeError
+        If `parameters` is no mapping, or an array holds no real numbers of at most 64 bits.
+    ValueError
+        If something is no array, an array has the wrong shape, or there is no hidden unit.
+
     Examples
     --------
     >>> import numpy as np
@@ -125,6 +152,15 @@ def gru_cell_backward(da_next: ArrayLike, cache: Cache) -> dict[str, Array]:
     dict
         ``dxt``, ``da_prev``, ``dWu``, ``dbu``, ``dWr``, ``dbr``, ``dWc``, ``dbc``, each of
         the shape of what it belongs to.
+
+    Raises
+    ------
+    KeyError
+        If the parameters in `cache` lack an array.
+    TypeError
+        If an array holds no real numbers of at most 64 bits.
+    ValueError
+        If `cache` is not what `gru_cell_forward` returns, or an array has the wrong shape.
 
     Examples
     --------
@@ -161,6 +197,24 @@ def gru_backward(da: ArrayLike, caches: Caches) -> dict[str, Array]:
     dict
         ``dx``, ``da0``, ``dWu``, ``dbu``, ``dWr``, ``dbr``, ``dWc``, ``dbc``, each of the
         shape of what it belongs to.
+
+    Raises
+    ------
+    KeyError
+        If the parameters in a cache lack an array.
+    TypeError
+        If an array holds no real numbers of at most 64 bits.
+    ValueError
+        If `caches` are not what `gru_forward` returns, or an array has the wrong shape.
+
+    Notes
+    -----
+    This is backpropagation through time [1]_.
+
+    References
+    ----------
+    .. [1] Werbos, P. J. (1990). "Backpropagation Through Time: What It Does and How to Do
+       It". Proceedings of the IEEE 78(10), 1550-1560.
 
     Examples
     --------

@@ -65,6 +65,26 @@ def lstm_cell_forward(
         ``(a_next, c_next, a_prev, c_prev, ft, it, cct, ot, xt, parameters)``, for
         `lstm_cell_backward`.
 
+    Raises
+    ------
+    KeyError
+        If `parameters` lacks an array.
+    TypeError
+        If `parameters` is no mapping, or an array holds no real numbers of at most 64 bits.
+    ValueError
+        If something is no array, an array has the wrong shape, or there is no hidden unit.
+
+    Notes
+    -----
+    The cell is that of [1]_, with the forget gate of [2]_.
+
+    References
+    ----------
+    .. [1] Hochreiter, S., and Schmidhuber, J. (1997). "Long Short-Term Memory". Neural
+       Computation 9(8), 1735-1780.
+    .. [2] Gers, F. A., Schmidhuber, J., and Cummins, F. (2000). "Learning to Forget:
+       Continual Prediction with LSTM". Neural Computation 12(10), 2451-2471.
+
     Examples
     --------
     >>> import numpy as np
@@ -109,6 +129,15 @@ def lstm_forward(
         ``(steps, x)``, for `lstm_backward`. ``steps[t]`` is the cache that
         `lstm_cell_forward` would have returned for step t.
 
+    Raises
+    ------
+    KeyError
+        If `parameters` lacks an array.
+    TypeError
+        If `parameters` is no mapping, or an array holds no real numbers of at most 64 bits.
+    ValueError
+        If something is no array, an array has the wrong shape, or there is no hidden unit.
+
     Examples
     --------
     >>> import numpy as np
@@ -145,6 +174,15 @@ def lstm_cell_backward(
         ``dxt``, ``da_prev``, ``dc_prev``, ``dWf``, ``dbf``, ``dWi``, ``dbi``, ``dWc``,
         ``dbc``, ``dWo``, ``dbo``, each of the shape of what it belongs to.
 
+    Raises
+    ------
+    KeyError
+        If the parameters in `cache` lack an array.
+    TypeError
+        If an array holds no real numbers of at most 64 bits.
+    ValueError
+        If `cache` is not what `lstm_cell_forward` returns, or an array has the wrong shape.
+
     Examples
     --------
     >>> import numpy as np
@@ -180,6 +218,24 @@ def lstm_backward(da: ArrayLike, caches: Caches) -> dict[str, Array]:
     dict
         ``dx``, ``da0``, ``dWf``, ``dbf``, ``dWi``, ``dbi``, ``dWc``, ``dbc``, ``dWo``,
         ``dbo``, each of the shape of what it belongs to.
+
+    Raises
+    ------
+    KeyError
+        If the parameters in a cache lack an array.
+    TypeError
+        If an array holds no real numbers of at most 64 bits.
+    ValueError
+        If `caches` are not what `lstm_forward` returns, or an array has the wrong shape.
+
+    Notes
+    -----
+    This is backpropagation through time [1]_.
+
+    References
+    ----------
+    .. [1] Werbos, P. J. (1990). "Backpropagation Through Time: What It Does and How to Do
+       It". Proceedings of the IEEE 78(10), 1550-1560.
 
     Examples
     --------

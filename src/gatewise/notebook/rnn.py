@@ -67,6 +67,24 @@ def rnn_cell_forward(
     cache : tuple
         ``(a_next, a_prev, xt, parameters)``, for `rnn_cell_backward`.
 
+    Raises
+    ------
+    KeyError
+        If `parameters` lacks an array.
+    TypeError
+        If `parameters` is no mapping, or an array holds no real numbers of at most 64 bits.
+    ValueError
+        If something is no array, an array has the wrong shape, or there is no hidden unit.
+
+    Notes
+    -----
+    The recurrence is that of [1]_.
+
+    References
+    ----------
+    .. [1] Elman, J. L. (1990). "Finding Structure in Time". Cognitive Science 14(2),
+       179-211.
+
     Examples
     --------
     >>> import numpy as np
@@ -112,6 +130,15 @@ def rnn_forward(
         ``(steps, x)``, for `rnn_backward`. ``steps[t]`` is the cache that
         `rnn_cell_forward` would have returned for step t.
 
+    Raises
+    ------
+    KeyError
+        If `parameters` lacks an array.
+    TypeError
+        If `parameters` is no mapping, or an array holds no real numbers of at most 64 bits.
+    ValueError
+        If something is no array, an array has the wrong shape, or there is no hidden unit.
+
     Examples
     --------
     >>> import numpy as np
@@ -146,6 +173,15 @@ def rnn_cell_backward(da_next: ArrayLike, cache: Cache) -> dict[str, Array]:
     dict
         ``dxt``, ``da_prev``, ``dWax``, ``dWaa``, ``dba``, each of the shape of what it
         belongs to.
+
+    Raises
+    ------
+    KeyError
+        If the parameters in `cache` lack an array.
+    TypeError
+        If an array holds no real numbers of at most 64 bits.
+    ValueError
+        If `cache` is not what `rnn_cell_forward` returns, or an array has the wrong shape.
 
     Examples
     --------
@@ -183,6 +219,24 @@ def rnn_backward(da: ArrayLike, caches: Caches) -> dict[str, Array]:
     dict
         ``dx``, ``da0``, ``dWax``, ``dWaa``, ``dba``, each of the shape of what it belongs
         to.
+
+    Raises
+    ------
+    KeyError
+        If the parameters in a cache lack an array.
+    TypeError
+        If an array holds no real numbers of at most 64 bits.
+    ValueError
+        If `caches` are not what `rnn_forward` returns, or an array has the wrong shape.
+
+    Notes
+    -----
+    This is backpropagation through time [1]_.
+
+    References
+    ----------
+    .. [1] Werbos, P. J. (1990). "Backpropagation Through Time: What It Does and How to Do
+       It". Proceedings of the IEEE 78(10), 1550-1560.
 
     Examples
     --------

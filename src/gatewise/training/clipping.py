@@ -44,6 +44,15 @@ def clip_grad_norm(gradients: Mapping[str, Array], max_norm: float) -> float:
     ValueError
         If a gradient is read-only, or `max_norm` negative or not finite.
 
+    Notes
+    -----
+    This is the clipping of [1]_.
+
+    References
+    ----------
+    .. [1] Pascanu, R., Mikolov, T., and Bengio, Y. (2013). "On the Difficulty of Training
+       Recurrent Neural Networks". ICML 2013. arXiv:1211.5063.
+
     Examples
     --------
     >>> import numpy as np

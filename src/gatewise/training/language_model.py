@@ -46,6 +46,13 @@ class LanguageModel:
     seed : int, default 0
         Decides the initial parameters.
 
+    Raises
+    ------
+    TypeError
+        If a size is no integer.
+    ValueError
+        If there is no such `cell`, or a size is less than 1.
+
     Examples
     --------
     >>> from gatewise.training.language_model import LanguageModel
@@ -139,6 +146,13 @@ class LanguageModel:
             Below 1 the likely characters become likelier; at 0 the likeliest is taken.
         seed : int, optional
             The same seed gives the same text.
+
+        Raises
+        ------
+        ValueError
+            If `temperature` is negative or not finite.
+        TextError
+            If `prompt` has a character outside the vocabulary.
         """
         if not (temperature >= 0 and math.isfinite(temperature)):
             raise ValueError(
@@ -205,7 +219,13 @@ def read_language_model(checkpoint: Checkpoint) -> LanguageModel:
 def parameter_headers(
     characters: str, cell: str, hidden_size: int, num_layers: int
 ) -> dict[str, Header]:
-    """Return the dtype and the shape of every parameter of a model not made yet."""
+    """Return the dtype and the shape of every parameter of a model not made yet.
+
+    Raises
+    ------
+    ValueError
+        If there is no such `cell`.
+    """
     if cell not in CELLS:
         raise ValueError(f"cell should be one of {', '.join(CELLS)}, got {cell!r}")
     classes, rows = len(Vocabulary(characters)), _GATES[cell] * hidden_size

@@ -67,6 +67,21 @@ class LanguageTraining:
     text : str
     settings : Settings
 
+    Raises
+    ------
+    TextError
+        If `text` has a character outside the vocabulary, or is shorter than one batch.
+
+    Notes
+    -----
+    This is truncated backpropagation through time [1]_, cut where batches meet.
+
+    References
+    ----------
+    .. [1] Williams, R. J., and Peng, J. (1990). "An Efficient Gradient-Based Algorithm for
+       On-Line Training of Recurrent Network Trajectories". Neural Computation 2(4),
+       490-501.
+
     Examples
     --------
     >>> from gatewise.training.language_model import LanguageModel
@@ -146,7 +161,13 @@ class LanguageTraining:
         return training
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to `path`, whole or not at all."""
+        """Write everything to `path`, whole or not at all.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
         groups = {
             "model": self._best,
             "weights": self._weights,
@@ -189,6 +210,13 @@ class LanguageTraining:
         progress : Progress, optional
         stopped : callable, optional
             Asked before every step whether to stop early.
+
+        Raises
+        ------
+        ValueError
+            If neither `seconds` nor `steps` is finite, or the loss is not.
+        OSError
+            If the file cannot be written.
         """
         if math.isinf(seconds) and math.isinf(steps):
             raise ValueError("seconds or steps should be finite, got neither")

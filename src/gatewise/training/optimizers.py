@@ -32,7 +32,15 @@ class _Shaped(Protocol):
 
 
 class Optimizer:
-    """What all optimizers share: checks, the count of steps, and the state."""
+    """What all optimizers share: checks, the count of steps, and the state.
+
+    Raises
+    ------
+    TypeError
+        If an option is no number.
+    ValueError
+        If an option is negative or not finite.
+    """
 
     # What must be known of a parameter once it has made a step.
     _needed_slots: tuple[str, ...] = ()
@@ -138,6 +146,11 @@ class Optimizer:
         """Raise ValueError unless `load_state_dict` can take a state of such arrays.
 
         With `parameters`, these must be those that the state belongs to.
+
+        Raises
+        ------
+        ValueError
+            If an array is missing, unknown, or has the wrong shape or dtype.
         """
         found: dict[str, set[str]] = {}
         like = dict(parameters or {})
@@ -236,6 +249,24 @@ class SGD(Optimizer):
     weight_decay : float, default 0.0
         Added to the gradient, times the parameter.
 
+    Raises
+    ------
+    TypeError
+        If an option is no number.
+    ValueError
+        If an option is negative or not finite, or `nesterov` is asked for without momentum.
+
+    Notes
+    -----
+    Momentum is that of [1]_, and Nesterov's in the form of [2]_.
+
+    References
+    ----------
+    .. [1] Polyak, B. T. (1964). "Some Methods of Speeding Up the Convergence of Iteration
+       Methods". USSR Computational Mathematics and Mathematical Physics 4(5), 1-17.
+    .. [2] Sutskever, I., Martens, J., Dahl, G., and Hinton, G. (2013). "On the Importance
+       of Initialization and Momentum in Deep Learning". ICML 2013, 1139-1147.
+
     Examples
     --------
     >>> import numpy as np
@@ -286,6 +317,23 @@ class Adam(Optimizer):
         Added to the root of the mean square.
     weight_decay : float, default 0.0
         Added to the gradient, times the parameter.
+
+    Raises
+    ------
+    TypeError
+        If an option is no number, or `betas` are no sequence.
+    ValueError
+        If an option is negative or not finite, `betas` are not two, or one of them is 1 or
+        more.
+
+    Notes
+    -----
+    The update is that of [1]_.
+
+    References
+    ----------
+    .. [1] Kingma, D. P., and Ba, J. (2015). "Adam: A Method for Stochastic Optimization".
+       ICLR 2015. arXiv:1412.6980.
 
     Examples
     --------
@@ -355,6 +403,25 @@ class AdamW(Adam):
     epsilon : float, default 1e-8
     weight_decay : float, default 0.01
         The share of a parameter, times the learning rate, that each step takes away.
+
+    Raises
+    ------
+    TypeError
+        If an option is no number, or `betas` are no sequence.
+    ValueError
+        If an option is negative or not finite, `betas` are not two, or one of them is 1 or
+        more.
+
+    Notes
+    -----
+    The update is that of [1]_, with the weight decay of [2]_.
+
+    References
+    ----------
+    .. [1] Kingma, D. P., and Ba, J. (2015). "Adam: A Method for Stochastic Optimization".
+       ICLR 2015. arXiv:1412.6980.
+    .. [2] Loshchilov, I., and Hutter, F. (2019). "Decoupled Weight Decay Regularization".
+       ICLR 2019. arXiv:1711.05101.
 
     Examples
     --------

@@ -106,6 +106,11 @@ def reference_text() -> str:
     Its paragraphs of prose alone, without tables, rules and most code; each of them once,
     so that what is held out was not read elsewhere.
 
+    Raises
+    ------
+    TextError
+        If this Python carries none.
+
     Examples
     --------
     >>> from gatewise.training.text import reference_text
@@ -154,7 +159,13 @@ class Vocabulary:
         return len(self.characters)
 
     def encode(self, text: str) -> Tokens:
-        """Return the token of every character; a `TextError` names those without one."""
+        """Return the token of every character; a `TextError` names those without one.
+
+        Raises
+        ------
+        TextError
+            If a character is outside the vocabulary.
+        """
         tokens = np.empty(len(text), np.intp)
         # In pieces, since what stands between is several times as large as the text.
         for start in range(0, len(text), _PIECE):
@@ -228,6 +239,11 @@ class TokenBatches:
         How many tokens of each stream a batch holds.
     seed : int, default 0
         Decides where each pass over the text begins.
+
+    Raises
+    ------
+    TextError
+        If there are fewer tokens than one batch needs.
 
     Examples
     --------
