@@ -76,7 +76,7 @@ def parameter(parameters: Mapping[str, ArrayLike], name: str) -> Array:
     try:
         value = parameters[name]
     except KeyError:
-        raise KeyError(f"parameters should have an array {name!r}, and has none") from None
+        raise KeyError(f"parameters should have an array {name!r}, got none") from None
     except (TypeError, IndexError):
         raise TypeError(
             f"parameters should map names to arrays, got {type(parameters).__name__}"

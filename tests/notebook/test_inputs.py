@@ -253,7 +253,7 @@ def test_steps_behave_as_a_list(cell: Notebook) -> None:
         assert_steps(steps[part], everyone[part])
     assert_steps(list(reversed(steps)), everyone[::-1])
     for index in (6, -7, 100):
-        with pytest.raises(IndexError, match=f"6 steps, got index {index}"):
+        with pytest.raises(IndexError, match=f"one of 6 steps, got {index}"):
             steps[index]
     with pytest.raises(TypeError):
         steps[1.0]
@@ -414,7 +414,7 @@ def test_every_parameter_is_checked(cell: Notebook) -> None:
                 run_cell(cell, draw(3, 4), before, arguments["parameters"])
         arguments = given(cell)
         del arguments["parameters"][name]
-        with pytest.raises(KeyError, match=rf"an array '{name}', and has none"):
+        with pytest.raises(KeyError, match=rf"an array '{name}', got none"):
             everything(**arguments)
 
 

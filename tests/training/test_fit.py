@@ -324,7 +324,7 @@ NAN = np.where(np.arange(X.size).reshape(X.shape) == 40, np.nan, X)
         ({"epochs": -1}, ValueError, "epochs should be at least 0, got -1"),
         ({"epochs": 1.5}, TypeError, "epochs should be an integer, got 1.5"),
         ({"epochs": "3"}, TypeError, "epochs should be an integer, got '3'"),
-        ({"patience": 3}, ValueError, "patience needs validation, got 3 without"),
+        ({"patience": 3}, ValueError, "patience should be None without validation, got 3"),
         (
             {"patience": 0, "validation": [(X, SUMS)]},
             ValueError,
@@ -335,7 +335,11 @@ NAN = np.where(np.arange(X.size).reshape(X.shape) == 40, np.nan, X)
             TypeError,
             "patience should be an integer, got 1.0",
         ),
-        ({"resume": True}, ValueError, "resume needs a checkpoint"),
+        (
+            {"resume": True},
+            ValueError,
+            "checkpoint should be a file to resume from, got None",
+        ),
         ({"max_norm": -1}, ValueError, "max_norm should be a finite number of at least 0"),
         ({"max_norm": "1"}, TypeError, "max_norm should be a number, got '1'"),
         ({"seed": -1}, ValueError, "seed should be at least 0, got -1"),
@@ -492,7 +496,7 @@ def test_a_cause_is_not_looked_for_past_the_lengths() -> None:
 
 
 def test_lengths_for_a_model_without_time_are_refused() -> None:
-    with pytest.raises(ValueError, match="a Linear takes no lengths"):
+    with pytest.raises(ValueError, match="lengths should be None for a Linear, got"):
         fit(
             gatewise.Linear(3, 1),
             [(X, SUMS, np.full(40, 6))],

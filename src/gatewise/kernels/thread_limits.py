@@ -64,7 +64,7 @@ def get_num_threads() -> int:
     that of the main thread, is asked for again by this function and by one call in a
     hundred; steps of a stream do not count.
 
-    A call uses fewer threads where more would not be faster, and its results do not depend
+    A call of fewer than half a million multiply-adds uses one thread. Results do not depend
     on the number. ``gatewise.show_config()`` says who says it.
 
     Returns

@@ -46,7 +46,7 @@ class Steps(Sequence[Cache]):
         if step < 0:
             step += len(self)
         if not 0 <= step < len(self):
-            raise IndexError(f"there are {len(self)} steps, got index {index}")
+            raise IndexError(f"index should be one of {len(self)} steps, got {index}")
         return self._cache(step)
 
     def __repr__(self) -> str:

@@ -35,7 +35,7 @@ def as_count(name: str, value: object, lowest: int) -> int:
 
 
 def describe(value: object) -> str:
-    """What `value` is, in a few words for an error.
+    """What `value` is, in brief, for an error.
 
     Examples
     --------

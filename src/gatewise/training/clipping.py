@@ -23,9 +23,9 @@ def clip_grad_norm(gradients: Mapping[str, Array], max_norm: float) -> float:
     """Scale `gradients` in place so that their joint norm is at most `max_norm`.
 
     The norm is right whatever the size of the gradients: it is summed in float64, and of
-    scaled gradients where it is very large or small. Gradients that are not finite stay
-    visible, as in PyTorch: NaN in one of them makes all of them NaN, and with an infinite
-    one all finite ones become 0 and the infinite ones NaN.
+    scaled gradients where it is not between 1e-30 and 1e30. Gradients that are not finite
+    stay visible, as in PyTorch: NaN in one of them makes all of them NaN, and with an
+    infinite one all finite ones become 0 and the infinite ones NaN.
 
     Parameters
     ----------

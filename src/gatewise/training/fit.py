@@ -128,9 +128,9 @@ def fit(
     if patience is not None:
         patience = as_count("patience", patience, 1)
         if validation is None:
-            raise ValueError(f"patience needs validation, got {patience} without")
+            raise ValueError(f"patience should be None without validation, got {patience}")
     if resume and checkpoint is None:
-        raise ValueError("resume needs a checkpoint to resume from, got None")
+        raise ValueError("checkpoint should be a file to resume from, got None")
     run = Run(model, optimizer, loss, batches, seed, max_norm)
     if checkpoint is not None:
         check_writable(checkpoint)

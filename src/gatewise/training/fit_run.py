@@ -86,7 +86,7 @@ class Run:
         return done / max(epochs, 1)
 
     def describe(self) -> str:
-        """Return in a few words how it goes."""
+        """Return in brief how it goes."""
         text = f"epoch {len(self.epochs) + 1}"
         if self.examples:
             text += f", loss {self.total / self.examples:.4g}"
@@ -266,7 +266,8 @@ def _forward(
         return outputs, lambda gradient: model.backward(recorded, gradient)[2]
     if batch.lengths is not None:
         raise ValueError(
-            f"a {type(model).__name__} takes no lengths, got a batch with some"
+            f"lengths should be None for a {type(model).__name__}, "
+            f"got {describe(batch.lengths)}"
         )
     outputs, tape = model.forward(batch.x)
     return outputs, lambda gradient: model.backward(tape, gradient)[1]

@@ -157,9 +157,9 @@ class Optimizer:
         for key, array in state.items():
             slot, _, name = key.partition(".")
             if slot not in ("steps", *self._slot_names()):
-                raise ValueError(f"state has {key!r}, which {type(self).__name__} has not")
+                raise ValueError(f"state should be {type(self).__name__}'s, got {key!r}")
             if parameters is not None and name not in parameters:
-                raise ValueError(f"state has {key!r}, and there is no such parameter")
+                raise ValueError(f"state should be of these parameters, got {key!r}")
             found.setdefault(name, set()).add(slot)
             if slot == "steps":
                 wanted = "an integer"
@@ -176,7 +176,7 @@ class Optimizer:
         for name, slots in found.items():
             for slot in ("steps", *self._needed_slots):
                 if slot not in slots:
-                    raise ValueError(f"state should have '{slot}.{name}', and has not")
+                    raise ValueError(f"state should have '{slot}.{name}', got none")
 
     def _step(
         self, parameters: Mapping[str, Array], gradients: Mapping[str, ArrayLike]
@@ -188,7 +188,7 @@ class Optimizer:
         arrays = {name: np.asarray(gradient) for name, gradient in gradients.items()}
         for name, gradient in arrays.items():
             if name not in parameters:
-                raise KeyError(f"gradients has {name!r}, which parameters has not")
+                raise KeyError(f"gradients should have names of parameters, got {name!r}")
             self._check(name, parameters[name], gradient)
         with np.errstate(all="ignore"):
             for name, gradient in arrays.items():
@@ -288,7 +288,7 @@ class SGD(Optimizer):
         super().__init__(learning_rate, weight_decay)
         self.momentum = as_number("momentum", momentum)
         if nesterov and momentum == 0:
-            raise ValueError("nesterov needs a momentum above 0, got 0")
+            raise ValueError("momentum should be above 0 with nesterov, got 0")
         self.nesterov = nesterov
 
     def _slot_names(self) -> tuple[str, ...]:
