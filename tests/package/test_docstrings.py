@@ -1,9 +1,10 @@
-"""What a public call can raise stands in its docstring."""
+"""What a public call can raise stands in its docstring; refusals have one wording."""
 
 from __future__ import annotations
 
 import ast
 import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import is_dataclass
 from functools import cache
@@ -124,3 +125,16 @@ def test_what_can_be_raised_is_said(name: str) -> None:
     if refuses(thing):
         lines = inspect.cleandoc(thing.__doc__ or "").splitlines()
         assert "Raises" in lines, f"the docstring of {name} should say what it raises"
+
+
+def test_refusals_say_what_should_be_and_what_came() -> None:
+    said = [
+        part.value
+        for tree in sources()
+        for node in ast.walk(tree)
+        if is_refusal(node)
+        for part in ast.walk(node)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    ]
+    assert len(said) > 100
+    assert [text for text in said if re.search(r"\bmust\b|\bexpected\b", text)] == []
