@@ -27,6 +27,15 @@ class Feedforward(Module):
             The input, of any leading shape.
         num_threads
             How many threads this call may use; as `gatewise.set_num_threads` says if None.
+
+        Raises
+        ------
+        TypeError
+            If `x` holds no real numbers, for an `Embedding` no integers, or `num_threads`
+            is no integer.
+        ValueError
+            If a shape does not fit, a token is out of range, or `num_threads` is less than
+            1.
         """
         return self._call(self._snapshot(), x, num_threads)
 
@@ -34,6 +43,15 @@ class Feedforward(Module):
         """Return the output for `x`, as in training, and a tape for `backward`.
 
         The tape refers to `x`, which may not change before `backward`, or to the output.
+
+        Raises
+        ------
+        TypeError
+            If `x` holds no real numbers, for an `Embedding` no integers, or `num_threads`
+            is no integer.
+        ValueError
+            If a shape does not fit, a token is out of range, or `num_threads` is less than
+            1.
         """
         return self._forward(self._snapshot(), x, num_threads)
 
@@ -65,7 +83,17 @@ class Stateful(Module):
         lengths: ArrayLike | None = None,
         num_threads: int | None = None,
     ) -> Any:
-        """Return the outputs for the sequences `x` and the final state, as at inference."""
+        """Return the outputs for the sequences `x` and the final state, as at inference.
+
+        Raises
+        ------
+        TypeError
+            If `x` or `state` holds no real numbers, `lengths` no integers, or `num_threads`
+            is no integer.
+        ValueError
+            If a shape does not fit, a token or a length is out of range, or `num_threads`
+            is less than 1.
+        """
         return self._call(self._snapshot(), x, state, lengths, num_threads)
 
     def forward(
@@ -76,7 +104,17 @@ class Stateful(Module):
         lengths: ArrayLike | None = None,
         num_threads: int | None = None,
     ) -> tuple[Array, Any, Any]:
-        """Return outputs and final state, as in training, and a tape for `backward`."""
+        """Return outputs and final state, as in training, and a tape for `backward`.
+
+        Raises
+        ------
+        TypeError
+            If `x` or `state` holds no real numbers, `lengths` no integers, or `num_threads`
+            is no integer.
+        ValueError
+            If a shape does not fit, a token or a length is out of range, or `num_threads`
+            is less than 1.
+        """
         return self._forward(self._snapshot(), x, state, lengths, num_threads)
 
     def stream(self, batch: int = 1, num_threads: int | None = None) -> Stream:

@@ -23,7 +23,16 @@ Array = NDArray[Any]
 
 
 class RecurrentWeights(Stateful):
-    """What a recurrent layer is before it runs: its sizes, its options and its weights."""
+    """What a recurrent layer is before it runs: its sizes, its options and its weights.
+
+    Raises
+    ------
+    TypeError
+        If a size is no integer, a probability no number, `tokens` or `variational` no bool,
+        or `dtype` no dtype.
+    ValueError
+        If an option is out of range, or none of those that there are.
+    """
 
     _changeable: ClassVar[Mapping[str, Callable[[str, Any], Any]]] = {
         "dropout": inputs.probability,

@@ -116,7 +116,15 @@ class Stream:
         return other
 
     def __call__(self, x: ArrayLike) -> Array:
-        """Advance by the step or the chunk `x` and return its output."""
+        """Advance by the step or the chunk `x` and return its output.
+
+        Raises
+        ------
+        TypeError
+            If `x` holds no real numbers, or no integers where tokens are wanted.
+        ValueError
+            If `x` has another shape, or holds a token that the first layer does not have.
+        """
         for holder, values, options in self._versions:
             if holder.values is not values or holder.options is not options:
                 self._renew()

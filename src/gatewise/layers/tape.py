@@ -24,7 +24,15 @@ class ModuleTape:
         self.snapshot = snapshot
 
     def check(self, module: Module) -> None:
-        """Raise unless `module`, with its present parameters, made this tape."""
+        """Raise unless `module`, with its present parameters, made this tape.
+
+        Raises
+        ------
+        ValueError
+            If `module` did not make this tape.
+        RuntimeError
+            If the parameters have changed since.
+        """
         if module is not self._module:
             raise ValueError(
                 f"tape should come from this {type(module).__name__}'s forward, "
