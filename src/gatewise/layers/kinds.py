@@ -59,7 +59,19 @@ class Feedforward(Module):
     def backward(
         self, tape: Any, dy: ArrayLike, *, num_threads: int | None = None
     ) -> tuple[Array | None, Gradients]:
-        """Return the gradients of `x` (None for tokens) and of the parameters, by name."""
+        """Return the gradients of `x` (None for tokens) and of the parameters, by name.
+
+        Raises
+        ------
+        TypeError
+            If `tape` is not what `forward` returned, `dy` holds no real numbers, or
+            `num_threads` is no integer.
+        ValueError
+            If `tape` is another layer's, a shape does not fit, or `num_threads` is less
+            than 1.
+        RuntimeError
+            If the parameters have changed since `forward`.
+        """
 
     @abstractmethod
     def _call(self, snapshot: Snapshot, x: ArrayLike, num_threads: int | None) -> Array:
@@ -144,7 +156,19 @@ class Stateful(Module):
         *,
         num_threads: int | None = None,
     ) -> tuple[Array | None, Any, Gradients]:
-        """Return the gradients of `x`, of the initial state and of the parameters."""
+        """Return the gradients of `x`, of the initial state and of the parameters.
+
+        Raises
+        ------
+        TypeError
+            If `tape` is not what `forward` returned, `dy` or `dstate` holds no real
+            numbers, or `num_threads` is no integer.
+        ValueError
+            If `tape` is another layer's, a shape does not fit, or `num_threads` is less
+            than 1.
+        RuntimeError
+            If the parameters have changed since `forward`.
+        """
 
     @abstractmethod
     def _call(

@@ -129,8 +129,8 @@ class Recurrent(RecurrentWeights):
         Raises
         ------
         TypeError
-            If `x` or `state` holds no real numbers, `lengths` no integers, or `num_threads`
-            is no integer.
+            If `x` or `state` holds no real numbers, `lengths` no integers, `num_threads` is
+            no integer, or the layer's weights are narrow.
         ValueError
             If a shape does not fit, a token or a length is out of range, or `num_threads`
             is less than 1.

@@ -170,10 +170,11 @@ class RecurrentWeights(Stateful):
         """Return a copy of this layer for inference whose weights take fewer bytes.
 
         A step of a stream reads every weight once and does little else, so narrow weights
-        make it faster where they do not fit a cache otherwise. The copy is called and
-        streams like this layer, but cannot be trained, and only arrays of the same dtypes
-        can be given for its parameters. With tokens for input it makes a table in float32
-        besides, one row a token.
+        make it faster where they do not fit a cache otherwise: by 12 % for 256 units of a
+        GRU on the machine that PERFORMANCE.md names. The copy is called and streams like
+        this layer, but cannot be trained, and only arrays of the same dtypes can be given
+        for its parameters. With tokens for input it makes a table in float32 besides, one
+        row a token.
 
         Parameters
         ----------
