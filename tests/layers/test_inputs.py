@@ -352,7 +352,7 @@ SETTINGS: dict[str, Refusal] = {
     "nonlinearity": (
         lambda: gatewise.RNN(3, 5, nonlinearity="sin"),
         ValueError,
-        "nonlinearity should be 'tanh' or 'relu', got 'sin'",
+        "nonlinearity should be one of sigmoid, tanh, relu, ",
     ),
     "proj_size": (
         lambda: lstm(proj_size=5),

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from gatewise.direction import Weights
+from gatewise.kernels import activations
+from gatewise.kernels.activations import STANDARD, Spelling
 from gatewise.layers.module import Gradients
 from gatewise.layers.recurrent import Recurrent
 
@@ -32,6 +34,15 @@ class GRU(Recurrent):
         Layers, each reading the outputs of the one before.
     reset_after
         False for the original form, ``n = tanh(W_in x + b_in + W_hn (r * h) + b_hn)``.
+    recurrent_activation
+        What the gates go through: ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"linear"``,
+        ``"hard_sigmoid"`` (slope, offset), ``"softsign"``, ``"softplus"``,
+        ``"exponential"``, ``"elu"`` (alpha), ``"selu"``, ``"leaky_relu"`` (slope),
+        ``"thresholded_relu"`` (threshold), ``"scaled_tanh"`` (alpha, beta) or ``"affine"``
+        (slope, offset). A tuple has the numbers too: ``("hard_sigmoid", 0.2, 0.5)`` is what
+        Keras had up to 2; the name alone, with 1/6 and 0.5, what Keras 3 and PyTorch have.
+    activation
+        What n goes through; one of the same.
     bias
         Whether there are biases.
     dropout
@@ -59,7 +70,7 @@ class GRU(Recurrent):
     ------
     TypeError
         If a size is no integer, a probability no number, `tokens` or `variational` no bool,
-        or `dtype` no dtype.
+        `dtype` no dtype, or an activation neither a name nor a tuple of it and numbers.
     ValueError
         If an option is out of range, or none of those that there are.
 
@@ -92,6 +103,8 @@ class GRU(Recurrent):
     >>> y, h = layer(np.ones((2, 5, 3), np.float32))
     >>> y.shape, h.shape
     ((2, 5, 8), (4, 2, 4))
+    >>> gatewise.GRU(3, 4, recurrent_activation="hard_sigmoid", activation="relu")
+    GRU(3, 4, recurrent_activation='hard_sigmoid', activation='relu') with 108 parameters
     """
 
     def __init__(
@@ -101,6 +114,8 @@ class GRU(Recurrent):
         num_layers: int = 1,
         *,
         reset_after: bool = True,
+        recurrent_activation: Spelling = "sigmoid",
+        activation: Spelling = "tanh",
         bias: bool = True,
         dropout: float = 0.0,
         bidirectional: bool = False,
@@ -126,6 +141,11 @@ class GRU(Recurrent):
             seed=seed,
         )
         self.reset_after = bool(reset_after)
+        gate = activations.activation("recurrent_activation", recurrent_activation)
+        candidate = activations.activation("activation", activation)
+        self.recurrent_activation = activations.spelling(gate)
+        self.activation = activations.spelling(candidate)
+        self._activations = STANDARD._replace(gate=gate, candidate=candidate)
         self._initialise()
 
     @property
@@ -151,4 +171,8 @@ class GRU(Recurrent):
         return named
 
     def _own_options(self) -> dict[str, tuple[Any, Any]]:
-        return {"reset_after": (self.reset_after, True)}
+        return {
+            "reset_after": (self.reset_after, True),
+            "recurrent_activation": (self.recurrent_activation, "sigmoid"),
+            "activation": (self.activation, "tanh"),
+        }

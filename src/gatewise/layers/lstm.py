@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gatewise.direction import Weights
-from gatewise.kernels import thread_limits
+from gatewise.kernels import activations, thread_limits
+from gatewise.kernels.activations import Activations, Spelling
 from gatewise.layers import inputs
 from gatewise.layers.module import Gradients
 from gatewise.layers.recurrent import Recurrent
@@ -41,6 +42,15 @@ class LSTM(Recurrent):
     forget_bias
         Where to start the sum of the forget gate's two biases; drawn like the others if
         None.
+    recurrent_activation
+        What the gates go through: ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"linear"``,
+        ``"hard_sigmoid"`` (slope, offset), ``"softsign"``, ``"softplus"``,
+        ``"exponential"``, ``"elu"`` (alpha), ``"selu"``, ``"leaky_relu"`` (slope),
+        ``"thresholded_relu"`` (threshold), ``"scaled_tanh"`` (alpha, beta) or ``"affine"``
+        (slope, offset). A tuple has the numbers too: ``("hard_sigmoid", 0.2, 0.5)`` is what
+        Keras had up to 2; the name alone, with 1/6 and 0.5, what Keras 3 and PyTorch have.
+    activation
+        What g goes through, and c' on its way to h'; one of the same.
     bias
         Whether there are biases.
     dropout
@@ -68,7 +78,7 @@ class LSTM(Recurrent):
     ------
     TypeError
         If a size is no integer, a probability no number, `tokens` or `variational` no bool,
-        or `dtype` no dtype.
+        `dtype` no dtype, or an activation neither a name nor a tuple of it and numbers.
     ValueError
         If an option is out of range, or none of those that there are.
 
@@ -112,6 +122,8 @@ class LSTM(Recurrent):
     >>> y, state, cells = layer(x, return_cells=True)
     >>> bool((cells[0][:, -1] == c[0]).all())
     True
+    >>> gatewise.LSTM(3, 4, recurrent_activation=("hard_sigmoid", 0.2, 0.5))
+    LSTM(3, 4, recurrent_activation=('hard_sigmoid', 0.2)) with 144 parameters
     """
 
     _changeable: ClassVar[Mapping[str, Callable[[str, Any], Any]]] = {
@@ -129,6 +141,8 @@ class LSTM(Recurrent):
         proj_size: int = 0,
         peepholes: bool = False,
         forget_bias: float | None = None,
+        recurrent_activation: Spelling = "sigmoid",
+        activation: Spelling = "tanh",
         bias: bool = True,
         dropout: float = 0.0,
         bidirectional: bool = False,
@@ -161,6 +175,11 @@ class LSTM(Recurrent):
             )
         self.peepholes = bool(peepholes)
         self.cell_zoneout = cell_zoneout
+        gate = activations.activation("recurrent_activation", recurrent_activation)
+        candidate = activations.activation("activation", activation)
+        self.recurrent_activation = activations.spelling(gate)
+        self.activation = activations.spelling(candidate)
+        self._activations = Activations(gate, candidate, output=candidate)
         self._initialise()
         if forget_bias is not None:
             self._start_forget_gates(inputs.number("forget_bias", forget_bias))
@@ -297,5 +316,7 @@ class LSTM(Recurrent):
         return {
             "proj_size": (self.proj_size, 0),
             "peepholes": (self.peepholes, False),
+            "recurrent_activation": (self.recurrent_activation, "sigmoid"),
+            "activation": (self.activation, "tanh"),
             "cell_zoneout": (self.cell_zoneout, 0.0),
         }

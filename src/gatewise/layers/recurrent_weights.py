@@ -46,6 +46,8 @@ class RecurrentWeights(Stateful):
     zoneout: float
     variational: bool
     generator: np.random.Generator
+    # What the formula's gates and candidates go through.
+    _activations: Activations = STANDARD
 
     def __init__(
         self,
@@ -122,11 +124,6 @@ class RecurrentWeights(Stateful):
     @abstractmethod
     def _cell(self) -> str:
         """The name that the kernels have for the formula."""
-
-    @property
-    def _activations(self) -> Activations:
-        """The activations that the formula has."""
-        return STANDARD
 
     def _weights(self, arrays: Mapping[str, Array], suffix: str) -> Weights:
         """The parameters of one direction in the kernels' form."""

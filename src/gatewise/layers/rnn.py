@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from gatewise.kernels.activations import STANDARD, Activations, activation
+from gatewise.kernels import activations
+from gatewise.kernels.activations import STANDARD, TANH, Spelling
 from gatewise.layers.recurrent import Recurrent
 
 
@@ -22,8 +23,13 @@ class RNN(Recurrent):
         Units of each layer.
     num_layers
         Layers, each reading the outputs of the one before.
-    nonlinearity
-        ``"tanh"`` or ``"relu"``.
+    nonlinearity, activation
+        Two words for what stands in place of tanh, which is there if both are None:
+        ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"linear"``, ``"hard_sigmoid"`` (slope,
+        offset), ``"softsign"``, ``"softplus"``, ``"exponential"``, ``"elu"`` (alpha),
+        ``"selu"``, ``"leaky_relu"`` (slope), ``"thresholded_relu"`` (threshold),
+        ``"scaled_tanh"`` (alpha, beta) or ``"affine"`` (slope, offset). A tuple has the
+        numbers too, as in ``("leaky_relu", 0.2)``.
     bias
         Whether there are biases.
     dropout
@@ -51,9 +57,10 @@ class RNN(Recurrent):
     ------
     TypeError
         If a size is no integer, a probability no number, `tokens` or `variational` no bool,
-        or `dtype` no dtype.
+        `dtype` no dtype, or an activation neither a name nor a tuple of it and numbers.
     ValueError
-        If an option is out of range, or none of those that there are.
+        If an option is out of range, or none of those that there are, or the two words for
+        the activation say different things.
 
     Notes
     -----
@@ -84,6 +91,8 @@ class RNN(Recurrent):
     ((2, 5, 4), (1, 2, 4))
     >>> layer
     RNN(3, 4) with 36 parameters
+    >>> gatewise.RNN(3, 4, activation="softsign")
+    RNN(3, 4, nonlinearity='softsign') with 36 parameters
     """
 
     def __init__(
@@ -92,7 +101,8 @@ class RNN(Recurrent):
         hidden_size: int,
         num_layers: int = 1,
         *,
-        nonlinearity: str = "tanh",
+        nonlinearity: Spelling | None = None,
+        activation: Spelling | None = None,
         bias: bool = True,
         dropout: float = 0.0,
         bidirectional: bool = False,
@@ -117,20 +127,25 @@ class RNN(Recurrent):
             dtype=dtype,
             seed=seed,
         )
-        if nonlinearity not in ("tanh", "relu"):
+        words = {"nonlinearity": nonlinearity, "activation": activation}
+        given = [
+            activations.activation(word, value)
+            for word, value in words.items()
+            if value is not None
+        ]
+        if len(set(given)) == 2:
             raise ValueError(
-                f"nonlinearity should be 'tanh' or 'relu', got {nonlinearity!r}"
+                "nonlinearity and activation should be the same where both are given, got "
+                f"{nonlinearity!r} and {activation!r}"
             )
-        self.nonlinearity = nonlinearity
+        candidate = given[0] if given else TANH
+        self.nonlinearity = self.activation = activations.spelling(candidate)
+        self._activations = STANDARD._replace(candidate=candidate)
         self._initialise()
 
     @property
     def _cell(self) -> str:
         return "rnn"
-
-    @property
-    def _activations(self) -> Activations:
-        return STANDARD._replace(candidate=activation("nonlinearity", self.nonlinearity))
 
     def _own_options(self) -> dict[str, tuple[Any, Any]]:
         return {"nonlinearity": (self.nonlinearity, "tanh")}
