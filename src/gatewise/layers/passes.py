@@ -1,8 +1,8 @@
 """The passes of a recurrent layer through its layers and their directions, on rows.
 
-`parts` are those of the state, ``(layers * directions, batch, features)`` each. Those of
-the initial state are overwritten with the final one, and on the way back those of the final
-state's gradient with the initial one's.
+`parts` are those of the state, ``(states, batch, features)`` each, with a state for every
+direction of every layer. Those of the initial state are overwritten with the final one, and
+on the way back those of the final state's gradient with the initial one's.
 """
 
 from __future__ import annotations

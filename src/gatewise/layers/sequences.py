@@ -133,16 +133,16 @@ class Batch:
         return self._to_rows(array if self.batched else array[None])
 
     def take_state(
-        self, name: str, part: ArrayLike | None, count: int, features: int
+        self, name: str, part: ArrayLike | None, states: int, features: int
     ) -> Array:
         """One part of a state, copied for the kernels to overwrite; None stands for zeros.
 
-        The copy is ``(count, batch, features)`` in the order of the rows' sequences.
+        The copy is ``(states, batch, features)`` in the order of the rows' sequences.
         """
         if part is None:
-            return np.zeros((count, self.size, features), self.dtype)
+            return np.zeros((states, self.size, features), self.dtype)
         array = inputs.real(name, part, self.dtype)
-        shape = (count, self.size, features) if self.batched else (count, features)
+        shape = (states, self.size, features) if self.batched else (states, features)
         if array.shape != shape:
             raise ValueError(f"{name} should have shape {shape}, got {array.shape}")
         if not self.batched:

@@ -18,13 +18,13 @@ __all__ = ["Form", "State"]
 class Form(NamedTuple):
     """What the state of a layer consists of.
 
-    `features` has each part's, by its name; `directions` is how many have one, in all
-    layers together. A caller has an array ``(directions, batch, features)`` for one part,
-    and a pair of them for two; the kernels a tuple of the parts, whatever their number.
+    `features` has each part's, by its name; `states` is how many there are, one for each
+    direction of each layer. A caller has an array ``(states, batch, features)`` for one
+    part, and a pair of them for two; the kernels a tuple of the parts, however many.
     """
 
     features: dict[str, int]
-    directions: int
+    states: int
 
     def take(self, argument: str, batch: Batch, state: Any) -> tuple[Array, ...]:
         """A caller's state as the kernels overwrite it; None stands for zeros.
@@ -51,7 +51,7 @@ class Form(NamedTuple):
                     f"got {_describe(state)}"
                 )
         return tuple(
-            batch.take_state(name, part, self.directions, features)
+            batch.take_state(name, part, self.states, features)
             for name, part, features in zip(
                 names, given, self.features.values(), strict=True
             )
