@@ -1,8 +1,8 @@
 """Steps that the kernels run in one call, and the products that stand outside their loop.
 
-Every product that does not depend on the step before is one large product here; the kernels
-do the rest, step by step. Arrays are rows as ``kernels.numpy`` describes them. Nothing here
-checks its arguments.
+Every product that does not depend on the step before is one large product here; the
+kernels do the rest, step by step. Arrays are rows as ``gatewise.kernels`` describes them.
+Nothing here checks its arguments.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewise.kernels import cells, chooser
+from gatewise.kernels.numpy.activations import functions_of
 from gatewise.weights import Prepared, Weights
 
 Array = NDArray[Any]
@@ -254,7 +255,8 @@ def _add_products(
     if gradients.w_hr is not None:
         assert dextra is not None
         assert steps.extra is not None
-        hidden = steps.gates[..., 3 * steps.extra.shape[2] :] * np.tanh(steps.extra)
+        output = functions_of(gradients.activations).output.value
+        hidden = steps.gates[..., 3 * steps.extra.shape[2] :] * output(steps.extra)
         outer(dextra, hidden, gradients.w_hr)
     if gradients.peepholes is not None:
         assert steps.extra is not None

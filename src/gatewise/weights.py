@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise.kernels import chooser
+from gatewise.kernels import chooser, formats
 from gatewise.kernels.activations import Activations
-from gatewise.kernels.numpy.equations import widened
 
 Array = NDArray[Any]
 
@@ -81,10 +80,10 @@ class Prepared:
     @cached_property
     def table(self) -> Array:
         """The input's share of the gates for every token, one row each."""
-        bias = self.weights.bias
-        w_ih = widened(self.weights.w_ih, self._scales[0], bias.dtype)
+        weights = self.weights
+        w_ih = formats.widened(weights.w_ih, weights.weight_format, self._scales[0])
         with np.errstate(all="ignore"):
-            return np.ascontiguousarray(w_ih.T) + bias
+            return np.ascontiguousarray(w_ih.T) + weights.bias
 
     def _pack(self) -> Any:
         weights = self.weights

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["FORMATS", "Format", "look_up"]
+Array = NDArray[Any]
+
+__all__ = ["FORMATS", "Format", "check", "look_up", "widened"]
 
 
 class Format(NamedTuple):
@@ -53,3 +56,27 @@ def look_up(name: str) -> Format:
     except KeyError:
         expected = ", ".join(FORMATS)
         raise ValueError(f"format should be one of {expected}, got {name!r}") from None
+
+
+def check(name: str, dtype: np.dtype[Any]) -> None:
+    """Check that weights in this format can go with sums in `dtype`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such format, or it goes with other sums.
+    """
+    found = look_up(name)
+    if dtype != (np.float32 if found.narrow else found.dtype):
+        raise ValueError(f"weight_format should go with sums in {dtype}, got {name!r}")
+
+
+def widened(matrix: Array, name: str, scale: Array | None) -> Array:
+    """Return a matrix of this format in the precision of the sums.
+
+    `scale` has what the rows of a scaled one are multiplied by.
+    """
+    if not look_up(name).narrow:
+        return matrix
+    wide = matrix.astype(np.float32)
+    return wide if scale is None else wide * scale[:, None]

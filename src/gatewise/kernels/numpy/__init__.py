@@ -1,31 +1,29 @@
-"""The kernels in plain NumPy: the fallback, the reference, the maths to read."""
+"""The kernels in plain NumPy: the fallback, the reference, the maths to read.
 
-from gatewise.kernels.numpy.rows import (
-    Packed,
-    PackedLinear,
-    add_by_token,
-    backward,
+`equations` is the page to begin with. What a kernel is, and what it works on, is said at
+``gatewise.kernels``.
+"""
+
+from gatewise.kernels.numpy.activations import relu, sigmoid, softmax, tanh
+from gatewise.kernels.numpy.columns import (
     cell_backward,
     cell_forward,
-    empty,
-    forward,
-    infer,
-    infer_shares,
+    run_backward,
+    run_forward,
+)
+from gatewise.kernels.numpy.equations import Packed
+from gatewise.kernels.numpy.memory import empty, release_memory
+from gatewise.kernels.numpy.products import (
+    PackedLinear,
+    add_by_token,
     linear,
     linear_back,
     outer,
-    pack,
     pack_linear,
     project_back,
-    release_memory,
-    relu,
-    run_backward,
-    run_forward,
-    sigmoid,
-    softmax,
-    stepper,
-    tanh,
 )
+from gatewise.kernels.numpy.rows import backward, forward, infer, infer_shares, pack
+from gatewise.kernels.numpy.stepper import stepper
 
 __all__ = [
     "Packed",

@@ -19,9 +19,24 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewise.kernels.activations import STANDARD
+from gatewise.kernels.numpy.activations import functions_of, softmax_columns
+from gatewise.kernels.numpy.equations import (
+    blend,
+    blend_back,
+    gated_back,
+    lstm,
+    lstm_back,
+    rnn,
+    rnn_back,
+)
+
 Array = NDArray[Any]
 
 __all__ = ["Run", "cell_backward", "cell_forward", "run_backward", "run_forward"]
+
+# The notebook has no others.
+FUNCTIONS = functions_of(STANDARD)
 
 # How many arrays: the state, all values that a step makes, the parameters.
 STATES = {"rnn": 1, "lstm": 2, "gru_reset_before": 1}
@@ -62,7 +77,8 @@ def cell_forward(
         values: tuple[Array, ...] = _FORWARD[cell](*arrays[:-2])
         scores = np.dot(arrays[-2], values[0])
         scores += arrays[-1]
-        return values, _softmax(scores)
+        softmax_columns(scores, scores)
+        return values, scores
 
 
 def cell_backward(cell: str, layout: str, arrays: tuple[Any, ...]) -> list[Array] | None:
@@ -104,8 +120,8 @@ def run_forward(cell: str, layout: str, arrays: tuple[Any, ...]) -> Run | None:
             values.append(step)
         scores = np.dot(w_y, sequences[0].reshape(len(a0), m * time))
         scores += b_y
-        predictions = _softmax(scores).reshape(len(w_y), m, time)
-    return Run(sequences, predictions, values, kept)
+        softmax_columns(scores, scores)
+    return Run(sequences, scores.reshape(len(w_y), m, time), values, kept)
 
 
 def run_backward(cell: str, values: Any, kept: Sequence[Array], da: Array) -> list[Array]:
@@ -164,22 +180,6 @@ def _are_shapes(layout: str, shapes: tuple[tuple[int, ...], ...]) -> bool:
     return sizes["a"] > 0
 
 
-def _sigmoid(z: Array) -> Array:
-    # Where exp overflows to infinity, the result is 0, as it should be.
-    np.negative(z, out=z)
-    np.exp(z, out=z)
-    z += 1
-    return np.reciprocal(z, out=z)
-
-
-def _softmax(scores: Array) -> Array:
-    if scores.size:
-        scores -= np.maximum.reduce(scores)
-        np.exp(scores, out=scores)
-        scores /= np.add.reduce(scores)
-    return scores
-
-
 def _gate(w: Array, stack: Array, b: Array) -> Array:
     z: Array = np.dot(w, stack)
     z += b
@@ -187,35 +187,32 @@ def _gate(w: Array, stack: Array, b: Array) -> Array:
 
 
 def _rnn(xt: Array, a_prev: Array, w_ax: Array, w_aa: Array, ba: Array) -> Any:
-    z = np.dot(w_aa, a_prev)
-    z += np.dot(w_ax, xt)
-    z += ba
-    return (np.tanh(z, out=z),)
+    a_next = np.dot(w_aa, a_prev)
+    a_next += np.dot(w_ax, xt)
+    a_next += ba
+    rnn(a_next, FUNCTIONS)
+    return (a_next,)
 
 
 def _lstm(xt: Array, a_prev: Array, c_prev: Array, *parameters: Array) -> Any:
     w_f, b_f, w_i, b_i, w_c, b_c, w_o, b_o = parameters
     stack = np.concatenate((a_prev, xt))
-    ft = _sigmoid(_gate(w_f, stack, b_f))
-    it = _sigmoid(_gate(w_i, stack, b_i))
-    cct = np.tanh(_gate(w_c, stack, b_c))
-    ot = _sigmoid(_gate(w_o, stack, b_o))
-    c_next = ft * c_prev
-    c_next += it * cct
-    a_next = np.tanh(c_next)
-    a_next *= ot
+    ft, it = _gate(w_f, stack, b_f), _gate(w_i, stack, b_i)
+    cct, ot = _gate(w_c, stack, b_c), _gate(w_o, stack, b_o)
+    c_next, a_next = lstm(it, ft, cct, ot, c_prev, FUNCTIONS)
     return a_next, c_next, ft, it, cct, ot
 
 
 def _gru(xt: Array, a_prev: Array, *parameters: Array) -> Any:
     w_u, b_u, w_r, b_r, w_c, b_c = parameters
     stack = np.concatenate((a_prev, xt))
-    u = _sigmoid(_gate(w_u, stack, b_u))
-    r = _sigmoid(_gate(w_r, stack, b_r))
-    cct = np.tanh(_gate(w_c, np.concatenate((r * a_prev, xt)), b_c))
-    a_next = u * cct
-    a_next += (1 - u) * a_prev
-    return a_next, r, u, cct
+    u, r = _gate(w_u, stack, b_u), _gate(w_r, stack, b_r)
+    gate, candidate, _ = FUNCTIONS
+    gate.value(u, u)
+    gate.value(r, r)
+    cct = _gate(w_c, np.concatenate((r * a_prev, xt)), b_c)
+    candidate.value(cct, cct)
+    return blend(cct, a_prev, u, 1 - u), r, u, cct
 
 
 # A step back returns the gradients of xt and of the state, and the factors of those of the
@@ -225,7 +222,7 @@ def _gru(xt: Array, a_prev: Array, *parameters: Array) -> Any:
 def _rnn_back(
     da: Array, a: Array, a_prev: Array, xt: Array, w_ax: Array, w_aa: Array, _: Any
 ) -> Any:
-    dz = da * (1 - a * a)
+    dz = rnn_back(da, a, FUNCTIONS)
     return (np.dot(w_ax.T, dz), np.dot(w_aa.T, dz)), (dz, xt, a_prev)
 
 
@@ -235,18 +232,13 @@ def _rnn_gradients(dz: Array, xt: Array, a_prev: Array) -> list[Array]:
 
 def _lstm_back(da: Array, dc: Array, *arrays: Array) -> Any:
     _, c, a_prev, c_prev, ft, it, cct, ot, xt, w_f, _, w_i, _, w_c, _, w_o, _ = arrays
-    tanh_c = np.tanh(c)
-    dc = dc + da * ot * (1 - tanh_c * tanh_c)
-    df = dc * c_prev * ft * (1 - ft)
-    di = dc * cct * it * (1 - it)
-    dg = dc * it * (1 - cct * cct)
-    do = da * tanh_c * ot * (1 - ot)
+    di, df, dg, do, dc = lstm_back(da, dc, it, ft, cct, ot, c_prev, c, FUNCTIONS)
     dstack = np.dot(w_f.T, df)
     dstack += np.dot(w_i.T, di)
     dstack += np.dot(w_c.T, dg)
     dstack += np.dot(w_o.T, do)
     dxt, da_prev = dstack[len(a_prev) :], dstack[: len(a_prev)]
-    return (dxt, da_prev, dc * ft), (df, di, dg, do, np.concatenate((a_prev, xt)))
+    return (dxt, da_prev, dc), (df, di, dg, do, np.concatenate((a_prev, xt)))
 
 
 def _lstm_gradients(
@@ -260,14 +252,17 @@ def _lstm_gradients(
 def _gru_back(da: Array, *arrays: Array) -> Any:
     _, a_prev, r, u, cct, xt, w_u, _, w_r, _, w_c, _ = arrays
     n_a = len(a_prev)
-    dg = da * u * (1 - cct * cct)
+    gate, candidate, _ = FUNCTIONS
+    dg, da_prev, du = blend_back(da, cct, a_prev, u, 1 - u)
+    dg *= candidate.slope(cct)
+    du *= gate.slope(u)
     # Of the stack that the candidate saw, with r * a_prev in it.
     dreset = np.dot(w_c.T, dg)
-    du = da * (cct - a_prev) * u * (1 - u)
-    dr = dreset[:n_a] * a_prev * r * (1 - r)
+    dr, da_reset = gated_back(dreset[:n_a], r, a_prev, FUNCTIONS)
     dstack = np.dot(w_u.T, du)
     dstack += np.dot(w_r.T, dr)
-    da_prev = dstack[:n_a] + dreset[:n_a] * r + da * (1 - u)
+    da_prev += dstack[:n_a]
+    da_prev += da_reset
     dxt = dstack[n_a:] + dreset[n_a:]
     stack, reset = np.concatenate((a_prev, xt)), np.concatenate((r * a_prev, xt))
     return (dxt, da_prev), (du, dr, dg, stack, reset)

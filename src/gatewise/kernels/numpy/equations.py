@@ -1,6 +1,8 @@
-"""One step of every cell in plain NumPy, forward and back: the equations themselves.
+"""Every cell's equations in plain NumPy: the page to read for the maths.
 
-``rows`` says what the arrays are and runs these over time.
+The first half is what a cell computes elementwise, over arrays of any layout: the steps
+of ``columns`` call it too. The second half are the steps on rows, forward and back, as
+``rows`` runs them over time: a cell's products, and the equations between them.
 """
 
 from __future__ import annotations
@@ -10,15 +12,133 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewise.kernels.numpy.activations import Functions
+
 Array = NDArray[Any]
 
-__all__ = ["BACKWARD", "FORWARD", "GATES", "Packed", "to_sigmoid", "widened"]
+__all__ = [
+    "BACKWARD",
+    "FORWARD",
+    "Packed",
+    "blend",
+    "blend_back",
+    "gated_back",
+    "lstm",
+    "lstm_back",
+    "rnn",
+    "rnn_back",
+]
+
+# Sums come in and leave as the values, in place: a temporary array takes as long as a small
+# step's arithmetic.
+
+
+def rnn(h: Array, functions: Functions) -> None:
+    """H = candidate(h)."""
+    functions.candidate.value(h, h)
+
+
+def rnn_back(dh: Array, h: Array, functions: Functions) -> Array:
+    """Return the gradient of the sum, given that of h."""
+    gradient: Array = dh * functions.candidate.slope(h)
+    return gradient
+
+
+def lstm(
+    i: Array,
+    f: Array,
+    g: Array,
+    o: Array,
+    c: Array,
+    functions: Functions,
+    peepholes: Array | None = None,
+    *,
+    i_and_f: Array | None = None,
+    out: Array | None = None,
+) -> tuple[Array, Array]:
+    """Return c' = f c + i g and o output(c') for the gates i, f, o and the candidate g.
+
+    With peepholes i and f see c, and o sees c'. `i_and_f` are the two where they stand side
+    by side, since one call takes less time than two. c' is written to `out`.
+    """
+    gate, candidate, output = functions
+    if peepholes is not None:
+        i += peepholes[0] * c
+        f += peepholes[1] * c
+    if i_and_f is None:
+        gate.value(i, i)
+        gate.value(f, f)
+    else:
+        gate.value(i_and_f, i_and_f)
+    candidate.value(g, g)
+    c_next = np.multiply(f, c, out)
+    c_next += i * g
+    if peepholes is not None:
+        o += peepholes[2] * c_next
+    gate.value(o, o)
+    hidden = output.value(c_next)
+    hidden *= o
+    return c_next, hidden
+
+
+def lstm_back(
+    dhidden: Array,
+    dc: Array,
+    i: Array,
+    f: Array,
+    g: Array,
+    o: Array,
+    c: Array,
+    c_next: Array,
+    functions: Functions,
+    peepholes: Array | None = None,
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Return the gradients of the four sums, in the order of i f g o, and of c."""
+    (_, gate_slope), (_, candidate_slope), (output, output_slope) = functions
+    y = output(c_next)
+    do = dhidden * y * gate_slope(o)
+    dc = dc + dhidden * o * output_slope(y)
+    if peepholes is not None:
+        dc += do * peepholes[2]
+    di = dc * g * gate_slope(i)
+    df = dc * c * gate_slope(f)
+    dg = dc * i * candidate_slope(g)
+    dc *= f
+    if peepholes is not None:
+        dc += di * peepholes[0] + df * peepholes[1]
+    return di, df, dg, do, dc
+
+
+def blend(a: Array, b: Array, share: Any, rest: Any, out: Array | None = None) -> Array:
+    """Return share a + rest b: a GRU's new state. Written to `out`, which may be a.
+
+    The shares add up to 1, but of the smaller one, 1 - share would lose digits: whoever
+    knows which that is gives both.
+    """
+    blended: Array = np.multiply(a, share, out)
+    blended += rest * b
+    return blended
+
+
+def blend_back(
+    dblended: Array, a: Array, b: Array, share: Any, rest: Any
+) -> tuple[Array, Array, Array]:
+    """Return the gradients of a, of b, and of share where rest is 1 - share."""
+    return dblended * share, dblended * rest, dblended * (a - b)
+
+
+def gated_back(
+    dproduct: Array, r: Array, value: Array, functions: Functions
+) -> tuple[Array, Array]:
+    """Return the gradients of the sum of gate r, and of value, given that of r value."""
+    return dproduct * value * functions.gate.slope(r), dproduct * r
 
 
 class Packed(NamedTuple):
     """One direction of one layer's weights in the form its backend runs on."""
 
     cell: str
+    functions: Functions
     w_ih: Array
     w_hh: Array
     bias: Array
@@ -30,16 +150,8 @@ class Packed(NamedTuple):
     w_hh_transposed: Array
 
 
-def widened(matrix: Any, scale: Array | None, dtype: np.dtype[Any]) -> Any:
-    """A narrow matrix, with a scale for each of its rows, in `dtype`."""
-    if matrix is None or matrix.dtype == dtype:
-        return matrix
-    wide = matrix.astype(dtype)
-    return wide if scale is None else wide * scale[:, None]
-
-
 # In the steps, gates come in without the recurrent product. `np.dot` costs half as much as
-# `@` where arrays are small, and most of what is written in place saves a temporary array.
+# `@` where arrays are small.
 
 
 def _parts(gates: Array, count: int) -> list[Array]:
@@ -47,25 +159,11 @@ def _parts(gates: Array, count: int) -> list[Array]:
     return [gates[:, k * size : (k + 1) * size] for k in range(count)]
 
 
-def to_sigmoid(z: Array) -> None:
-    """Overwrite z with 1 / (1 + exp(-z))."""
-    # Where exp overflows to infinity, the result is 0, as it should be.
-    np.exp(-z, out=z)
-    z += 1
-    np.reciprocal(z, out=z)
-
-
-def _rnn_tanh(packed: Packed, gates: Array, state: Any, y: Array, extra: None) -> None:
+def _rnn(packed: Packed, gates: Array, state: Any, y: Array, extra: None) -> None:
     (h,) = state
     gates += np.dot(h, packed.w_hh_transposed)
-    h[...] = np.tanh(gates, out=gates)
-    y[...] = h
-
-
-def _rnn_relu(packed: Packed, gates: Array, state: Any, y: Array, extra: None) -> None:
-    (h,) = state
-    gates += np.dot(h, packed.w_hh_transposed)
-    h[...] = np.maximum(gates, 0, out=gates)
+    rnn(gates, packed.functions)
+    h[...] = gates
     y[...] = h
 
 
@@ -73,20 +171,10 @@ def _lstm(packed: Packed, gates: Array, state: Any, y: Array, extra: Array) -> N
     h, c = state
     gates += np.dot(h, packed.w_hh_transposed)
     i, f, g, o = _parts(gates, 4)
-    if packed.peepholes is not None:
-        p_i, p_f, p_o = packed.peepholes
-        i += p_i * c
-        f += p_f * c
-    # i and f stand side by side.
-    to_sigmoid(gates[:, : 2 * c.shape[1]])
-    np.tanh(g, out=g)
-    c *= f
-    c += i * g
-    if packed.peepholes is not None:
-        o += p_o * c
-    to_sigmoid(o)
-    hidden = np.tanh(c)
-    hidden *= o
+    i_and_f = gates[:, : 2 * c.shape[1]]
+    _, hidden = lstm(
+        i, f, g, o, c, packed.functions, packed.peepholes, i_and_f=i_and_f, out=c
+    )
     h[...] = hidden if packed.w_hr is None else np.dot(hidden, packed.w_hr.T)
     y[...] = h
     extra[...] = c
@@ -94,18 +182,18 @@ def _lstm(packed: Packed, gates: Array, state: Any, y: Array, extra: Array) -> N
 
 def _gru(packed: Packed, gates: Array, state: Any, y: Array, extra: Array) -> None:
     (h,) = state
+    gate, candidate, _ = packed.functions
+    assert packed.bias_hn is not None
     both = 2 * h.shape[1]
     recurrent = np.dot(h, packed.w_hh_transposed)
-    rz = gates[:, :both]
-    rz += recurrent[:, :both]
-    to_sigmoid(rz)
-    extra[...] = recurrent[:, both:]
-    extra += packed.bias_hn
+    r_and_z = gates[:, :both]
+    r_and_z += recurrent[:, :both]
+    gate.value(r_and_z, r_and_z)
+    np.add(recurrent[:, both:], packed.bias_hn, extra)
     r, z, n = _parts(gates, 3)
     n += r * extra
-    np.tanh(n, out=n)
-    h *= z
-    h += (1 - z) * n
+    candidate.value(n, n)
+    blend(h, n, z, 1 - z, h)
     y[...] = h
 
 
@@ -113,16 +201,16 @@ def _gru_reset_before(
     packed: Packed, gates: Array, state: Any, y: Array, extra: Array
 ) -> None:
     (h,) = state
-    size = h.shape[1]
-    rz = gates[:, : 2 * size] + np.dot(h, packed.w_hh_transposed[:, : 2 * size])
-    to_sigmoid(rz)
-    r, z = rz[:, :size], rz[:, size:]
-    np.multiply(r, h, out=extra)
-    n = gates[:, 2 * size :] + np.dot(extra, packed.w_hh_transposed[:, 2 * size :])
-    np.tanh(n, out=n)
-    gates[:, : 2 * size], gates[:, 2 * size :] = rz, n
-    h *= z
-    h += (1 - z) * n
+    gate, candidate, _ = packed.functions
+    both = 2 * h.shape[1]
+    r_and_z = gates[:, :both]
+    r_and_z += np.dot(h, packed.w_hh_transposed[:, :both])
+    gate.value(r_and_z, r_and_z)
+    r, z, n = _parts(gates, 3)
+    np.multiply(r, h, extra)
+    n += np.dot(extra, packed.w_hh_transposed[:, both:])
+    candidate.value(n, n)
+    blend(h, n, z, 1 - z, h)
     y[...] = h
 
 
@@ -130,7 +218,7 @@ def _gru_reset_before(
 # those of what it started from. dgates may be gates, so it is written last.
 
 
-def _rnn_tanh_back(
+def _rnn_back(
     packed: Packed,
     gates: Any,
     extra: Any,
@@ -141,23 +229,7 @@ def _rnn_tanh_back(
     _: Any,
 ) -> None:
     (dh,) = dstate
-    dgates[...] = dh * (1 - y * y)
-    dh[...] = np.dot(dgates, packed.w_hh)
-
-
-def _rnn_relu_back(
-    packed: Packed,
-    gates: Any,
-    extra: Any,
-    y: Array,
-    h: Array,
-    dstate: Any,
-    dgates: Array,
-    _: Any,
-) -> None:
-    (dh,) = dstate
-    # 0 at the kink, as PyTorch has it.
-    dgates[...] = dh * (y > 0)
+    dgates[...] = rnn_back(dh, y, packed.functions)
     dh[...] = np.dot(dgates, packed.w_hh)
 
 
@@ -172,24 +244,15 @@ def _lstm_back(
     dextra: Any,
 ) -> None:
     dh, dc = dstate
-    i, f, g, o = _parts(gates, 4)
     dhidden = dh
     if packed.w_hr is not None:
         dextra[...] = dh
         dhidden = np.dot(dh, packed.w_hr)
-    tanh_c = np.tanh(extra)
-    do = dhidden * tanh_c * o * (1 - o)
-    dc += dhidden * o * (1 - tanh_c * tanh_c)
-    if packed.peepholes is not None:
-        p_i, p_f, p_o = packed.peepholes
-        dc += do * p_o
-    di = dc * g * i * (1 - i)
-    df = dc * c * f * (1 - f)
-    dg = dc * i * (1 - g * g)
-    dc *= f
-    if packed.peepholes is not None:
-        dc += di * p_i + df * p_f
-    np.concatenate([di, df, dg, do], axis=1, out=dgates)
+    i, f, g, o = _parts(gates, 4)
+    *dsums, dc[...] = lstm_back(
+        dhidden, dc, i, f, g, o, c, extra, packed.functions, packed.peepholes
+    )
+    np.concatenate(dsums, axis=1, out=dgates)
     dh[...] = np.dot(dgates, packed.w_hh)
 
 
@@ -204,13 +267,13 @@ def _gru_back(
     dextra: Array,
 ) -> None:
     (dh,) = dstate
+    gate, candidate, _ = packed.functions
     r, z, n = _parts(gates, 3)
     both = 2 * h.shape[1]
-    dz = dh * (h - n) * z * (1 - z)
-    dn = dh * (1 - z) * (1 - n * n)
-    dr = dn * extra * r * (1 - r)
-    np.multiply(dn, r, out=dextra)
-    dh *= z
+    dh[...], dn, dz = blend_back(dh, h, n, z, 1 - z)
+    dz *= gate.slope(z)
+    dn *= candidate.slope(n)
+    dr, dextra[...] = gated_back(dn, r, extra, packed.functions)
     np.concatenate([dr, dz, dn], axis=1, out=dgates)
     dh += np.dot(dgates[:, :both], packed.w_hh[:both])
     dh += np.dot(dextra, packed.w_hh[both:])
@@ -227,31 +290,27 @@ def _gru_reset_before_back(
     _: Any,
 ) -> None:
     (dh,) = dstate
+    gate, candidate, _ = packed.functions
     r, z, n = _parts(gates, 3)
     both = 2 * h.shape[1]
-    dz = dh * (h - n) * z * (1 - z)
-    dn = dh * (1 - z) * (1 - n * n)
-    dreset_h = np.dot(dn, packed.w_hh[both:])
-    dr = dreset_h * h * r * (1 - r)
-    dh *= z
-    dh += dreset_h * r
+    dh[...], dn, dz = blend_back(dh, h, n, z, 1 - z)
+    dz *= gate.slope(z)
+    dn *= candidate.slope(n)
+    dr, dreset = gated_back(np.dot(dn, packed.w_hh[both:]), r, h, packed.functions)
+    dh += dreset
     np.concatenate([dr, dz, dn], axis=1, out=dgates)
     dh += np.dot(dgates[:, :both], packed.w_hh[:both])
 
 
-GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
-
 FORWARD: dict[str, Any] = {
-    "rnn_tanh": _rnn_tanh,
-    "rnn_relu": _rnn_relu,
+    "rnn": _rnn,
     "lstm": _lstm,
     "gru": _gru,
     "gru_reset_before": _gru_reset_before,
 }
 
 BACKWARD: dict[str, Any] = {
-    "rnn_tanh": _rnn_tanh_back,
-    "rnn_relu": _rnn_relu_back,
+    "rnn": _rnn_back,
     "lstm": _lstm_back,
     "gru": _gru_back,
     "gru_reset_before": _gru_reset_before_back,

@@ -8,13 +8,106 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewise.kernels.numpy import activations
+from gatewise.kernels.numpy import rows as recurrent
+from gatewise.kernels.numpy.products import linear
+
 Array = NDArray[Any]
 
-__all__ = ["Stepper"]
+__all__ = ["stepper"]
+
+
+def stepper(
+    stages: Sequence[tuple[Any, ...]],
+    batch: int,
+    features: int,
+    dtype: np.dtype[Any],
+    *,
+    num_threads: int = 1,
+) -> Callable[[Any], Array | None]:
+    """Return a function that runs layers upon layers a step or a chunk on, in place.
+
+    `stages` are what the layers do, one after another:
+
+    - ``("table", table)`` gives the row of `table` that a token names. It is the first.
+    - ``("recurrent", packed, state)`` advances `state`. If it is the first, a fourth
+      element can be a table with the input's share of the gates for every token.
+    - ``("linear", packed)``
+    - ``("relu",)``, ``("tanh",)``, ``("sigmoid",)``, ``("softmax",)``
+
+    The function takes a step ``(batch, features)`` of `dtype`, for a batch of one also
+    ``(features,)``, or a chunk ``(batch, time, features)``. Where the first stage has a
+    table, it takes integers without the last axis. It returns the last stage's output, for
+    a step always the same array, for a chunk a new one.
+
+    It does nothing and returns None where `x` is something else: of another shape or dtype,
+    a token that is not in the table, numbers that are not aligned or whose features are not
+    contiguous, the array that it returned for a step. Where it raises, the states are those
+    from before.
+    """
+    first, states = stages[0], [array for s in stages for array in _state_of(s)]
+    table = first[-1] if first[0] == "table" or len(first) == 4 else ()
+    functions = [_stage(stage, num_threads) for stage in stages]
+    outputs = features
+    for stage in stages:
+        outputs = _outputs(stage, outputs)
+    rows = None if first[0] == "table" else features
+    return Stepper(functions, states, batch, rows, outputs, len(table), dtype)
+
+
+def _state_of(stage: tuple[Any, ...]) -> tuple[Array, ...]:
+    state: tuple[Array, ...] = stage[2] if stage[0] == "recurrent" else ()
+    return state
+
+
+def _outputs(stage: tuple[Any, ...], features: int) -> int:
+    """How many features a stage gives."""
+    kind, *what = stage
+    if kind == "table":
+        features = what[0].shape[1]
+    elif kind == "linear":
+        features = len(what[0].weight)
+    elif kind == "recurrent":
+        features = what[1][0].shape[1]
+    return features
+
+
+def _stage(stage: tuple[Any, ...], num_threads: int) -> Callable[[Array], Array]:
+    """What a stage does with rows or with tokens."""
+    kind, *what = stage
+
+    def look_up(rows: Array) -> Array:
+        found: Array = what[0][rows]
+        return found
+
+    def project(rows: Array) -> Array:
+        projected = linear(what[0], np.ascontiguousarray(rows), num_threads=num_threads)
+        assert projected is not None
+        return projected
+
+    def activate(rows: Array) -> Array:
+        rows = np.ascontiguousarray(rows)
+        values = rows.reshape(-1, rows.shape[-1]) if kind == "softmax" else rows.reshape(-1)
+        out = np.empty_like(rows)
+        getattr(activations, kind)(values, out.reshape(values.shape))
+        return out
+
+    def advance(rows: Array) -> Array:
+        packed, state, *table = what
+        y = np.empty((*rows.shape[:2], state[0].shape[1]), state[0].dtype)
+        if rows.ndim == 2:
+            recurrent.infer_shares(
+                packed, table[0][rows], state, y, num_threads=num_threads
+            )
+        else:
+            recurrent.infer(packed, rows, state, y, num_threads=num_threads)
+        return y
+
+    return {"table": look_up, "recurrent": advance, "linear": project}.get(kind, activate)
 
 
 class Stepper:
-    """What ``rows.stepper`` returns.
+    """What `stepper` returns.
 
     `stages` take and return rows ``(time, batch, features)``. The first one takes rows of
     so many `features`, unless these are None, and so many `tokens`, unless there are none.
