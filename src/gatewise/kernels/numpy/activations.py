@@ -33,8 +33,8 @@ __all__ = [
 
 
 def _sigmoid(z: Array, out: Array | None = None) -> Array:
-    # Where exp overflows to infinity, the result is 0, as it should be. In place np.negative
-    # is wrong of float32 with gaps in some versions of NumPy, 2.4 among them.
+    # Where exp overflows to infinity, the result is 0, as it should be. np.negative in
+    # place is wrong for float32 with gaps in some versions of NumPy, 2.4 among them.
     out = np.exp(-z, out)
     out += 1
     return np.reciprocal(out, out)
