@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 from hypothesis import HealthCheck, settings
 
-from gatewise.kernels import chooser
+from gatewise.kernels import chooser, products
 
 # The fixture `backend` holds nothing that one example could leave behind for the next.
 # Each run has the same examples, so that none fails by chance, but for those who explore.
@@ -60,3 +60,10 @@ def both_backends() -> None:
     """Nothing but a reason not to run where one of them is missing."""
     with _using("native"):
         pass
+
+
+@pytest.fixture
+def own_products() -> Iterator[None]:
+    """Multiply with the kernels' own products: BLAS does not promise the same bits."""
+    with products.use("own"):
+        yield

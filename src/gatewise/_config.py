@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import gatewise
-from gatewise.kernels import chooser, thread_limits
+from gatewise.kernels import chooser, products, thread_limits
 
 __all__ = ["read_config", "show_config"]
 
@@ -46,6 +46,7 @@ def read_config() -> dict[str, str]:
         "gatewise": gatewise.__version__,
         "backend": f"{chooser.name}: {chooser.reason}",
         "instruction set": _instruction_set(),
+        "products": products.describe(),
         "Python": f"{platform.python_version()} ({platform.python_implementation()})",
         "NumPy": np.__version__,
         "BLAS": _blas(numpy_config),

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise.kernels import chooser, thread_limits
+from gatewise.kernels import chooser, products, thread_limits
 from gatewise.stretch import BatchSizes, State, Stretch, empty_like_rows, run, run_back
 from gatewise.weights import NO_SCALES, Prepared, Scales, Weights
 
@@ -51,10 +51,12 @@ def infer(
         _infer_zoneout(
             prepared, x, state, y, cells, batch_sizes, reverse, zoneout, num_threads
         )
-    elif x.ndim == 2:
+        return
+    shares = _shares(prepared, x)
+    if shares is not None:
         chooser.kernels.infer_shares(
             prepared.packed,
-            prepared.table[x],
+            shares,
             state,
             y,
             cells=cells,
@@ -73,6 +75,14 @@ def infer(
             reverse=reverse,
             num_threads=num_threads,
         )
+
+
+def _shares(prepared: Prepared, x: Array) -> Array | None:
+    """The input's shares of the gates, unless the kernels make them themselves."""
+    if x.ndim == 2:
+        tokens: Array = prepared.table[x]
+        return tokens
+    return products.shares(x, prepared.weights.w_ih, prepared.weights.bias)
 
 
 def _infer_zoneout(

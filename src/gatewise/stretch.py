@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise.kernels import cells, chooser
+from gatewise.kernels import cells, chooser, products
 from gatewise.kernels.numpy.activations import functions_of
 from gatewise.weights import Prepared, Weights
 
@@ -99,6 +99,8 @@ def run(
         # needs to be clipped; other modes make a copy.
         np.take(prepared.table, x, axis=0, out=gates, mode="clip")
         rows = None
+    elif products.shares(x, weights.w_ih, weights.bias, gates) is not None:
+        rows = None
     chooser.kernels.forward(
         prepared.packed,
         gates,
@@ -150,10 +152,11 @@ def run_back(
         )
         with np.errstate(all="ignore"):
             _add_products(gradients, part, dgates, dextra, num_threads)
-        if dx is not None:
-            chooser.kernels.project_back(
-                packed, dgates, dx[part.rows], num_threads=num_threads
-            )
+        if dx is None:
+            continue
+        into = dx[part.rows]
+        if not products.write_back(dgates, weights.w_ih, into):
+            chooser.kernels.project_back(packed, dgates, into, num_threads=num_threads)
 
 
 def _empty_padded(like: Array) -> Array:
@@ -239,7 +242,7 @@ def _add_products(
     steps = part.stretch
 
     def outer(a: Array, b: Array, out: Array) -> None:
-        chooser.kernels.outer(a, b, out, num_threads=threads)
+        products.outer(a, b, out, num_threads=threads)
 
     gradients.bias[...] += dgates.sum(axis=(0, 1))
     h, cell = _states_before(part, 0), cells.look_up(gradients.cell)
@@ -262,8 +265,8 @@ def _add_products(
         assert steps.extra is not None
         di, df, _, do = np.split(dgates, 4, axis=2)
         before = _states_before(part, 1)
-        products = [di * before, df * before, do * steps.extra]
-        gradients.peepholes[...] += [product.sum(axis=(0, 1)) for product in products]
+        terms = [di * before, df * before, do * steps.extra]
+        gradients.peepholes[...] += [term.sum(axis=(0, 1)) for term in terms]
     if steps.x.dtype.kind in "iu":
         # The batch's own copy, checked and aligned; only its order may be another one.
         tokens = np.ascontiguousarray(steps.x.reshape(-1))

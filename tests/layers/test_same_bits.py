@@ -53,6 +53,7 @@ CASES = [(*layer, full) for layer in LAYERS for full in ("float32", "float64")] 
 ]
 
 pytestmark = [
+    pytest.mark.usefixtures("own_products"),
     pytest.mark.parametrize("backend", ["native"], indirect=True),
     pytest.mark.parametrize("size", SIZES, ids=lambda size: f"H{size.hidden}"),
     pytest.mark.parametrize(("kind", "options", "weights"), CASES, ids=str),

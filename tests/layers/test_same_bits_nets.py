@@ -21,6 +21,7 @@ LENGTHS = np.array([16, 3, 0, 7, 16, 1, 12, 9, 5, 2, 16, 8, 4])
 NETS = ["LSTM float32", "LSTM float64", "GRU float32", "GRU int8", "no state", "wide"]
 
 pytestmark = [
+    pytest.mark.usefixtures("own_products"),
     pytest.mark.parametrize("backend", ["native"], indirect=True),
     pytest.mark.parametrize("which", NETS),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gatewise import _checks
-from gatewise.kernels import chooser, thread_limits
+from gatewise.kernels import chooser, products, thread_limits
 from gatewise.layers import inputs
 from gatewise.layers.kinds import Feedforward
 from gatewise.layers.masks import Mask
@@ -225,7 +226,12 @@ class Linear(Feedforward):
         threads = (
             thread_limits.resolve(num_threads) if given else thread_limits.last_known()
         )
-        y: Array | None = chooser.kernels.linear(packed, x, num_threads=threads)
+        y: Array | None = None
+        if products.blas_from < math.inf:
+            weight, bias = snapshot.arrays["weight"], snapshot.arrays.get("bias")
+            y = products.linear(self._rows(x), weight, bias)
+        if y is None:
+            y = chooser.kernels.linear(packed, x, num_threads=threads)
         if y is None:
             rows = np.ascontiguousarray(self._rows(x))
             y = chooser.kernels.linear(packed, rows, num_threads=threads)
@@ -260,15 +266,16 @@ class Linear(Feedforward):
         flat = _as_rows(drows)
         weight = np.zeros_like(tape.snapshot.arrays["weight"])
         threads = thread_limits.resolve(num_threads)
-        chooser.kernels.outer(flat, _as_rows(tape.held), weight, num_threads=threads)
+        products.outer(flat, _as_rows(tape.held), weight, num_threads=threads)
         gradients = {"weight": weight}
         if self.bias:
             with np.errstate(all="ignore"):
                 gradients["bias"] = flat.sum(axis=(0, 1))
         dx: Array = chooser.kernels.empty(tape.shape, self._dtype)
-        chooser.kernels.linear_back(
-            tape.snapshot.prepared(_pack_linear), flat, _as_rows(dx), num_threads=threads
-        )
+        rows = _as_rows(dx)
+        if not products.write_back(flat, tape.snapshot.arrays["weight"], rows):
+            packed = tape.snapshot.prepared(_pack_linear)
+            chooser.kernels.linear_back(packed, flat, rows, num_threads=threads)
         return dx, gradients
 
     def _features(self) -> tuple[int, int]:
