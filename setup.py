@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from glob import glob
+from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -45,10 +46,33 @@ class BuildNative(build_ext):
         ext.extra_compile_args = MSVC_FLAGS if msvc else UNIX_FLAGS
         ext.extra_link_args = [] if msvc else ["-pthread"]
         try:
+            if self.force or self._is_older(ext):
+                ext.extra_objects = [*self._variants(ext, 1), *self._variants(ext, 0)]
             super().build_extension(ext)
         except Exception as error:
             # Which exception it is differs between the versions of setuptools.
             raise SystemExit(f"error: {error}\n\n{WAY_OUT}") from error
+
+    def _is_older(self, ext: Extension) -> bool:
+        """Whether what is built is older than what it is built of."""
+        built = Path(self.get_ext_fullpath(ext.name))
+        if not built.exists():
+            return True
+        files = map(Path, [*ext.sources, *ext.depends])
+        return any(file.stat().st_mtime > built.stat().st_mtime for file in files)
+
+    def _variants(self, ext: Extension, single: int) -> list[str]:
+        """Compile every variant of the core in single, or else in double precision."""
+        objects: list[str] = self.compiler.compile(
+            VARIANTS,
+            output_dir=str(Path(self.build_temp, f"single_{single}")),
+            macros=[("SINGLE", str(single))],
+            include_dirs=ext.include_dirs,
+            debug=self.debug,
+            extra_postargs=ext.extra_compile_args,
+            depends=ext.depends,
+        )
+        return objects
 
 
 WAY_OUT = (
@@ -58,14 +82,18 @@ WAY_OUT = (
 )
 
 
+VARIANTS = sorted(glob("csrc/variants/*.c"))
+
+
 def native() -> Extension:
     extension = Extension(
         "gatewise.kernels.native.compiled",
         sources=[
             "src/gatewise/kernels/native/compiled.pyx",
-            *sorted(glob("csrc/**/*.c", recursive=True)),
+            *sorted(set(glob("csrc/**/*.c", recursive=True)) - set(VARIANTS)),
         ],
         depends=[
+            *VARIANTS,
             *sorted(glob("src/gatewise/kernels/native/*.px[di]")),
             *sorted(glob("csrc/**/*.h", recursive=True)),
         ],

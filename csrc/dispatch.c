@@ -4,15 +4,7 @@
 #include "gatewise.h"
 #include "platform.h"
 
-extern const gw_kernels gw_scalar_single, gw_scalar_double;
-
-#ifdef BASELINE
-extern const gw_kernels gw_baseline_single, gw_baseline_double;
-#endif
-
 #if IS_X86_64
-extern const gw_kernels gw_avx2_single, gw_avx2_double, gw_avx512_single, gw_avx512_double;
-
 #if defined(_MSC_VER) && !defined(__clang__)
 #include <immintrin.h>
 #include <intrin.h>
@@ -44,20 +36,25 @@ static int has_avx512(void) { return has_avx2() && __builtin_cpu_supports("avx51
 #endif
 #endif
 
+/* The variants of this kind of CPU, best first: a file in variants/ each, and what says whether a CPU runs it;
+ * NULL where all do. */
+#if IS_X86_64
+#define VARIANTS(one) one(avx512, has_avx512) one(avx2, has_avx2) one(sse2, NULL) one(scalar, NULL)
+#elif IS_ARM64
+#define VARIANTS(one) one(neon, NULL) one(scalar, NULL)
+#else
+#define VARIANTS(one) one(scalar, NULL)
+#endif
+
+#define DECLARE(name, is_supported) extern const gw_kernels gw_##name##_single, gw_##name##_double;
+VARIANTS(DECLARE)
+
+#define ROW(name, is_supported) {#name, &gw_##name##_single, &gw_##name##_double, is_supported},
 static const struct variant {
     const char *name;
     const gw_kernels *single_precision, *double_precision;
-    int (*is_supported)(void); /* NULL where every CPU of this kind can */
-} variants[] = {
-#if IS_X86_64
-    {"avx512", &gw_avx512_single, &gw_avx512_double, has_avx512},
-    {"avx2", &gw_avx2_single, &gw_avx2_double, has_avx2},
-#endif
-#ifdef BASELINE
-    {BASELINE, &gw_baseline_single, &gw_baseline_double, NULL},
-#endif
-    {"scalar", &gw_scalar_single, &gw_scalar_double, NULL},
-};
+    int (*is_supported)(void);
+} variants[] = {VARIANTS(ROW)};
 
 enum { VARIANTS = sizeof variants / sizeof variants[0] };
 

@@ -11,10 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum gw_cell { GW_RNN_TANH, GW_RNN_RELU, GW_LSTM, GW_GRU, GW_GRU_RESET_BEFORE } gw_cell;
-
-/* After GW_INTERRUPTED and GW_FORKED what the call was to write is worth nothing: see call.h. */
-typedef enum gw_status { GW_OK, GW_NO_MEMORY, GW_INTERRUPTED, GW_FORKED } gw_status;
+/* GW_UNKNOWN is for a name that the table of cells, of formats or of activations does not have. After
+ * GW_INTERRUPTED and GW_FORKED what the call was to write is worth nothing: see call.h. */
+typedef enum gw_status { GW_OK, GW_NO_MEMORY, GW_UNKNOWN, GW_INTERRUPTED, GW_FORKED } gw_status;
 
 typedef struct gw_watch gw_watch;
 
@@ -50,30 +49,61 @@ typedef struct gw_state {
     void *h, *c;
 } gw_state;
 
-/* How weights are kept. Narrow ones are for inference in single precision. */
-typedef enum gw_format { GW_FULL, GW_HALF, GW_INT8 } gw_format;
+/* A name of the table in vectors/activations.h, and the numbers that go with it. */
+typedef struct gw_activation {
+    const char *name;
+    double alpha, beta;
+} gw_activation;
 
-/* Canonical weights, contiguous; what a cell does not have is NULL. Scales, one for each row of their
- * matrix, multiply what that row's weights give. */
+/* Canonical weights, contiguous; what a cell does not have is NULL, and an activation that it does not have any
+ * name of the table. Scales, one for each row of their matrix, multiply what that row's weights give. */
 typedef struct gw_weights {
-    gw_cell cell;
-    gw_format format; /* of w_ih, w_hh and w_hr */
-    ptrdiff_t input_size, hidden_size, output_size;
+    const char *cell;
+    const char *format;                      /* of w_ih, w_hh and w_hr */
+    gw_activation gate, candidate, output;   /* the last is what c goes through on its way to h */
+    ptrdiff_t rows, input_size, output_size; /* of w_ih and w_hh; the columns of w_ih, and of w_hh */
     const void *w_ih, *w_hh, *bias, *bias_hn, *w_hr, *peepholes;
     const void *scale_ih, *scale_hh, *scale_hr;
 } gw_weights;
 
-/* A single step of one of the notebook's cells: its sizes, and the call that it is part of. */
+/* The notebook's own arrays: a row for each feature, a column for each example, contiguous. All that a cell has
+ * of one kind stands in the notebook's order. */
+enum { GW_MOST_STATES = 2, GW_MOST_GATES = 4, GW_MOST_PARAMETERS = 8 };
+
 typedef struct gw_columns {
-    gw_cell cell;
-    gw_watch *watch;
+    const char *cell;
     ptrdiff_t n_x, n_a, n_y, m;
+    const void *parameters[GW_MOST_PARAMETERS];
+    const void *w_y, *b_y; /* of the prediction, forward only */
 } gw_columns;
+
+/* One step: xt (n_x, m), and (n_a, m) each the state before and after it and the values of the gates. */
+typedef struct gw_columns_step {
+    const void *xt, *before[GW_MOST_STATES];
+    void *after[GW_MOST_STATES], *gates[GW_MOST_GATES];
+} gw_columns_step;
+
+/* The gradients of a step: in `after` those of the state that it left. The others are added to, but for that of
+ * an LSTM's c before, which may stand in the place of that after. */
+typedef struct gw_columns_gradients {
+    const void *after[GW_MOST_STATES];
+    void *xt, *before[GW_MOST_STATES], *parameters[GW_MOST_PARAMETERS];
+} gw_columns_gradients;
+
+/* `time` steps: x (time, n_x, m), the state before the first, and `values`, for each step the state after it and
+ * the gates, (n_a, m) each. */
+typedef struct gw_columns_run {
+    ptrdiff_t time;
+    const void *x, *initial[GW_MOST_STATES];
+    void *values;
+} gw_columns_run;
 
 typedef struct gw_packed gw_packed;
 
 /* The packed weights and bias of a Linear. */
 typedef struct gw_linear gw_linear;
+
+typedef gw_status gw_elementwise(const void *z, void *out, ptrdiff_t count);
 
 typedef struct gw_kernels {
     gw_status (*pack)(const gw_weights *weights, gw_packed **packed);
@@ -104,13 +134,15 @@ typedef struct gw_kernels {
     gw_status (*outer)(gw_block a, gw_block b, gw_matrix out, int threads);
     /* Adds to the rows of out that the tokens name. */
     gw_status (*add_by_token)(const int64_t *tokens, gw_block rows, gw_matrix out);
-    /* in, values and out are as for cell_forward and cell_backward in kernels/numpy/columns.py. The latter
-     * adds to out. Whoever calls them opens and closes the call that they are part of. */
-    void (*cell_forward)(const gw_columns *sizes, const void *const *in, void *values, void *yt);
-    gw_status (*cell_backward)(const gw_columns *sizes, const void *const *in, void *const *out);
-    gw_status (*relu)(const void *z, void *out, ptrdiff_t count);
-    gw_status (*tanh)(const void *z, void *out, ptrdiff_t count);
-    gw_status (*sigmoid)(const void *z, void *out, ptrdiff_t count);
+    /* Fills the run's values, and predictions (time, n_y, m). */
+    gw_status (*columns_forward)(const gw_columns *columns, const gw_columns_run *run, void *predictions);
+    gw_status (*columns_step_back)(const gw_columns *columns, const gw_columns_step *step,
+                                   const gw_columns_gradients *gradients);
+    /* da (time, n_a, m) has the gradients of all a, and is used up; dx (time, n_x, m), da_initial and
+     * dparameters are added to. */
+    gw_status (*columns_back)(const gw_columns *columns, const gw_columns_run *run, void *da, void *dx,
+                              void *da_initial, void *const *dparameters);
+    gw_elementwise *relu, *tanh, *sigmoid;
     gw_status (*softmax)(const void *z, void *out, ptrdiff_t rows, ptrdiff_t classes);
 } gw_kernels;
 

@@ -2,15 +2,19 @@
 #ifndef GATEWISE_PLATFORM_H
 #define GATEWISE_PLATFORM_H
 
-/* BASELINE names the vectors that every processor of the kind has; not all kinds have some. */
+/* A variant for another kind of processor would be an empty file otherwise, which ISO C forbids. */
+#include <stddef.h>
+
 #if defined(__x86_64__) || defined(_M_X64)
 #define IS_X86_64 1
-#define BASELINE "sse2"
-#elif defined(__aarch64__) || defined(_M_ARM64)
-#define IS_X86_64 0
-#define BASELINE "neon"
 #else
 #define IS_X86_64 0
+#endif
+
+#if defined(__aarch64__) || defined(_M_ARM64)
+#define IS_ARM64 1
+#else
+#define IS_ARM64 0
 #endif
 
 #endif

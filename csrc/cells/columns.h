@@ -4,7 +4,10 @@
 #ifndef GATEWISE_COLUMNS_H
 #define GATEWISE_COLUMNS_H
 
-#include "loops/elementwise.h"
+#include "cells/gru.h"
+#include "cells/lstm.h"
+#include "cells/rnn.h"
+#include "products/elements.h"
 
 /* A matrix: how far apart the neighbours in a column and those in a row are. */
 struct strided {
@@ -80,198 +83,227 @@ static void add_rows(const real *from, ptrdiff_t rows, ptrdiff_t columns, real *
             sums[row] += from[row * columns + column];
 }
 
-/* out (n_a, m) = w [a; x] + bias; w's rows hold the weights of a before those of x. */
-static void gate(const gw_columns *s, const void *w, const void *bias, const real *a, const real *x,
-                 real *out) {
-    const ptrdiff_t inputs = s->n_a + s->n_x;
-    fill_rows(bias, s->n_a, s->m, out, s->watch);
-    multiply_columns(s->n_a, s->n_a, s->m, (struct strided){w, inputs, 1}, a, out, s->watch);
-    multiply_columns(s->n_a, s->n_x, s->m, (struct strided){(const real *)w + s->n_a, inputs, 1}, x, out,
-                     s->watch);
-}
-
-/* out (n_y, m) = softmax(w a + bias), over each column. */
-static void predict(const gw_columns *s, const void *w, const void *bias, const real *a, real *out) {
-    fill_rows(bias, s->n_y, s->m, out, s->watch);
-    multiply_columns(s->n_y, s->n_a, s->m, (struct strided){w, s->n_a, 1}, a, out, s->watch);
-    if (s->n_y == 0)
-        return;
-    const ptrdiff_t work = s->n_y * WIDTH * ELEMENT_WORK;
-    for (ptrdiff_t column = 0; column < s->m && gw_goes_on(s->watch, work); column += WIDTH) {
-        const ptrdiff_t n = s->m - column < WIDTH ? s->m - column : WIDTH;
-        vreal largest = load_some(out + column, n), sum = v_set(0);
-        for (ptrdiff_t row = 1; row < s->n_y; row++)
-            largest = v_max(largest, load_some(out + row * s->m + column, n));
-        for (ptrdiff_t row = 0; row < s->n_y; row++) {
-            real *scores = out + row * s->m + column;
-            const vreal exponential = v_exp(v_sub(load_some(scores, n), largest));
-            sum = v_add(sum, exponential);
-            store_some(scores, n, exponential);
-        }
-        for (ptrdiff_t row = 0; row < s->n_y; row++) {
-            real *scores = out + row * s->m + column;
-            store_some(scores, n, v_div(load_some(scores, n), sum));
-        }
-    }
-}
-
-static void rnn_columns(const gw_columns *s, const void *const *in, real *a_next, real *yt) {
-    const void *xt = in[0], *a_prev = in[1], *w_ax = in[2], *w_aa = in[3], *bias = in[4];
-    fill_rows(bias, s->n_a, s->m, a_next, s->watch);
-    multiply_columns(s->n_a, s->n_a, s->m, (struct strided){w_aa, s->n_a, 1}, a_prev, a_next, s->watch);
-    multiply_columns(s->n_a, s->n_x, s->m, (struct strided){w_ax, s->n_x, 1}, xt, a_next, s->watch);
-    apply_tanh(a_next, a_next, s->n_a * s->m, s->watch);
-    predict(s, in[5], in[6], a_next, yt);
-}
-
-static void lstm_columns(const gw_columns *s, const void *const *in, real *a_next, real *yt) {
-    const real *xt = in[0], *a_prev = in[1], *c_prev = in[2];
-    const void *const *parameters = in + 3;
-    const ptrdiff_t size = s->n_a * s->m;
-    real *c_next = a_next + size, *f = c_next + size, *i = f + size, *g = i + size, *o = g + size;
-    for (int k = 0; k < 4; k++)
-        gate(s, parameters[2 * k], parameters[2 * k + 1], a_prev, xt, f + k * size);
-    apply_sigmoid(f, f, 2 * size, s->watch);
-    apply_tanh(g, g, size, s->watch);
-    apply_sigmoid(o, o, size, s->watch);
-    for (ptrdiff_t k = 0, end; (end = stretch_end(k, size, s->watch)) > k;)
-        for (; k < end; k++)
-            c_next[k] = f[k] * c_prev[k] + i[k] * g[k];
-    apply_tanh(c_next, a_next, size, s->watch);
-    for (ptrdiff_t k = 0, end; (end = stretch_end(k, size, s->watch)) > k;)
-        for (; k < end; k++)
-            a_next[k] *= o[k];
-    predict(s, parameters[8], parameters[9], a_next, yt);
-}
-
-static void gru_columns(const gw_columns *s, const void *const *in, real *a_next, real *yt) {
-    const real *xt = in[0], *a_prev = in[1];
-    const void *const *parameters = in + 2;
-    const ptrdiff_t size = s->n_a * s->m;
-    real *r = a_next + size, *u = r + size, *candidate = u + size, *reset = a_next;
-    gate(s, parameters[0], parameters[1], a_prev, xt, u);
-    gate(s, parameters[2], parameters[3], a_prev, xt, r);
-    apply_sigmoid(r, r, 2 * size, s->watch);
-    for (ptrdiff_t k = 0, end; (end = stretch_end(k, size, s->watch)) > k;)
-        for (; k < end; k++)
-            reset[k] = r[k] * a_prev[k];
-    gate(s, parameters[4], parameters[5], reset, xt, candidate);
-    apply_tanh(candidate, candidate, size, s->watch);
-    for (ptrdiff_t k = 0, end; (end = stretch_end(k, size, s->watch)) > k;)
-        for (; k < end; k++)
-            a_next[k] = u[k] * candidate[k] + (1 - u[k]) * a_prev[k];
-    predict(s, parameters[6], parameters[7], a_next, yt);
-}
-
-static void cell_forward(const gw_columns *sizes, const void *const *in, void *values, void *yt) {
-    if (sizes->cell == GW_LSTM)
-        lstm_columns(sizes, in, values, yt);
-    else if (sizes->cell == GW_GRU_RESET_BEFORE)
-        gru_columns(sizes, in, values, yt);
-    else
-        rnn_columns(sizes, in, values, yt);
-}
-
-/* What a step back works with besides the caller's arrays. `stack` is [a_prev; xt] transposed. */
-struct columns_scratch {
-    real *dz, *stack, *other_stack, *values;
+/* One step, and on the way back its gradients and some scratch. */
+struct columns_job {
+    const gw_columns *columns;
+    const gw_columns_step *step;
+    const gw_columns_gradients *gradients;
+    struct columns_scratch {
+        real *dz[GW_MOST_GATES], *reset, *dreset;
+        real *stack, *reset_stack; /* [a; x] and [r * a; x], transposed */
+    } scratch;
+    gw_watch *watch;
 };
 
+/* The elements of an array (n_a, m). */
+INLINE ptrdiff_t state_size(const gw_columns *columns) { return columns->n_a * columns->m; }
+
+INLINE vreal get(const void *array, ptrdiff_t k, ptrdiff_t n) {
+    return load_some((const real *)array + k, n);
+}
+
+INLINE void put(void *array, ptrdiff_t k, ptrdiff_t n, vreal values) {
+    store_some((real *)array + k, n, values);
+}
+
+INLINE void add_to(void *array, ptrdiff_t k, ptrdiff_t n, vreal values) {
+    put(array, k, n, v_add(get(array, k, n), values));
+}
+
+INLINE void for_each_value(vector_function run, const struct columns_job *job) {
+    for_each_vector(run, job, state_size(job->columns), job->watch);
+}
+
+/* out (n_a, m) = w [a; x] + bias; w's rows hold the weights of a before those of x. The bias is the parameter
+ * after w. */
+static void gate(const struct columns_job *job, int parameter, const void *a, void *out) {
+    const gw_columns *c = job->columns;
+    const ptrdiff_t inputs = c->n_a + c->n_x;
+    const real *w = c->parameters[parameter];
+    fill_rows(c->parameters[parameter + 1], c->n_a, c->m, out, job->watch);
+    multiply_columns(c->n_a, c->n_a, c->m, (struct strided){w, inputs, 1}, a, out, job->watch);
+    multiply_columns(c->n_a, c->n_x, c->m, (struct strided){w + c->n_a, inputs, 1}, job->step->xt, out,
+                     job->watch);
+}
+
 /* Adds to dw (n_a, n_a + n_x) dz stack, to db (n_a, 1) the sums of dz, and what dz hands on to a and x. */
-static void gate_back(const gw_columns *s, const real *dz, const void *w, const real *stack, real *da,
-                      real *dx, void *const *out) {
-    const ptrdiff_t inputs = s->n_a + s->n_x;
-    multiply_columns(s->n_a, s->m, inputs, (struct strided){dz, s->m, 1}, stack, out[0], s->watch);
-    add_rows(dz, s->n_a, s->m, out[1], s->watch);
-    multiply_columns(s->n_a, s->n_a, s->m, (struct strided){w, 1, inputs}, dz, da, s->watch);
-    multiply_columns(s->n_x, s->n_a, s->m, (struct strided){(const real *)w + s->n_a, 1, inputs}, dz, dx,
-                     s->watch);
+static void gate_back(const struct columns_job *job, int parameter, const real *dz, const real *stack,
+                      void *da) {
+    const gw_columns *c = job->columns;
+    const ptrdiff_t inputs = c->n_a + c->n_x;
+    const real *w = c->parameters[parameter];
+    void *const *gradients = job->gradients->parameters;
+    multiply_columns(c->n_a, c->m, inputs, (struct strided){dz, c->m, 1}, stack, gradients[parameter],
+                     job->watch);
+    add_rows(dz, c->n_a, c->m, gradients[parameter + 1], job->watch);
+    multiply_columns(c->n_a, c->n_a, c->m, (struct strided){w, 1, inputs}, dz, da, job->watch);
+    multiply_columns(c->n_x, c->n_a, c->m, (struct strided){w + c->n_a, 1, inputs}, dz, job->gradients->xt,
+                     job->watch);
 }
 
-static void make_stack(const gw_columns *s, const real *a, const real *x, real *stack) {
-    transpose(a, s->n_a, s->m, stack, s->n_a + s->n_x, s->watch);
-    transpose(x, s->n_x, s->m, stack + s->n_a, s->n_a + s->n_x, s->watch);
+static void make_stack(const struct columns_job *job, const void *a, real *stack) {
+    const gw_columns *c = job->columns;
+    transpose(a, c->n_a, c->m, stack, c->n_a + c->n_x, job->watch);
+    transpose(job->step->xt, c->n_x, c->m, stack + c->n_a, c->n_a + c->n_x, job->watch);
 }
 
-static void rnn_columns_back(const gw_columns *s, const void *const *in, void *const *out,
-                             const struct columns_scratch *scratch) {
-    const real *da_next = in[0], *a_next = in[1];
-    real *dz = scratch->dz, *transposed = scratch->stack;
-    for (ptrdiff_t k = 0, end; (end = stretch_end(k, s->n_a * s->m, s->watch)) > k;)
-        for (; k < end; k++)
-            dz[k] = da_next[k] * (1 - a_next[k] * a_next[k]);
-    multiply_columns(s->n_x, s->n_a, s->m, (struct strided){in[4], 1, s->n_x}, dz, out[0], s->watch);
-    multiply_columns(s->n_a, s->n_a, s->m, (struct strided){in[5], 1, s->n_a}, dz, out[1], s->watch);
-    transpose(in[3], s->n_x, s->m, transposed, s->n_x, s->watch);
-    multiply_columns(s->n_a, s->m, s->n_x, (struct strided){dz, s->m, 1}, transposed, out[2], s->watch);
-    transpose(in[2], s->n_a, s->m, transposed, s->n_a, s->watch);
-    multiply_columns(s->n_a, s->m, s->n_a, (struct strided){dz, s->m, 1}, transposed, out[3], s->watch);
-    add_rows(dz, s->n_a, s->m, out[4], s->watch);
+/* The notebook's order of parameters. */
+enum { RNN_W_AX, RNN_W_AA, RNN_B_A };
+
+INLINE void rnn_values(const void *context, ptrdiff_t k, ptrdiff_t n) {
+    void *a_next = ((const struct columns_job *)context)->step->after[0];
+    put(a_next, k, n, rnn(get(a_next, k, n), &STANDARD.candidate));
 }
 
-static void lstm_columns_back(const gw_columns *s, const void *const *in, void *const *out,
-                              const struct columns_scratch *scratch) {
-    const real *da_next = in[0], *dc_next = in[1], *c_next = in[3], *a_prev = in[4], *c_prev = in[5];
-    const real *f = in[6], *i = in[7], *g = in[8], *o = in[9], *xt = in[10];
-    const ptrdiff_t size = s->n_a * s->m;
-    real *df = scratch->dz, *di = df + size, *dg = di + size, *d_o = dg + size;
-    real *tanh_c = scratch->values, *dc_prev = out[2];
-    apply_tanh(c_next, tanh_c, size, s->watch);
-    for (ptrdiff_t k = 0, end; (end = stretch_end(k, size, s->watch)) > k;)
-        for (; k < end; k++) {
-            const real dc = dc_next[k] + da_next[k] * o[k] * (1 - tanh_c[k] * tanh_c[k]);
-            df[k] = dc * c_prev[k] * f[k] * (1 - f[k]);
-            di[k] = dc * g[k] * i[k] * (1 - i[k]);
-            dg[k] = dc * i[k] * (1 - g[k] * g[k]);
-            d_o[k] = da_next[k] * tanh_c[k] * o[k] * (1 - o[k]);
-            dc_prev[k] += dc * f[k];
-        }
-    make_stack(s, a_prev, xt, scratch->stack);
-    for (int k = 0; k < 4; k++)
-        gate_back(s, df + k * size, in[11 + 2 * k], scratch->stack, out[1], out[0], out + 3 + 2 * k);
+static void rnn_columns(const struct columns_job *job) {
+    const gw_columns *c = job->columns;
+    const gw_columns_step *step = job->step;
+    const void *const *parameters = c->parameters;
+    fill_rows(parameters[RNN_B_A], c->n_a, c->m, step->after[0], job->watch);
+    multiply_columns(c->n_a, c->n_a, c->m, (struct strided){parameters[RNN_W_AA], c->n_a, 1}, step->before[0],
+                     step->after[0], job->watch);
+    multiply_columns(c->n_a, c->n_x, c->m, (struct strided){parameters[RNN_W_AX], c->n_x, 1}, step->xt,
+                     step->after[0], job->watch);
+    for_each_value(rnn_values, job);
 }
 
-static void gru_columns_back(const gw_columns *s, const void *const *in, void *const *out,
-                             const struct columns_scratch *scratch) {
-    const real *da_next = in[0], *a_prev = in[2], *r = in[3], *u = in[4], *candidate = in[5], *xt = in[6];
-    const ptrdiff_t size = s->n_a * s->m;
-    real *dz = scratch->dz, *reset = scratch->values, *dreset = reset + size, *da_prev = out[1];
-    make_stack(s, a_prev, xt, scratch->stack);
-    for (ptrdiff_t k = 0, end; (end = stretch_end(k, size, s->watch)) > k;)
-        for (; k < end; k++) {
-            dz[k] = da_next[k] * u[k] * (1 - candidate[k] * candidate[k]);
-            reset[k] = r[k] * a_prev[k];
-            dreset[k] = 0;
-        }
-    make_stack(s, reset, xt, scratch->other_stack);
-    gate_back(s, dz, in[11], scratch->other_stack, dreset, out[0], out + 6);
-    for (ptrdiff_t k = 0, end; (end = stretch_end(k, size, s->watch)) > k;)
-        for (; k < end; k++) {
-            dz[k] = dreset[k] * a_prev[k] * r[k] * (1 - r[k]);
-            da_prev[k] += dreset[k] * r[k] + da_next[k] * (1 - u[k]);
-        }
-    gate_back(s, dz, in[9], scratch->stack, da_prev, out[0], out + 4);
-    for (ptrdiff_t k = 0, end; (end = stretch_end(k, size, s->watch)) > k;)
-        for (; k < end; k++)
-            dz[k] = da_next[k] * (candidate[k] - a_prev[k]) * u[k] * (1 - u[k]);
-    gate_back(s, dz, in[7], scratch->stack, da_prev, out[0], out + 2);
+INLINE void rnn_values_back(const void *context, ptrdiff_t k, ptrdiff_t n) {
+    const struct columns_job *job = context;
+    const vreal a_next = get(job->step->after[0], k, n), da_next = get(job->gradients->after[0], k, n);
+    put(job->scratch.dz[0], k, n, rnn_back(a_next, da_next, &STANDARD.candidate));
 }
 
-static gw_status cell_backward(const gw_columns *s, const void *const *in, void *const *out) {
-    const size_t size = (size_t)(s->n_a * s->m), stack = (size_t)((s->n_a + s->n_x) * s->m);
-    real *memory = gw_allocate((6 * size + 2 * stack) * sizeof(real));
-    if (!memory)
-        return GW_NO_MEMORY;
-    const struct columns_scratch scratch = {memory, memory + 6 * size, memory + 6 * size + stack,
-                                            memory + 4 * size};
-    if (s->cell == GW_LSTM)
-        lstm_columns_back(s, in, out, &scratch);
-    else if (s->cell == GW_GRU_RESET_BEFORE)
-        gru_columns_back(s, in, out, &scratch);
-    else
-        rnn_columns_back(s, in, out, &scratch);
-    gw_free(memory);
-    return GW_OK;
+static void rnn_columns_back(const struct columns_job *job) {
+    const gw_columns *c = job->columns;
+    const gw_columns_step *step = job->step;
+    const gw_columns_gradients *gradients = job->gradients;
+    const real *dz = job->scratch.dz[0];
+    real *transposed = job->scratch.stack;
+    for_each_value(rnn_values_back, job);
+    multiply_columns(c->n_x, c->n_a, c->m, (struct strided){c->parameters[RNN_W_AX], 1, c->n_x}, dz,
+                     gradients->xt, job->watch);
+    multiply_columns(c->n_a, c->n_a, c->m, (struct strided){c->parameters[RNN_W_AA], 1, c->n_a}, dz,
+                     gradients->before[0], job->watch);
+    transpose(step->xt, c->n_x, c->m, transposed, c->n_x, job->watch);
+    multiply_columns(c->n_a, c->m, c->n_x, (struct strided){dz, c->m, 1}, transposed,
+                     gradients->parameters[RNN_W_AX], job->watch);
+    transpose(step->before[0], c->n_a, c->m, transposed, c->n_a, job->watch);
+    multiply_columns(c->n_a, c->m, c->n_a, (struct strided){dz, c->m, 1}, transposed,
+                     gradients->parameters[RNN_W_AA], job->watch);
+    add_rows(dz, c->n_a, c->m, gradients->parameters[RNN_B_A], job->watch);
+}
+
+/* The notebook's order of gates, whose parameters, w and b, stand in the same. */
+enum { LSTM_F, LSTM_I, LSTM_G, LSTM_O, LSTM_GATES };
+
+INLINE void lstm_values(const void *context, ptrdiff_t k, ptrdiff_t n) {
+    const gw_columns_step *step = ((const struct columns_job *)context)->step;
+    void *const *gates = step->gates;
+    const struct lstm s =
+        lstm(get(gates[LSTM_I], k, n), get(gates[LSTM_F], k, n), get(gates[LSTM_G], k, n),
+             get(gates[LSTM_O], k, n), get(step->before[1], k, n), (struct peepholes){0}, &STANDARD);
+    put(gates[LSTM_F], k, n, s.f);
+    put(gates[LSTM_I], k, n, s.i);
+    put(gates[LSTM_G], k, n, s.g);
+    put(gates[LSTM_O], k, n, s.o);
+    put(step->after[0], k, n, lstm_h(&s));
+    put(step->after[1], k, n, s.c);
+}
+
+static void lstm_columns(const struct columns_job *job) {
+    for (int k = 0; k < LSTM_GATES; k++)
+        gate(job, 2 * k, job->step->before[0], job->step->gates[k]);
+    for_each_value(lstm_values, job);
+}
+
+INLINE void lstm_values_back(const void *context, ptrdiff_t k, ptrdiff_t n) {
+    const struct columns_job *job = context;
+    const gw_columns_step *step = job->step;
+    const gw_columns_gradients *gradients = job->gradients;
+    const vreal c = get(step->after[1], k, n);
+    const struct lstm s = {get(step->gates[LSTM_I], k, n),
+                           get(step->gates[LSTM_F], k, n),
+                           get(step->gates[LSTM_G], k, n),
+                           get(step->gates[LSTM_O], k, n),
+                           c,
+                           activate(&STANDARD.output, c)};
+    const struct lstm_gradients d =
+        lstm_back(s, get(step->before[1], k, n), get(gradients->after[0], k, n),
+                  get(gradients->after[1], k, n), (struct peepholes){0}, &STANDARD);
+    put(job->scratch.dz[LSTM_F], k, n, d.f);
+    put(job->scratch.dz[LSTM_I], k, n, d.i);
+    put(job->scratch.dz[LSTM_G], k, n, d.g);
+    put(job->scratch.dz[LSTM_O], k, n, d.o);
+    put(gradients->before[1], k, n, d.c_before);
+}
+
+static void lstm_columns_back(const struct columns_job *job) {
+    for_each_value(lstm_values_back, job);
+    make_stack(job, job->step->before[0], job->scratch.stack);
+    for (int k = 0; k < LSTM_GATES; k++)
+        gate_back(job, 2 * k, job->scratch.dz[k], job->scratch.stack, job->gradients->before[0]);
+}
+
+/* The notebook's orders of gates and of parameters, w and then b. */
+enum { GRU_R, GRU_U, GRU_CANDIDATE };
+enum { GRU_W_U = 0, GRU_W_R = 2, GRU_W_C = 4 };
+
+/* r * a waits where a_next will stand. */
+INLINE void gru_gate_values(const void *context, ptrdiff_t k, ptrdiff_t n) {
+    const gw_columns_step *step = ((const struct columns_job *)context)->step;
+    const vreal r = activate(&STANDARD.gate, get(step->gates[GRU_R], k, n));
+    put(step->gates[GRU_R], k, n, r);
+    put(step->gates[GRU_U], k, n, activate(&STANDARD.gate, get(step->gates[GRU_U], k, n)));
+    put(step->after[0], k, n, v_mul(r, get(step->before[0], k, n)));
+}
+
+INLINE void gru_values(const void *context, ptrdiff_t k, ptrdiff_t n) {
+    const gw_columns_step *step = ((const struct columns_job *)context)->step;
+    const vreal candidate = activate(&STANDARD.candidate, get(step->gates[GRU_CANDIDATE], k, n));
+    put(step->gates[GRU_CANDIDATE], k, n, candidate);
+    put(step->after[0], k, n,
+        gru_h(gru_blend(get(step->gates[GRU_U], k, n), candidate, get(step->before[0], k, n))));
+}
+
+static void gru_columns(const struct columns_job *job) {
+    const gw_columns_step *step = job->step;
+    gate(job, GRU_W_U, step->before[0], step->gates[GRU_U]);
+    gate(job, GRU_W_R, step->before[0], step->gates[GRU_R]);
+    for_each_value(gru_gate_values, job);
+    gate(job, GRU_W_C, step->after[0], step->gates[GRU_CANDIDATE]);
+    for_each_value(gru_values, job);
+}
+
+INLINE void gru_values_back(const void *context, ptrdiff_t k, ptrdiff_t n) {
+    const struct columns_job *job = context;
+    const gw_columns_step *step = job->step;
+    const vreal a = get(step->before[0], k, n), candidate = get(step->gates[GRU_CANDIDATE], k, n);
+    const struct gru_blend blend = gru_blend(get(step->gates[GRU_U], k, n), candidate, a);
+    const struct gru_gradients d = gru_back(blend, get(job->gradients->after[0], k, n), &STANDARD);
+    put(job->scratch.dz[GRU_U], k, n, d.gate);
+    put(job->scratch.dz[GRU_CANDIDATE], k, n, gru_candidate_back(candidate, d.value, &STANDARD));
+    add_to(job->gradients->before[0], k, n, d.other);
+    put(job->scratch.reset, k, n, v_mul(get(step->gates[GRU_R], k, n), a));
+    put(job->scratch.dreset, k, n, v_set(0));
+}
+
+INLINE void gru_reset_values_back(const void *context, ptrdiff_t k, ptrdiff_t n) {
+    const struct columns_job *job = context;
+    const vreal r = get(job->step->gates[GRU_R], k, n), dreset = get(job->scratch.dreset, k, n);
+    put(job->scratch.dz[GRU_R], k, n, gru_reset_back(r, get(job->step->before[0], k, n), dreset, &STANDARD));
+    add_to(job->gradients->before[0], k, n, v_mul(dreset, r));
+}
+
+static void gru_columns_back(const struct columns_job *job) {
+    const struct columns_scratch *scratch = &job->scratch;
+    void *da = job->gradients->before[0];
+    for_each_value(gru_values_back, job);
+    make_stack(job, job->step->before[0], scratch->stack);
+    make_stack(job, scratch->reset, scratch->reset_stack);
+    gate_back(job, GRU_W_C, scratch->dz[GRU_CANDIDATE], scratch->reset_stack, scratch->dreset);
+    for_each_value(gru_reset_values_back, job);
+    gate_back(job, GRU_W_R, scratch->dz[GRU_R], scratch->stack, da);
+    gate_back(job, GRU_W_U, scratch->dz[GRU_U], scratch->stack, da);
 }
 
 #endif

@@ -1,13 +1,44 @@
 /* r, z = sigmoid of gates + W h;  h = (1 - z) n + z h, with the candidate in one of two forms:
- * GW_GRU               n = tanh(gates + r (W h + bias_hn))
- * GW_GRU_RESET_BEFORE  n = tanh(gates + W (r h))
+ * gru               n = tanh(gates + r (W h + bias_hn))
+ * gru_reset_before  n = tanh(gates + W (r h))
+ * Sigmoid and tanh may be other activations. The notebook has u = 1 - z.
  */
 #ifndef GATEWISE_GRU_H
 #define GATEWISE_GRU_H
 
 #include "cells/layer.h"
 
-INLINE vreal gru_mix(vreal z, vreal n, vreal h) { return v_fma(z, h, v_mul(v_sub(v_set(1), z), n)); }
+/* Two values blended by a gate: with z these are h before and n, with u they are n and h before. `rest` is 1 - gate.
+ * That z is 1 - u does not help: where it is small, it would have lost most of its digits. */
+struct gru_blend {
+    vreal gate, rest, value, other;
+};
+
+INLINE struct gru_blend gru_blend(vreal gate, vreal value, vreal other) {
+    return (struct gru_blend){gate, v_sub(v_set(1), gate), value, other};
+}
+
+INLINE vreal gru_h(struct gru_blend b) { return v_fma(b.gate, b.value, v_mul(b.rest, b.other)); }
+
+/* The gradients of the gate's sum and of the two values. */
+struct gru_gradients {
+    vreal gate, value, other;
+};
+
+INLINE struct gru_gradients gru_back(struct gru_blend b, vreal dh, const struct activations *by) {
+    return (struct gru_gradients){v_mul(v_mul(dh, v_sub(b.value, b.other)), slope_at(&by->gate, b.gate)),
+                                  v_mul(dh, b.gate), v_mul(dh, b.rest)};
+}
+
+/* The gradient of the candidate's sum. */
+INLINE vreal gru_candidate_back(vreal n, vreal dn, const struct activations *by) {
+    return v_mul(dn, slope_at(&by->candidate, n));
+}
+
+/* The gradient of r's sum, given that of r times something. */
+INLINE vreal gru_reset_back(vreal r, vreal something, vreal dproduct, const struct activations *by) {
+    return v_mul(v_mul(dproduct, something), slope_at(&by->gate, r));
+}
 
 /* The sums of r and z start from the input's share, n's from its own bias. */
 static void gru_begin(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
@@ -35,13 +66,13 @@ static void gru_between(const void *context, const struct panels *p, ptrdiff_t b
 }
 
 INLINE void gru_row(const struct step *step, ptrdiff_t unit, ptrdiff_t row, const real *sums, vreal n_input,
-                    ptrdiff_t n) {
+                    ptrdiff_t n, const struct activations *by) {
     const ptrdiff_t hidden_size = step->layer->hidden_size;
-    const vreal r = v_sigmoid(v_load(sums)), z = v_sigmoid(v_load(sums + WIDTH));
+    const vreal r = activate(&by->gate, v_load(sums)), z = activate(&by->gate, v_load(sums + WIDTH));
     const vreal hn = v_load(sums + 2 * WIDTH);
-    const vreal candidate = v_tanh(v_fma(r, hn, n_input));
-    const vreal h = gru_mix(z, candidate, load_some(step->h_before[row] + unit, n));
-    store_some(row_of(step->y, row) + unit, n, h);
+    const vreal candidate = activate(&by->candidate, v_fma(r, hn, n_input));
+    const struct gru_blend blend = gru_blend(z, load_some(step->h_before[row] + unit, n), candidate);
+    store_some(row_of(step->y, row) + unit, n, gru_h(blend));
     if (step->kept.base) {
         real *gates = row_of(step->kept, row) + unit;
         store_some(gates, n, r);
@@ -51,18 +82,26 @@ INLINE void gru_row(const struct step *step, ptrdiff_t unit, ptrdiff_t row, cons
     }
 }
 
-static void gru_end(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
-                    real *sums) {
-    const struct step *step = context;
+INLINE void gru_rows(const struct step *step, const struct panels *p, ptrdiff_t block, ptrdiff_t row,
+                     int count, const real *sums, const struct activations *by) {
     const ptrdiff_t unit = block * WIDTH, n = vector_length(p, block, 0);
     for (int r = 0; r < count; r++) {
         const vreal n_input = step->x_rows ? v_load(sums + TILE_SIZE + r * WIDTH)
                                            : load_some(row_of(step->gates, row + r) + 2 * p->units + unit, n);
         if (n == WIDTH)
-            gru_row(step, unit, row + r, sums + 3 * r * WIDTH, n_input, WIDTH);
+            gru_row(step, unit, row + r, sums + 3 * r * WIDTH, n_input, WIDTH, by);
         else
-            gru_row(step, unit, row + r, sums + 3 * r * WIDTH, n_input, n);
+            gru_row(step, unit, row + r, sums + 3 * r * WIDTH, n_input, n, by);
     }
+}
+
+static void gru_end(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
+                    real *sums) {
+    const struct step *step = context;
+    if (has_standard_gates(step->layer))
+        gru_rows(step, p, block, row, count, sums, &STANDARD);
+    else
+        gru_rows(step, p, block, row, count, sums, &step->layer->activations);
 }
 
 /* Resetting before: first r, z and r * h of all units. Until n is known, z waits where it is kept, or in
@@ -72,18 +111,26 @@ INLINE struct rows gru_z_rows(const struct step *step) {
     return (struct rows){gates.base + step->layer->hidden_size, gates.stride};
 }
 
-static void gru_reset_end(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row,
-                          int count, real *sums) {
-    const struct step *step = context;
+INLINE void gru_reset_rows(const struct step *step, const struct panels *p, ptrdiff_t block, ptrdiff_t row,
+                           int count, const real *sums, const struct activations *by) {
     const ptrdiff_t unit = block * WIDTH, n = vector_length(p, block, 0);
     for (int k = 0; k < count; k++, sums += 2 * WIDTH) {
-        const vreal r = v_sigmoid(v_load(sums)), z = v_sigmoid(v_load(sums + WIDTH));
+        const vreal r = activate(&by->gate, v_load(sums)), z = activate(&by->gate, v_load(sums + WIDTH));
         store_some(row_of(gru_z_rows(step), row + k) + unit, n, z);
         if (step->kept.base)
             store_some(row_of(step->kept, row + k) + unit, n, r);
         store_some(row_of(step->hidden, row + k) + unit, n,
                    v_mul(r, load_some(step->h_before[row + k] + unit, n)));
     }
+}
+
+static void gru_reset_end(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row,
+                          int count, real *sums) {
+    const struct step *step = context;
+    if (has_standard_gates(step->layer))
+        gru_reset_rows(step, p, block, row, count, sums, &STANDARD);
+    else
+        gru_reset_rows(step, p, block, row, count, sums, &step->layer->activations);
 }
 
 static void gru_candidate_begin(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row,
@@ -93,31 +140,39 @@ static void gru_candidate_begin(const void *context, const struct panels *p, ptr
     load_sums(p, block, n_gates, row, count, sums);
 }
 
-static void gru_candidate_end(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row,
-                              int count, real *sums) {
-    const struct step *step = context;
+INLINE void gru_candidate_rows(const struct step *step, const struct panels *p, ptrdiff_t block,
+                               ptrdiff_t row, int count, const real *sums, const struct activation *by) {
     const int vectors = block_vectors(p, block);
     for (int k = 0; k < count; k++) {
         for (int v = 0; v < vectors; v++, sums += WIDTH) {
             const ptrdiff_t unit = vector_offset(p, block, v), n = vector_length(p, block, v);
             const vreal z = load_some(row_of(gru_z_rows(step), row + k) + unit, n);
-            const vreal candidate = v_tanh(v_load(sums));
-            const vreal h = gru_mix(z, candidate, load_some(step->h_before[row + k] + unit, n));
-            store_some(row_of(step->y, row + k) + unit, n, h);
+            const vreal candidate = activate(by, v_load(sums));
+            const vreal h = load_some(step->h_before[row + k] + unit, n);
+            store_some(row_of(step->y, row + k) + unit, n, gru_h(gru_blend(z, h, candidate)));
             if (step->kept.base)
                 store_some(row_of(step->kept, row + k) + 2 * p->units + unit, n, candidate);
         }
     }
 }
 
+static void gru_candidate_end(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row,
+                              int count, real *sums) {
+    const struct step *step = context;
+    const struct activation *by = &step->layer->activations.candidate;
+    if (by->code == TANH)
+        gru_candidate_rows(step, p, block, row, count, sums, &STANDARD.candidate);
+    else
+        gru_candidate_rows(step, p, block, row, count, sums, by);
+}
+
 static void gru_step(const struct step *step) {
+    const struct tiles tiles = step_tiles(step, step->x_rows ? begin_gates : gru_begin, gru_between, gru_end);
+    for_each_tile(&tiles, step->rows, step, step->member);
+}
+
+static void gru_reset_before_step(const struct step *step) {
     const gw_packed *layer = step->layer;
-    if (layer->cell == GW_GRU) {
-        const struct tiles tiles =
-            step_tiles(step, step->x_rows ? begin_gates : gru_begin, gru_between, gru_end);
-        for_each_tile(&tiles, step->rows, step, step->member);
-        return;
-    }
     const struct tiles tiles = step_tiles(step, begin_gates, NULL, gru_reset_end);
     for_each_tile(&tiles, step->rows, step, step->member);
     const struct term reset_h = {&layer->candidate, 0, layer->hidden_size, step->hidden_rows};
@@ -126,35 +181,61 @@ static void gru_step(const struct step *step) {
     for_each_tile(&candidate, step->rows, step, step->member);
 }
 
-/* dz, dn, and where r acts after the product dr and the gradient of its operand; dh keeps only z's share. */
-INLINE void gru_row_back(const struct back_step *step, ptrdiff_t unit, ptrdiff_t row, ptrdiff_t n) {
+/* dz and dn; dh keeps only z's share. `after` is for the GRU whose r acts after the product: dr, and the gradient
+ * of what r multiplies. */
+INLINE void gru_row_back(const struct back_step *step, ptrdiff_t unit, ptrdiff_t row, ptrdiff_t n,
+                         const int after, const struct activations *by) {
     const ptrdiff_t hidden_size = step->layer->hidden_size;
     const real *gates = row_of(step->gates, row) + unit;
     real *dgates = row_of(step->dgates, row) + unit;
-    real *dh_state = row_of(step->dh, row) + unit;
-    const vreal one = v_set(1);
-    const vreal z = load_some(gates + hidden_size, n), candidate = load_some(gates + 2 * hidden_size, n);
-    const vreal h = load_some(step->before[row] + unit, n);
-    const vreal dh = v_add(load_some(dh_state, n), load_some(row_of(step->dy, row) + unit, n));
-    const vreal keep = v_sub(one, z);
-    const vreal dz = v_mul(v_mul(dh, v_sub(h, candidate)), v_mul(z, keep));
-    const vreal dn = v_mul(v_mul(dh, keep), v_fnma(candidate, candidate, one));
-    if (step->layer->cell == GW_GRU) {
-        const vreal r = load_some(gates, n);
-        const vreal dr =
-            v_mul(v_mul(dn, load_some(row_of(step->extra, row) + unit, n)), v_mul(r, v_sub(one, r)));
-        store_some(dgates, n, dr);
+    const vreal candidate = load_some(gates + 2 * hidden_size, n);
+    const struct gru_blend blend =
+        gru_blend(load_some(gates + hidden_size, n), load_some(step->before[row] + unit, n), candidate);
+    const struct gru_gradients d = gru_back(blend, gradient_of_h(step, unit, row, n), by);
+    const vreal dn = gru_candidate_back(candidate, d.other, by);
+    if (after) {
+        const vreal r = load_some(gates, n), hn = load_some(row_of(step->extra, row) + unit, n);
+        store_some(dgates, n, gru_reset_back(r, hn, dn, by));
         store_some(row_of(step->dextra, row) + unit, n, v_mul(dn, r));
     } else if (step->dgates.base != step->gates.base) {
         /* dr comes later and needs r, which dgates may have taken the place of. */
         store_some(dgates, n, load_some(gates, n));
     }
-    store_some(dgates + hidden_size, n, dz);
+    store_some(dgates + hidden_size, n, d.gate);
     store_some(dgates + 2 * hidden_size, n, dn);
-    store_some(dh_state, n, v_mul(dh, z));
+    store_some(row_of(step->dh, row) + unit, n, d.value);
 }
 
-/* Resetting before: dhidden is the gradient of r * h; dgates holds r where dr is to stand. */
+INLINE void gru_units(const struct back_step *step, ptrdiff_t unit, ptrdiff_t row, ptrdiff_t n,
+                      const int after) {
+    if (!has_standard_gates(step->layer))
+        gru_row_back(step, unit, row, n, after, &step->layer->activations);
+    else if (n == WIDTH)
+        gru_row_back(step, unit, row, WIDTH, after, &STANDARD);
+    else
+        gru_row_back(step, unit, row, n, after, &STANDARD);
+}
+
+static void gru_units_back(const struct back_step *step, ptrdiff_t unit, ptrdiff_t row, ptrdiff_t n) {
+    gru_units(step, unit, row, n, 1);
+}
+
+static void gru_reset_before_units_back(const struct back_step *step, ptrdiff_t unit, ptrdiff_t row,
+                                        ptrdiff_t n) {
+    gru_units(step, unit, row, n, 0);
+}
+
+static void gru_step_back(const struct back_step *step) {
+    const ptrdiff_t hidden_size = step->layer->hidden_size;
+    for_each_unit(step, hidden_size, gru_units_back);
+    struct tiles tiles = back_tiles(step, begin_dh, back_term(step, 2 * hidden_size));
+    tiles.term_count = 2;
+    tiles.terms[1] =
+        (struct term){&step->layer->back_recurrent, 2 * hidden_size, hidden_size, step->dextra_rows};
+    for_each_tile(&tiles, step->rows, step, step->member);
+}
+
+/* Resetting before: the sums are the gradient of r * h; dgates holds r where dr is to stand. */
 static void gru_reset_back_end(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row,
                                int count, real *sums) {
     const struct back_step *step = context;
@@ -162,33 +243,25 @@ static void gru_reset_back_end(const void *context, const struct panels *p, ptrd
     for (int k = 0; k < count; k++) {
         for (int v = 0; v < vectors; v++, sums += WIDTH) {
             const ptrdiff_t unit = vector_offset(p, block, v), n = vector_length(p, block, v);
-            const vreal dhidden = v_load(sums);
-            const vreal h = load_some(step->before[row + k] + unit, n);
+            const vreal dproduct = v_load(sums);
             real *dr = row_of(step->dgates, row + k) + unit;
             real *dh = row_of(step->dh, row + k) + unit;
-            const vreal r = load_some(dr, n);
-            store_some(dr, n, v_mul(v_mul(dhidden, h), v_mul(r, v_sub(v_set(1), r))));
-            store_some(dh, n, v_fma(dhidden, r, load_some(dh, n)));
+            const vreal r = load_some(dr, n), h = load_some(step->before[row + k] + unit, n);
+            store_some(dr, n, gru_reset_back(r, h, dproduct, &step->layer->activations));
+            store_some(dh, n, v_fma(dproduct, r, load_some(dh, n)));
         }
     }
 }
 
-static void gru_units_back(const struct back_step *step, ptrdiff_t unit, ptrdiff_t row, ptrdiff_t n) {
-    if (n == WIDTH)
-        gru_row_back(step, unit, row, WIDTH);
-    else
-        gru_row_back(step, unit, row, n);
-}
-
-static void gru_step_back(const struct back_step *step) {
+static void gru_reset_before_step_back(const struct back_step *step) {
     const gw_packed *layer = step->layer;
-    for_each_unit(step, layer->hidden_size, gru_units_back);
-    if (layer->cell == GW_GRU_RESET_BEFORE) {
-        const struct term dn = {&layer->back_candidate, 0, layer->hidden_size, step->dn_rows};
-        const struct tiles tiles = {&layer->back_candidate, 1, {dn}, begin_zero, NULL, gru_reset_back_end,
-                                    step->descending};
-        for_each_tile(&tiles, step->rows, step, step->member);
-    }
+    for_each_unit(step, layer->hidden_size, gru_reset_before_units_back);
+    const struct term dn = {&layer->back_candidate, 0, layer->hidden_size, step->dn_rows};
+    const struct tiles tiles = {&layer->back_candidate, 1, {dn}, begin_zero, NULL, gru_reset_back_end,
+                                step->descending};
+    for_each_tile(&tiles, step->rows, step, step->member);
+    const struct tiles last = back_tiles(step, begin_dh, back_term(step, 2 * layer->hidden_size));
+    for_each_tile(&last, step->rows, step, step->member);
 }
 
 #endif

@@ -5,12 +5,32 @@
 #include "products/panels.h"
 #include "vectors/activations.h"
 
-struct gw_packed {
-    gw_cell cell;
+struct step;
+struct back_step;
+struct columns_job;
+
+/* What the loops have to know of a cell: an entry of the table in cells/table.h. */
+struct cell {
+    const char *name;
     int gates;
+    int has_c;       /* beside h, as the LSTM's state has */
+    int keeps_gates; /* for the way back, for which an RNN's outputs are enough */
+    /* Whether the last gate is a candidate whose recurrent weights multiply what the other gates have made of h.
+     * These then have panels of their own, and the input's term comes as its share of the gates. */
+    int has_hidden_product;
+    void (*forward)(const struct step *step);
+    void (*back)(const struct back_step *step);
+    /* On the notebook's arrays; NULL for a cell that the notebook does not have. */
+    void (*columns)(const struct columns_job *job);
+    void (*columns_back)(const struct columns_job *job);
+};
+
+struct gw_packed {
+    const struct cell *cell;
+    struct activations activations;
     ptrdiff_t input_size, hidden_size, output_size;
     struct panels input, recurrent;
-    struct panels candidate;  /* GW_GRU_RESET_BEFORE: n's recurrent weights, which multiply r * h */
+    struct panels candidate;  /* of a cell with a hidden product */
     struct panels projection; /* LSTM with w_hr */
     real *bias, *bias_hn, *peepholes;
     /* For the way back, made by prepare_backward: the weights transposed. */
@@ -29,7 +49,7 @@ struct step {
     const real *const *h_before; /* where each row's h of the step before is */
     struct rows c;               /* the LSTM's state, in place */
     struct rows y, extra;
-    struct rows hidden; /* h before the projection, or r * h of a GRU that resets before */
+    struct rows hidden; /* h before the projection, or what a hidden product multiplies */
     const real *const *hidden_rows;
 };
 
@@ -85,6 +105,35 @@ INLINE void begin_zero(const void *step, const struct panels *p, ptrdiff_t block
                        real *sums) {
     (void)step, (void)row;
     memset(sums, 0, (size_t)(count * block_vectors(p, block) * WIDTH) * sizeof(real));
+}
+
+/* Whether gates and candidate are what the compiler knows beforehand. */
+INLINE int has_standard_gates(const gw_packed *layer) {
+    return layer->activations.gate.code == SIGMOID && layer->activations.candidate.code == TANH;
+}
+
+/* What a step's h is given by the step after it and by its own output. */
+INLINE vreal gradient_of_h(const struct back_step *step, ptrdiff_t unit, ptrdiff_t row, ptrdiff_t n) {
+    return v_add(load_some(row_of(step->dh, row) + unit, n), load_some(row_of(step->dy, row) + unit, n));
+}
+
+static void begin_dh(const void *step, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
+                     real *sums) {
+    load_sums(p, block, ((const struct back_step *)step)->dh, row, count, sums);
+}
+
+static void store_dh(const void *step, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
+                     real *sums) {
+    store_sums(p, block, ((const struct back_step *)step)->dh, row, count, sums);
+}
+
+/* What the first `columns` gradients of the gates give h, and the product that writes it. */
+INLINE struct term back_term(const struct back_step *step, ptrdiff_t columns) {
+    return (struct term){&step->layer->back_recurrent, 0, columns, step->dgate_rows};
+}
+
+INLINE struct tiles back_tiles(const struct back_step *step, tile_function *begin, struct term dgates) {
+    return (struct tiles){&step->layer->back_recurrent, 1, {dgates}, begin, NULL, store_dh, step->descending};
 }
 
 /* The sums start from the input's share, or from the bias if the inputs are still to be multiplied. */

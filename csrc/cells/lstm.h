@@ -1,51 +1,122 @@
-/* i, f, o = sigmoid, g = tanh of gates + W h (+ peephole * c);  c = f c + i g;  h = o tanh(c). */
+/* i, f, o = sigmoid, g = tanh of gates + W h (+ peephole * c);  c = f c + i g;  h = o tanh(c). Sigmoid and either
+ * tanh may be other activations. */
 #ifndef GATEWISE_LSTM_H
 #define GATEWISE_LSTM_H
 
 #include "cells/layer.h"
 
-/* Always inlined with a constant `n` for whole vectors, so that these are plain loads and stores. */
-INLINE void lstm_row(const struct step *step, ptrdiff_t unit, ptrdiff_t row, const real *sums, ptrdiff_t n) {
-    const ptrdiff_t hidden_size = step->layer->hidden_size;
-    const real *peephole = step->layer->peepholes;
-    real *c_state = row_of(step->c, row) + unit;
-    vreal i = v_load(sums), f = v_load(sums + WIDTH), g = v_load(sums + 2 * WIDTH),
-          o = v_load(sums + 3 * WIDTH);
-    const vreal c_before = load_some(c_state, n);
-    if (peephole) {
-        i = v_fma(load_some(peephole + unit, n), c_before, i);
-        f = v_fma(load_some(peephole + hidden_size + unit, n), c_before, f);
+/* The values of a step; c_out is what c is on its way to h. */
+struct lstm {
+    vreal i, f, g, o, c, c_out;
+};
+
+/* What the gates' sums have of c, where there are any. */
+struct peepholes {
+    int exist;
+    vreal i, f, o;
+};
+
+/* Of the gates' sums. */
+INLINE struct lstm lstm(vreal i, vreal f, vreal g, vreal o, vreal c_before, struct peepholes peepholes,
+                        const struct activations *by) {
+    struct lstm s;
+    if (peepholes.exist) {
+        i = v_fma(peepholes.i, c_before, i);
+        f = v_fma(peepholes.f, c_before, f);
     }
-    i = v_sigmoid(i);
-    f = v_sigmoid(f);
-    g = v_tanh(g);
-    const vreal c = v_fma(f, c_before, v_mul(i, g));
-    if (peephole)
-        o = v_fma(load_some(peephole + 2 * hidden_size + unit, n), c, o);
-    o = v_sigmoid(o);
-    const vreal h = v_mul(o, v_tanh(c));
-    store_some(c_state, n, c);
-    store_some(row_of(step->hidden.base ? step->hidden : step->y, row) + unit, n, h);
+    s.i = activate(&by->gate, i);
+    s.f = activate(&by->gate, f);
+    s.g = activate(&by->candidate, g);
+    s.c = v_fma(s.f, c_before, v_mul(s.i, s.g));
+    if (peepholes.exist)
+        o = v_fma(peepholes.o, s.c, o);
+    s.o = activate(&by->gate, o);
+    s.c_out = activate(&by->output, s.c);
+    return s;
+}
+
+INLINE vreal lstm_h(const struct lstm *s) { return v_mul(s->o, s->c_out); }
+
+/* The gradients of the gates' sums and of c before. */
+struct lstm_gradients {
+    vreal i, f, g, o, c_before;
+};
+
+/* Of the gradients of h, before a projection, and of c. */
+INLINE struct lstm_gradients lstm_back(struct lstm s, vreal c_before, vreal dh, vreal dc,
+                                       struct peepholes peepholes, const struct activations *by) {
+    struct lstm_gradients d;
+    d.o = v_mul(v_mul(dh, s.c_out), slope_at(&by->gate, s.o));
+    dc = v_fma(v_mul(dh, s.o), slope_at(&by->output, s.c_out), dc);
+    if (peepholes.exist)
+        dc = v_fma(d.o, peepholes.o, dc);
+    d.i = v_mul(v_mul(dc, s.g), slope_at(&by->gate, s.i));
+    d.f = v_mul(v_mul(dc, c_before), slope_at(&by->gate, s.f));
+    d.g = v_mul(v_mul(dc, s.i), slope_at(&by->candidate, s.g));
+    d.c_before = v_mul(dc, s.f);
+    if (peepholes.exist) {
+        d.c_before = v_fma(d.i, peepholes.i, d.c_before);
+        d.c_before = v_fma(d.f, peepholes.f, d.c_before);
+    }
+    return d;
+}
+
+INLINE struct peepholes load_peepholes(const gw_packed *layer, ptrdiff_t unit, ptrdiff_t n) {
+    struct peepholes peepholes = {0};
+    if (layer->peepholes) {
+        const real *peephole = layer->peepholes + unit;
+        peepholes.exist = 1;
+        peepholes.i = load_some(peephole, n);
+        peepholes.f = load_some(peephole + layer->hidden_size, n);
+        peepholes.o = load_some(peephole + 2 * layer->hidden_size, n);
+    }
+    return peepholes;
+}
+
+INLINE int lstm_is_standard(const gw_packed *layer) {
+    const struct activations *by = &layer->activations;
+    return has_standard_gates(layer) && by->output.code == TANH;
+}
+
+/* Always inlined with a constant `n` for whole vectors, so that these are plain loads and stores. */
+INLINE void lstm_row(const struct step *step, ptrdiff_t unit, ptrdiff_t row, const real *sums, ptrdiff_t n,
+                     const struct activations *by) {
+    const ptrdiff_t hidden_size = step->layer->hidden_size;
+    real *c_state = row_of(step->c, row) + unit;
+    const struct lstm s =
+        lstm(v_load(sums), v_load(sums + WIDTH), v_load(sums + 2 * WIDTH), v_load(sums + 3 * WIDTH),
+             load_some(c_state, n), load_peepholes(step->layer, unit, n), by);
+    store_some(c_state, n, s.c);
+    store_some(row_of(step->hidden.base ? step->hidden : step->y, row) + unit, n, lstm_h(&s));
     if (step->extra.base)
-        store_some(row_of(step->extra, row) + unit, n, c);
+        store_some(row_of(step->extra, row) + unit, n, s.c);
     if (step->kept.base) {
         real *gates = row_of(step->kept, row) + unit;
-        store_some(gates, n, i);
-        store_some(gates + hidden_size, n, f);
-        store_some(gates + 2 * hidden_size, n, g);
-        store_some(gates + 3 * hidden_size, n, o);
+        store_some(gates, n, s.i);
+        store_some(gates + hidden_size, n, s.f);
+        store_some(gates + 2 * hidden_size, n, s.g);
+        store_some(gates + 3 * hidden_size, n, s.o);
     }
 }
 
-static void lstm_end(const void *step, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
-                     real *sums) {
-    const ptrdiff_t n = vector_length(p, block, 0);
+INLINE void lstm_rows(const struct step *step, ptrdiff_t unit, ptrdiff_t row, int count, const real *sums,
+                      ptrdiff_t n, const struct activations *by) {
     for (int r = 0; r < count; r++, sums += 4 * WIDTH) {
         if (n == WIDTH)
-            lstm_row(step, block * WIDTH, row + r, sums, WIDTH);
+            lstm_row(step, unit, row + r, sums, WIDTH, by);
         else
-            lstm_row(step, block * WIDTH, row + r, sums, n);
+            lstm_row(step, unit, row + r, sums, n, by);
     }
+}
+
+static void lstm_end(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
+                     real *sums) {
+    const struct step *step = context;
+    const ptrdiff_t n = vector_length(p, block, 0);
+    if (lstm_is_standard(step->layer))
+        lstm_rows(step, block * WIDTH, row, count, sums, n, &STANDARD);
+    else
+        lstm_rows(step, block * WIDTH, row, count, sums, n, &step->layer->activations);
 }
 
 static void store_y(const void *step, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
@@ -65,38 +136,29 @@ static void lstm_step(const struct step *step) {
     }
 }
 
-/* Everything but the recurrent product; `dhidden` is the gradient of o tanh(c). */
-INLINE void lstm_row_back(const struct back_step *step, ptrdiff_t unit, ptrdiff_t row, ptrdiff_t n) {
+/* Everything but the recurrent product; `dhidden` is the gradient of h before the projection. */
+INLINE void lstm_row_back(const struct back_step *step, ptrdiff_t unit, ptrdiff_t row, ptrdiff_t n,
+                          const struct activations *by) {
     const ptrdiff_t hidden_size = step->layer->hidden_size;
-    const real *peephole = step->layer->peepholes;
     const real *gates = row_of(step->gates, row) + unit;
-    real *dgates = row_of(step->dgates, row) + unit;
-    const vreal one = v_set(1);
-    const vreal i = load_some(gates, n), f = load_some(gates + hidden_size, n);
-    const vreal g = load_some(gates + 2 * hidden_size, n), o = load_some(gates + 3 * hidden_size, n);
-    const vreal c_before = load_some(step->before[row] + unit, n);
-    const vreal tanh_c = v_tanh(load_some(row_of(step->extra, row) + unit, n));
+    real *dgates = row_of(step->dgates, row) + unit, *dc_state = row_of(step->dc, row) + unit;
+    struct lstm s = {load_some(gates, n),
+                     load_some(gates + hidden_size, n),
+                     load_some(gates + 2 * hidden_size, n),
+                     load_some(gates + 3 * hidden_size, n),
+                     load_some(row_of(step->extra, row) + unit, n),
+                     v_set(0)};
+    s.c_out = activate(&by->output, s.c);
     const vreal dhidden = step->layer->projection.data ? load_some(row_of(step->dhidden, row) + unit, n)
-                                                       : v_add(load_some(row_of(step->dh, row) + unit, n),
-                                                               load_some(row_of(step->dy, row) + unit, n));
-    const vreal d_o = v_mul(v_mul(dhidden, tanh_c), v_mul(o, v_sub(one, o)));
-    vreal dc =
-        v_fma(v_mul(dhidden, o), v_fnma(tanh_c, tanh_c, one), load_some(row_of(step->dc, row) + unit, n));
-    if (peephole)
-        dc = v_fma(d_o, load_some(peephole + 2 * hidden_size + unit, n), dc);
-    const vreal d_i = v_mul(v_mul(dc, g), v_mul(i, v_sub(one, i)));
-    const vreal d_f = v_mul(v_mul(dc, c_before), v_mul(f, v_sub(one, f)));
-    const vreal d_g = v_mul(v_mul(dc, i), v_fnma(g, g, one));
-    vreal dc_before = v_mul(dc, f);
-    if (peephole) {
-        dc_before = v_fma(d_i, load_some(peephole + unit, n), dc_before);
-        dc_before = v_fma(d_f, load_some(peephole + hidden_size + unit, n), dc_before);
-    }
-    store_some(row_of(step->dc, row) + unit, n, dc_before);
-    store_some(dgates, n, d_i);
-    store_some(dgates + hidden_size, n, d_f);
-    store_some(dgates + 2 * hidden_size, n, d_g);
-    store_some(dgates + 3 * hidden_size, n, d_o);
+                                                       : gradient_of_h(step, unit, row, n);
+    const struct lstm_gradients d =
+        lstm_back(s, load_some(step->before[row] + unit, n), dhidden, load_some(dc_state, n),
+                  load_peepholes(step->layer, unit, n), by);
+    store_some(dc_state, n, d.c_before);
+    store_some(dgates, n, d.i);
+    store_some(dgates + hidden_size, n, d.f);
+    store_some(dgates + 2 * hidden_size, n, d.g);
+    store_some(dgates + 3 * hidden_size, n, d.o);
 }
 
 static void store_dhidden(const void *step, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
@@ -106,15 +168,16 @@ static void store_dhidden(const void *step, const struct panels *p, ptrdiff_t bl
 
 /* The gradient of the whole output of a step, which the projection's gradient needs. */
 static void lstm_output_back(const struct back_step *step, ptrdiff_t unit, ptrdiff_t row, ptrdiff_t n) {
-    store_some(row_of(step->dextra, row) + unit, n,
-               v_add(load_some(row_of(step->dh, row) + unit, n), load_some(row_of(step->dy, row) + unit, n)));
+    store_some(row_of(step->dextra, row) + unit, n, gradient_of_h(step, unit, row, n));
 }
 
 static void lstm_units_back(const struct back_step *step, ptrdiff_t unit, ptrdiff_t row, ptrdiff_t n) {
-    if (n == WIDTH)
-        lstm_row_back(step, unit, row, WIDTH);
+    if (!lstm_is_standard(step->layer))
+        lstm_row_back(step, unit, row, n, &step->layer->activations);
+    else if (n == WIDTH)
+        lstm_row_back(step, unit, row, WIDTH, &STANDARD);
     else
-        lstm_row_back(step, unit, row, n);
+        lstm_row_back(step, unit, row, n, &STANDARD);
 }
 
 static void lstm_step_back(const struct back_step *step) {
@@ -127,6 +190,8 @@ static void lstm_step_back(const struct back_step *step) {
         for_each_tile(&tiles, step->rows, step, step->member);
     }
     for_each_unit(step, layer->hidden_size, lstm_units_back);
+    const struct tiles tiles = back_tiles(step, begin_zero, back_term(step, 4 * layer->hidden_size));
+    for_each_tile(&tiles, step->rows, step, step->member);
 }
 
 #endif

@@ -5,42 +5,6 @@
 
 #include "loops/sequence.h"
 
-static void begin_dh(const void *step, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
-                     real *sums) {
-    load_sums(p, block, ((const struct back_step *)step)->dh, row, count, sums);
-}
-
-static void store_dh(const void *step, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
-                     real *sums) {
-    store_sums(p, block, ((const struct back_step *)step)->dh, row, count, sums);
-}
-
-static void run_step_back(const struct back_step *step) {
-    const gw_packed *layer = step->layer;
-    const ptrdiff_t hidden_size = layer->hidden_size;
-    struct tiles tiles = {.layout = &layer->back_recurrent,
-                          .term_count = 1,
-                          .begin = begin_zero,
-                          .end = store_dh,
-                          .descending = step->descending};
-    tiles.terms[0] = (struct term){&layer->back_recurrent, 0, layer->gates * hidden_size, step->dgate_rows};
-    if (layer->cell == GW_LSTM) {
-        lstm_step_back(step);
-    } else if (layer->cell == GW_RNN_TANH || layer->cell == GW_RNN_RELU) {
-        rnn_step_back(step);
-    } else {
-        gru_step_back(step);
-        tiles.terms[0].inputs = 2 * hidden_size;
-        tiles.begin = begin_dh;
-        if (layer->cell == GW_GRU) {
-            tiles.term_count = 2;
-            tiles.terms[1] =
-                (struct term){&layer->back_recurrent, 2 * hidden_size, hidden_size, step->dextra_rows};
-        }
-    }
-    for_each_tile(&tiles, step->rows, step, step->member);
-}
-
 /* A whole run, which its threads share. */
 struct back_run {
     const gw_packed *layer;
@@ -59,7 +23,6 @@ static void prepare_step(const struct back_run *run, const struct timeline *line
                          const real **pointers, struct back_step *step) {
     const gw_packed *layer = run->layer;
     const ptrdiff_t batch = run->sequence->batch, hidden_size = layer->hidden_size;
-    const int is_lstm = layer->cell == GW_LSTM;
     step->rows = rows_at(line, t);
     step->gates = step_rows(line, &run->gates, t);
     step->extra = step_rows(line, &run->extra, t);
@@ -74,12 +37,13 @@ static void prepare_step(const struct back_run *run, const struct timeline *line
     step->dgate_rows = pointers + batch;
     step->dn_rows = pointers + 2 * batch;
     step->dextra_rows = pointers + 3 * batch;
-    const struct rows initial = is_lstm ? state_rows(line, run->initial.c, hidden_size)
-                                        : state_rows(line, run->initial.h, layer->output_size);
-    point_before(pointers, line, is_lstm ? &run->extra : &run->y, t, initial);
+    const struct rows initial = layer->cell->has_c ? state_rows(line, run->initial.c, hidden_size)
+                                                   : state_rows(line, run->initial.h, layer->output_size);
+    point_before(pointers, line, layer->cell->has_c ? &run->extra : &run->y, t, initial);
     point_at(pointers + batch, step->dgates, 0, step->rows);
-    if (layer->gates == 3) {
-        const struct rows dn = {step->dgates.base + 2 * hidden_size, step->dgates.stride};
+    if (layer->cell->has_hidden_product) {
+        const struct rows dn = {step->dgates.base + (layer->cell->gates - 1) * hidden_size,
+                                step->dgates.stride};
         point_at(pointers + 2 * batch, dn, 0, step->rows);
     }
     if (step->dextra.base)
@@ -100,7 +64,7 @@ static void run_back_part(void *context, gw_member *member) {
     for (ptrdiff_t n = 0; n < sequence->time && gw_goes_on(member->watch, STEP_WORK); n++) {
         struct back_step step = {.layer = run->layer, .member = member, .descending = n % 2};
         prepare_step(run, &line, time_of(&line, n, !sequence->reverse), pointers, &step);
-        run_step_back(&step);
+        run->layer->cell->back(&step);
     }
 }
 

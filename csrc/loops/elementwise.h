@@ -2,59 +2,29 @@
 #ifndef GATEWISE_ELEMENTWISE_H
 #define GATEWISE_ELEMENTWISE_H
 
-#include "products/panels.h"
+#include "products/elements.h"
 #include "vectors/activations.h"
 
-/* So many elements at once, and what one takes, in multiply-adds. */
-#define STRETCH 8192
-#define ELEMENT_WORK 32
+struct elements {
+    const real *from;
+    real *to;
+};
 
-/* Where the stretch of `count` elements ends that begins with element k; k where there is none, or the call
- * is to end. */
-INLINE ptrdiff_t stretch_end(ptrdiff_t k, ptrdiff_t count, gw_watch *watch) {
-    const ptrdiff_t length = count - k < STRETCH ? count - k : STRETCH;
-    return length > 0 && gw_goes_on(watch, length * ELEMENT_WORK) ? k + length : k;
-}
-
-INLINE void apply(vreal function(vreal), const real *from, real *to, ptrdiff_t count, gw_watch *watch) {
-    for (ptrdiff_t k = 0, end; (end = stretch_end(k, count, watch)) > k; k = end) {
-        for (; k + WIDTH <= end; k += WIDTH)
-            v_store(to + k, function(v_load(from + k)));
-        if (k < end)
-            v_store_first(to + k, end - k, function(v_load_first(from + k, end - k)));
+#define DEFINE_ELEMENTWISE(name, function)                                                                   \
+    INLINE void name##_vector(const void *context, ptrdiff_t k, ptrdiff_t n) {                               \
+        const struct elements *elements = context;                                                           \
+        store_some(elements->to + k, n, function(load_some(elements->from + k, n)));                         \
+    }                                                                                                        \
+    static gw_status name(const void *z, void *out, ptrdiff_t count) {                                       \
+        const struct elements elements = {z, out};                                                           \
+        gw_call call;                                                                                        \
+        gw_watch watch = gw_open(&call, 1);                                                                  \
+        for_each_vector(name##_vector, &elements, count, &watch);                                            \
+        return gw_close(&call, GW_OK);                                                                       \
     }
-}
-
-INLINE vreal v_relu(vreal z) { return v_max(v_set(0), z); }
-
-static gw_status relu(const void *z, void *out, ptrdiff_t count) {
-    gw_call call;
-    gw_watch watch = gw_open(&call, 1);
-    apply(v_relu, z, out, count, &watch);
-    return gw_close(&call, GW_OK);
-}
-
-static void apply_sigmoid(const real *z, real *out, ptrdiff_t count, gw_watch *watch) {
-    apply(v_sigmoid, z, out, count, watch);
-}
-
-static void apply_tanh(const real *z, real *out, ptrdiff_t count, gw_watch *watch) {
-    apply(v_tanh, z, out, count, watch);
-}
-
-static gw_status sigmoid(const void *z, void *out, ptrdiff_t count) {
-    gw_call call;
-    gw_watch watch = gw_open(&call, 1);
-    apply_sigmoid(z, out, count, &watch);
-    return gw_close(&call, GW_OK);
-}
-
-static gw_status hyperbolic_tangent(const void *z, void *out, ptrdiff_t count) {
-    gw_call call;
-    gw_watch watch = gw_open(&call, 1);
-    apply_tanh(z, out, count, &watch);
-    return gw_close(&call, GW_OK);
-}
+DEFINE_ELEMENTWISE(relu, v_relu)
+DEFINE_ELEMENTWISE(hyperbolic_tangent, v_tanh)
+DEFINE_ELEMENTWISE(sigmoid, v_sigmoid)
 
 /* The largest of them and of `largest`; NaN where there is one, as NumPy's max has it. */
 INLINE real maximum(real largest, const real *values, ptrdiff_t count) {

@@ -12,11 +12,7 @@
 #include "products/pack.h"
 
 /* As many as AVX2 keeps in flight for one output. AVX-512 has the same, for the same sums. */
-#if defined(VARIANT_AVX512)
-#define LANE_VECTORS 1
-#else
-#define LANE_VECTORS 2
-#endif
+#define LANE_VECTORS (WIDTH * (int)sizeof(real) < 64 ? 2 : 1)
 #define LANES (LANE_VECTORS * WIDTH)
 
 /* So few outputs are summed in lanes; with MANY_INPUTS so few as fill two cache lines, and a panel, in parts. */

@@ -2,9 +2,6 @@
 #ifndef GATEWISE_SEQUENCE_H
 #define GATEWISE_SEQUENCE_H
 
-#include "cells/gru.h"
-#include "cells/lstm.h"
-#include "cells/rnn.h"
 #include "loops/timeline.h"
 
 /* The rows that a chunk of an inference's steps projects at once: enough to make good use of each panel
@@ -40,11 +37,11 @@ INLINE ptrdiff_t pointer_count(const struct run *run) {
 
 /* Whether something of a step's comes between its gates and its output. */
 INLINE int has_hidden(const gw_packed *layer) {
-    return layer->cell == GW_GRU_RESET_BEFORE || layer->projection.data;
+    return layer->cell->has_hidden_product || layer->projection.data;
 }
 
 static int open_run(struct run *run, struct workspace *space, int threads) {
-    const ptrdiff_t batch = run->sequence->batch, width = run->layer->gates * run->layer->hidden_size;
+    const ptrdiff_t batch = run->sequence->batch, width = run->layer->cell->gates * run->layer->hidden_size;
     const ptrdiff_t hidden_count = batch * run->layer->hidden_size;
     open_space(space);
     run->starts = new_starts(space, run->sequence);
@@ -65,17 +62,12 @@ static void run_step(const struct run *run, const struct timeline *line, ptrdiff
     point_before(pointers, line, &run->y, t, h);
     step->h_before = pointers;
     if (has_hidden(layer)) {
-        const int keeps = layer->cell == GW_GRU_RESET_BEFORE && step->extra.base;
+        const int keeps = layer->cell->has_hidden_product && step->extra.base;
         step->hidden = keeps ? step->extra : state_rows(line, run->hidden, layer->hidden_size);
         step->hidden_rows = pointers + run->sequence->batch;
         point_at(pointers + run->sequence->batch, step->hidden, 0, step->rows);
     }
-    if (layer->cell == GW_LSTM)
-        lstm_step(step);
-    else if (layer->cell == GW_GRU || layer->cell == GW_GRU_RESET_BEFORE)
-        gru_step(step);
-    else
-        rnn_step(step);
+    layer->cell->forward(step);
     if (step->member->thread == 0)
         keep_final(line, t, step->y, h, layer->output_size);
 }
@@ -96,7 +88,7 @@ static void store_gates(const void *context, const struct panels *p, ptrdiff_t b
 static struct rows project_chunk(const struct run *run, const struct timeline *line, ptrdiff_t first,
                                  ptrdiff_t end, const real **x_rows, gw_member *member) {
     const gw_packed *layer = run->layer;
-    const ptrdiff_t width = layer->gates * layer->hidden_size;
+    const ptrdiff_t width = layer->cell->gates * layer->hidden_size;
     struct step all = {.layer = layer};
     all.gates = (struct rows){run->chunk_gates + run->chunk * line->first_row * width, width};
     for (ptrdiff_t n = first; n < end; n++) {
@@ -156,9 +148,9 @@ static void run_part(void *context, gw_member *member) {
 static ptrdiff_t chunk_steps(const gw_packed *layer, const gw_sequence *sequence, int threads) {
     const ptrdiff_t rows = ceiling(sequence->batch, threads);
     const size_t weights =
-        (size_t)(layer->gates * layer->hidden_size * layer->input_size) * weight_size(layer->input.format);
+        (size_t)(layer->cell->gates * layer->hidden_size * layer->input_size) * layer->input.format->size;
     const ptrdiff_t enough = weights > CACHED_WEIGHTS ? CHUNK_ROWS / 2 : FEW_ROWS;
-    const int can_fuse = layer->cell != GW_GRU_RESET_BEFORE;
+    const int can_fuse = !layer->cell->has_hidden_product;
     if (sequence->time == 0 || (can_fuse && (rows >= enough || sequence->time == 1)))
         return 0;
     const ptrdiff_t steps = rows < CHUNK_ROWS ? CHUNK_ROWS / (rows ? rows : 1) : 1;

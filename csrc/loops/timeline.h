@@ -102,7 +102,7 @@ static ptrdiff_t share_start(const gw_sequence *sequence, int thread, int thread
 #define WORTH_WAITING 12000
 
 INLINE ptrdiff_t step_work(const gw_packed *layer, ptrdiff_t rows) {
-    return rows * layer->gates * layer->hidden_size * (layer->output_size + layer->input_size);
+    return rows * layer->cell->gates * layer->hidden_size * (layer->output_size + layer->input_size);
 }
 
 /* Whether threads take rows each, which needs no waiting for one another, or else units of the layer. */

@@ -2,7 +2,7 @@
 #ifndef GATEWISE_PACK_H
 #define GATEWISE_PACK_H
 
-#include "cells/layer.h"
+#include "cells/table.h"
 
 static void free_panels(struct panels *p) {
     gw_free(p->data);
@@ -36,41 +36,50 @@ static int copy_vector(real **target, const void *source, ptrdiff_t count) {
     return *target != NULL;
 }
 
+/* 0 where the table has none of a name. */
+static int find_activations(const gw_weights *weights, struct activations *found) {
+    return find_activation(&weights->gate, &found->gate) &&
+           find_activation(&weights->candidate, &found->candidate) &&
+           find_activation(&weights->output, &found->output);
+}
+
 static gw_status pack(const gw_weights *weights, gw_packed **packed) {
-    gw_packed *layer = gw_allocate(sizeof *layer);
+    const struct cell *cell = find_cell(weights->cell);
+    const struct format *format = find_format(weights->format);
+    struct activations activations;
     *packed = NULL;
+    if (!cell || !format || !find_activations(weights, &activations))
+        return GW_UNKNOWN;
+    gw_packed *layer = gw_allocate(sizeof *layer);
     if (!layer)
         return GW_NO_MEMORY;
     memset(layer, 0, sizeof *layer);
     gw_call call;
     gw_watch watch = gw_open(&call, 1);
-    const ptrdiff_t inputs = weights->input_size, hidden = weights->hidden_size,
-                    outputs = weights->output_size;
-    const int gates = weights->cell == GW_LSTM                                          ? 4
-                      : weights->cell == GW_GRU || weights->cell == GW_GRU_RESET_BEFORE ? 3
-                                                                                        : 1;
-    const enum format format = (enum format)weights->format;
+    const int gates = cell->gates;
+    const ptrdiff_t inputs = weights->input_size, outputs = weights->output_size,
+                    hidden = weights->rows / gates;
     const real *scale_hh = weights->scale_hh;
     const char *w_hh = weights->w_hh;
-    layer->cell = weights->cell;
-    layer->gates = gates;
+    layer->cell = cell;
+    layer->activations = activations;
     layer->input_size = inputs;
     layer->hidden_size = hidden;
     layer->output_size = outputs;
-    const int resets_before = weights->cell == GW_GRU_RESET_BEFORE;
     /* A step may add up both terms of its gates, so the panels of the two are laid out alike. */
-    const int input_gates = resets_before ? 1 : gates;
+    const int input_gates = cell->has_hidden_product ? 1 : gates;
     int done = pack_panels(&layer->input, input_gates, gates / input_gates * hidden, inputs, format,
                            weights->w_ih, weights->scale_ih, &watch) &&
                copy_vector(&layer->bias, weights->bias, gates * hidden) &&
                copy_vector(&layer->bias_hn, weights->bias_hn, hidden) &&
                copy_vector(&layer->peepholes, weights->peepholes, 3 * hidden);
-    if (resets_before) {
-        const ptrdiff_t rz = 2 * hidden;
-        done = done && pack_panels(&layer->recurrent, 2, hidden, hidden, format, w_hh, scale_hh, &watch) &&
+    if (cell->has_hidden_product) {
+        const ptrdiff_t others = (gates - 1) * hidden;
+        done = done &&
+               pack_panels(&layer->recurrent, gates - 1, hidden, hidden, format, w_hh, scale_hh, &watch) &&
                pack_panels(&layer->candidate, 1, hidden, hidden, format,
-                           w_hh + (size_t)(rz * hidden) * weight_size(format),
-                           scale_hh ? scale_hh + rz : NULL, &watch);
+                           w_hh + (size_t)(others * hidden) * format->size,
+                           scale_hh ? scale_hh + others : NULL, &watch);
     } else {
         done = done && pack_panels(&layer->recurrent, gates, hidden, outputs, format, w_hh, scale_hh, &watch);
     }
@@ -90,6 +99,7 @@ static int transpose_panels(struct panels *back, const struct panels *forward, g
     back->gates = 1;
     back->units = forward->inputs;
     back->inputs = forward->gates * forward->units;
+    back->format = FULL;
     if (!new_panels(back))
         return 0;
     for (ptrdiff_t block = 0; block < block_count(forward); block++) {

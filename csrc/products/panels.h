@@ -7,7 +7,8 @@
 
 #include "gatewise.h"
 #include "memory/memory.h"
-#include "products/tile.h"
+#include "products/elements.h"
+#include "products/formats.h"
 #include "threads/threads.h"
 
 /* A matrix (gates * units, inputs) as panels. With several gates, a panel holds WIDTH units of every gate
@@ -19,12 +20,8 @@ struct panels {
     real *scales;
     ptrdiff_t units, inputs;
     int gates;
-    enum format format;
+    const struct format *format;
 };
-
-INLINE size_t weight_size(enum format format) {
-    return format == FULL ? sizeof(real) : format == HALF ? sizeof(uint16_t) : sizeof(int8_t);
-}
 
 INLINE ptrdiff_t ceiling(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
 
@@ -52,7 +49,7 @@ INLINE ptrdiff_t block_offset(const struct panels *p, ptrdiff_t block, ptrdiff_t
 }
 
 INLINE void *block_panel(const struct panels *p, ptrdiff_t block) {
-    return (char *)p->data + (size_t)block_offset(p, block, p->inputs) * weight_size(p->format);
+    return (char *)p->data + (size_t)block_offset(p, block, p->inputs) * p->format->size;
 }
 
 /* Where vector `v` of a block stands in a canonical row, and how many of its elements are real. */
@@ -65,66 +62,43 @@ INLINE ptrdiff_t vector_length(const struct panels *p, ptrdiff_t block, int v) {
     return left < WIDTH ? left : WIDTH;
 }
 
-INLINE vreal load_some(const real *p, ptrdiff_t n) { return n == WIDTH ? v_load(p) : v_load_first(p, n); }
-
-INLINE void store_some(real *p, ptrdiff_t n, vreal a) {
-    if (n == WIDTH)
-        v_store(p, a);
-    else
-        v_store_first(p, n, a);
-}
-
 /* Memory for panels of the given gates, units, inputs and format; 0 where there is none. */
 static int new_panels(struct panels *p) {
-    p->data = gw_allocate((size_t)block_offset(p, block_count(p), p->inputs) * weight_size(p->format));
+    p->data = gw_allocate((size_t)block_offset(p, block_count(p), p->inputs) * p->format->size);
     return p->data != NULL;
 }
 
 /* What copying one input of a vector of units from rows of its own takes, in multiply-adds. */
 #define PACKING_WORK (16 * WIDTH)
 
-#define DEFINE_PACK_BLOCKS(name, type)                                                                       \
-    static void name(const struct panels *p, void *data, ptrdiff_t inputs, const type *matrix,               \
-                     gw_watch *watch) {                                                                      \
-        for (ptrdiff_t block = 0; block < block_count(p); block++) {                                         \
-            const int vectors = block_vectors(p, block);                                                     \
-            for (int v = 0; v < vectors && gw_goes_on(watch, inputs * PACKING_WORK); v++) {                  \
-                const ptrdiff_t length = vector_length(p, block, v);                                         \
-                const type *source = matrix + vector_offset(p, block, v) * inputs;                           \
-                type *target = (type *)data + block_offset(p, block, inputs) + v * WIDTH;                    \
-                for (ptrdiff_t k = 0; k < inputs; k++, target += vectors * WIDTH) {                          \
-                    for (ptrdiff_t unit = 0; unit < length; unit++)                                          \
-                        target[unit] = source[unit * inputs + k];                                            \
-                    for (ptrdiff_t unit = length; unit < WIDTH; unit++)                                      \
-                        target[unit] = 0;                                                                    \
-                }                                                                                            \
-            }                                                                                                \
-        }                                                                                                    \
+/* The weights or, with one input, the scales of a matrix (gates * units, inputs). */
+static void copy_blocks(const struct panels *p, const struct format *format, ptrdiff_t inputs,
+                        const void *matrix, void *data, gw_watch *watch) {
+    for (ptrdiff_t block = 0; block < block_count(p); block++) {
+        const int vectors = block_vectors(p, block);
+        for (int v = 0; v < vectors && gw_goes_on(watch, inputs * PACKING_WORK); v++) {
+            const size_t skipped = (size_t)(vector_offset(p, block, v) * inputs) * format->size;
+            format->copy((const char *)matrix + skipped, inputs, vector_length(p, block, v), data,
+                         block_offset(p, block, inputs) + v * WIDTH, vectors * WIDTH);
+        }
     }
-DEFINE_PACK_BLOCKS(pack_full, real)
-DEFINE_PACK_BLOCKS(pack_half, uint16_t)
-DEFINE_PACK_BLOCKS(pack_int8, int8_t)
+}
 
 /* Packs a matrix (gates * units, inputs), and its scales (gates * units) unless they are NULL. */
-static int pack_panels(struct panels *p, int gates, ptrdiff_t units, ptrdiff_t inputs, enum format format,
-                       const void *matrix, const real *scales, gw_watch *watch) {
+static int pack_panels(struct panels *p, int gates, ptrdiff_t units, ptrdiff_t inputs,
+                       const struct format *format, const void *matrix, const real *scales, gw_watch *watch) {
     p->gates = gates;
     p->units = units;
     p->inputs = inputs;
     p->format = format;
     if (!new_panels(p))
         return 0;
-    if (format == FULL)
-        pack_full(p, p->data, inputs, matrix, watch);
-    else if (format == HALF)
-        pack_half(p, p->data, inputs, matrix, watch);
-    else
-        pack_int8(p, p->data, inputs, matrix, watch);
+    copy_blocks(p, format, inputs, matrix, p->data, watch);
     if (!scales)
         return 1;
     p->scales = gw_allocate((size_t)block_offset(p, block_count(p), 1) * sizeof(real));
     if (p->scales)
-        pack_full(p, p->scales, 1, scales, watch);
+        copy_blocks(p, FULL, 1, scales, p->scales, watch);
     return p->scales != NULL;
 }
 
@@ -207,9 +181,10 @@ static void add_term(const struct term *term, ptrdiff_t block, int blocks, ptrdi
                      real *sums) {
     const struct panels *p = term->panels;
     const int vectors = block_vectors(p, block);
+    const struct format *format = p->format;
     product_function *run =
-        blocks == 2 ? pair_products[p->format][vectors - 1] : products[p->format][vectors - 1][count - 1];
-    const size_t skipped = (size_t)(term->first_input * vectors * WIDTH) * weight_size(p->format);
+        blocks == 2 ? format->pairs[vectors - 1] : format->products[vectors - 1][count - 1];
+    const size_t skipped = (size_t)(term->first_input * vectors * WIDTH) * p->format->size;
     const char *panel = (const char *)block_panel(p, block) + skipped;
     const ptrdiff_t panel_step = p->inputs * vectors * WIDTH;
     if (!p->scales) {

@@ -1,12 +1,25 @@
-/* The whole core for one instruction set and one precision. A file in variants/ defines SINGLE and VARIANT_*,
- * switches its instruction set on and includes this; KERNELS names the table that it exports. */
-#include "cells/columns.h"
+/* The whole core for one instruction set and one precision. A file in variants/ names itself and its vectors, by
+ * VARIANT and VECTORS, and includes this; it is compiled twice, with SINGLE of 1 and of 0. */
+
+/* First, since it switches the instruction set on. */
+#include "vectors/real.h"
+
+#include "cells/table.h"
 #include "loops/backward.h"
+#include "loops/columns.h"
 #include "loops/elementwise.h"
-#include "loops/large.h"
 #include "loops/linear.h"
+#include "loops/outer.h"
 #include "loops/sequence.h"
 #include "products/pack.h"
+
+#define JOINED(variant, precision) gw_##variant##_##precision
+#define NAME_OF(variant, precision) JOINED(variant, precision)
+#if SINGLE
+#define KERNELS NAME_OF(VARIANT, single)
+#else
+#define KERNELS NAME_OF(VARIANT, double)
+#endif
 
 extern const gw_kernels KERNELS;
 const gw_kernels KERNELS = {
@@ -25,10 +38,15 @@ const gw_kernels KERNELS = {
     .linear_back = linear_back,
     .outer = outer,
     .add_by_token = add_by_token,
-    .cell_forward = cell_forward,
-    .cell_backward = cell_backward,
+    .columns_forward = columns_forward,
+    .columns_step_back = columns_step_back,
+    .columns_back = columns_back,
     .relu = relu,
     .tanh = hyperbolic_tangent,
     .sigmoid = sigmoid,
     .softmax = softmax,
 };
+
+#ifdef TARGET_PUSHED
+#pragma clang attribute pop
+#endif

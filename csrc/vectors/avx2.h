@@ -2,6 +2,14 @@
 #ifndef GATEWISE_VECTOR_AVX2_H
 #define GATEWISE_VECTOR_AVX2_H
 
+/* MSVC needs no switch for intrinsics. */
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+#define TARGET_PUSHED
+#elif defined(__GNUC__)
+#pragma GCC target("avx2,fma,f16c")
+#endif
+
 #include "vectors/totals_avx.h"
 
 #define MAX_ROWS(vectors) ((vectors) == 4 ? 3 : (vectors) == 3 ? 4 : 6)

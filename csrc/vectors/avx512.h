@@ -2,6 +2,14 @@
 #ifndef GATEWISE_VECTOR_AVX512_H
 #define GATEWISE_VECTOR_AVX512_H
 
+/* MSVC needs no switch for intrinsics. */
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx2,fma,f16c"))), apply_to = function)
+#define TARGET_PUSHED
+#elif defined(__GNUC__)
+#pragma GCC target("avx512f,avx2,fma,f16c")
+#endif
+
 #include "vectors/totals_avx.h"
 
 #define MAX_ROWS(vectors) 6

@@ -1,6 +1,8 @@
 /* The vectors that the kernels are written against.
  *
- * One implementation per instruction set, for the element type `real` that SINGLE chooses. Each defines
+ * One implementation per instruction set, which the variant names by VECTORS, for the element type `real` that
+ * SINGLE chooses. What is included after it, it compiles for its instruction set; then TARGET_PUSHED says that
+ * the variant has to end that. Each defines
  *   vreal, WIDTH            a vector and its number of elements
  *   MAX_ROWS(vectors)       how many rows times `vectors` sums the registers hold
  *   v_set v_load v_store    all elements; v_load_first, v_store_first: the first n, 1 <= n <= WIDTH
@@ -18,8 +20,6 @@
 
 #include <stddef.h>
 #include <stdint.h>
-
-#include "platform.h"
 
 #if SINGLE
 typedef float real;
@@ -50,16 +50,6 @@ typedef double real;
 #define UNROLL _Pragma("GCC unroll 32")
 #endif
 
-#if defined(VARIANT_AVX512)
-#include "vectors/avx512.h"
-#elif defined(VARIANT_AVX2)
-#include "vectors/avx2.h"
-#elif defined(VARIANT_SCALAR)
-#include "vectors/scalar.h"
-#elif IS_X86_64
-#include "vectors/sse2.h"
-#else
-#include "vectors/neon.h"
-#endif
+#include VECTORS
 
 #endif

@@ -223,7 +223,8 @@ def test_columns(cell: str, trial: Any) -> None:
 
         return call
 
-    assert fail_each(trial, run) >= sizes[-1]
+    # None of them in the time loop.
+    assert fail_each(trial, run) == 1
 
 
 def test_arrays(trial: Any) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from gatewise._checks import Array, as_numbers, check_shape, common_dtype
 from gatewise.kernels import chooser
+from gatewise.kernels.numpy.columns import Preference
 from gatewise.notebook._cell import Cache, Cell, Parameters
 from gatewise.notebook._records import Columns, Record, Rows
 from gatewise.notebook._steps import Steps
@@ -31,9 +32,11 @@ def cell_forward(
     """Return the state after one step, its prediction and its cache."""
     run, layout = chooser.kernels.cell_forward, cell.step_layout
     try:
-        outcome = run(cell.kernel, layout, (xt, *before, *cell.all_arrays(parameters)))
+        given = cell.all_arrays(parameters)
     except (LookupError, TypeError):
         outcome = None
+    else:
+        outcome = run(cell.kernel, layout, (xt, *before, *given))
     if outcome is None:
         names = [f"{state}_prev" for state in cell.states]
         named = {"xt": xt, **dict(zip(names, before, strict=True))}
@@ -51,13 +54,15 @@ def forward(
     run, layout = chooser.kernels.run_forward, cell.run_layout
     record: Record
     try:
-        outcome = run(cell.kernel, layout, (x, a0, *cell.all_arrays(parameters)))
+        given = cell.all_arrays(parameters)
     except (LookupError, TypeError):
         outcome = None
+    else:
+        outcome = run(cell.kernel, layout, (x, a0, *given))
     if outcome is None:
+        outcome = run(cell.kernel, layout, _checked(cell, {"x": x, "a0": a0}, parameters))
+    if outcome is Preference.OTHER_KERNELS:
         arrays = _checked(cell, {"x": x, "a0": a0}, parameters)
-        outcome = run(cell.kernel, layout, arrays)
-    if outcome is None:
         record, states, predictions = Rows.run(cell, arrays)
     else:
         states, predictions, values, kept = outcome
@@ -72,10 +77,11 @@ def cell_backward(
     run, layout = chooser.kernels.cell_backward, cell.step_back_layout
     try:
         *values, parameters = cache
-        arrays = (*gradients, *values, *cell.own_arrays(parameters))
-        outcome = run(cell.kernel, layout, arrays)
+        given = cell.own_arrays(parameters)
     except (LookupError, TypeError, ValueError):
         outcome = None
+    else:
+        outcome = run(cell.kernel, layout, (*gradients, *values, *given))
     if outcome is None:
         outcome = run(cell.kernel, layout, _checked_back(cell, gradients, cache))
     return dict(zip(cell.step_gradients, outcome, strict=True))

@@ -1,4 +1,4 @@
-# The notebook's own arrays, a part of compiled.pyx: columns.h called, step by step.
+# The notebook's own arrays, a part of compiled.pyx: columns.h called.
 
 cdef enum:
     MOST_ARRAYS = 19
@@ -18,8 +18,8 @@ cdef class _Arrays:
 
     cdef Py_buffer views[MOST_ARRAYS]
     cdef const void *data[MOST_ARRAYS]
-    cdef int count
-    cdef gw_columns sizes
+    cdef int count, position
+    cdef gw_columns columns
     cdef Py_ssize_t time
     cdef const gw_kernels *kernels
     cdef object dtype
@@ -31,12 +31,13 @@ cdef class _Arrays:
     cdef bint take(self, cell, layout, tuple arrays) except -1:
         """Whether these arrays are of one layout and one dtype."""
         cdef const char *expected = PyUnicode_AsUTF8(layout)
-        self.sizes.cell = CELLS[cell]
-        self.sizes.n_x = self.sizes.n_a = self.sizes.n_y = self.sizes.m = self.time = -1
+        self.columns.cell = PyUnicode_AsUTF8(cell)
+        self.columns.n_x = self.columns.n_a = self.columns.n_y = self.columns.m = -1
+        self.time = -1
         for array in arrays:
             if expected[0] == 0 or not self.add(array, &expected):
                 return False
-        return expected[0] == 0 and self.sizes.n_a > 0
+        return expected[0] == 0 and self.columns.n_a > 0
 
     cdef bint add(self, array, const char **expected) except -1:
         cdef Py_buffer *view = &self.views[self.count]
@@ -72,15 +73,15 @@ cdef class _Arrays:
         if name == b"1":
             return size == 1
         if name == b"j":
-            return size == self.sizes.n_a + self.sizes.n_x
+            return size == self.columns.n_a + self.columns.n_x
         if name == b"x":
-            known = &self.sizes.n_x
+            known = &self.columns.n_x
         elif name == b"a":
-            known = &self.sizes.n_a
+            known = &self.columns.n_a
         elif name == b"y":
-            known = &self.sizes.n_y
+            known = &self.columns.n_y
         elif name == b"m":
-            known = &self.sizes.m
+            known = &self.columns.m
         elif name == b"t":
             known = &self.time
         else:
@@ -89,32 +90,39 @@ cdef class _Arrays:
             known[0] = size
         return size == known[0]
 
-    cdef bint are_large(self) noexcept:
-        cdef Py_ssize_t inputs = self.sizes.n_a + self.sizes.n_x
-        return self.sizes.n_a * inputs > LARGE * min(self.sizes.m, MANY)
+    cdef void read(self, const void **into, int count) noexcept:
+        """Say where the next arrays are."""
+        cdef int k
+        for k in range(count):
+            into[k] = self.data[self.position + k]
+        self.position += count
+
+
+cdef bint _are_large(const gw_columns *sizes) noexcept:
+    return sizes.n_a * (sizes.n_a + sizes.n_x) > LARGE * min(sizes.m, MANY)
 
 
 def cell_forward(
     cell: str, layout: str, arrays: tuple[Any, ...]
 ) -> tuple[tuple[Array, ...], Array] | None:
     cdef _Arrays given = _Arrays.__new__(_Arrays)
-    cdef void *into
-    cdef void *predictions
-    cdef gw_call call
-    cdef gw_watch watch
+    cdef gw_columns_run run
     cdef gw_status status
     if not given.take(cell, layout, arrays):
         return None
-    if given.are_large():
+    if _are_large(&given.columns):
         return columns.cell_forward(cell, layout, arrays)
-    values = EMPTY((columns.VALUES[cell], given.sizes.n_a, given.sizes.m), given.dtype)
-    yt = EMPTY((given.sizes.n_y, given.sizes.m), given.dtype)
-    into, predictions = <void *>_address(values), <void *>_address(yt)
+    values = EMPTY((columns.VALUES[cell], given.columns.n_a, given.columns.m), given.dtype)
+    yt = EMPTY((given.columns.n_y, given.columns.m), given.dtype)
+    cdef void *predictions = <void *>_address(yt)
+    run.time, run.values = 1, <void *>_address(values)
+    given.read(&run.x, 1)
+    given.read(run.initial, columns.STATES[cell])
+    given.read(given.columns.parameters, columns.PARAMETERS[cell])
+    given.read(&given.columns.w_y, 1)
+    given.read(&given.columns.b_y, 1)
     with nogil:
-        watch = gw_open(&call, True)
-        given.sizes.watch = &watch
-        given.kernels.cell_forward(&given.sizes, given.data, into, predictions)
-        status = gw_close(&call, GW_OK)
+        status = given.kernels.columns_forward(&given.columns, &run, predictions)
     _check(status)
     return tuple(values), yt
 
@@ -123,80 +131,68 @@ def cell_backward(
     cell: str, layout: str, arrays: tuple[Any, ...]
 ) -> list[Array] | None:
     cdef _Arrays given = _Arrays.__new__(_Arrays)
-    cdef void *into[MOST_ARRAYS]
-    cdef gw_call call
-    cdef gw_watch watch
+    cdef gw_columns_step step
+    cdef gw_columns_gradients gradients
+    cdef int states = columns.STATES[cell], first, k
     cdef gw_status status
-    cdef int first, k
     if not given.take(cell, layout, arrays):
         return None
-    if given.are_large():
+    if _are_large(&given.columns):
         return columns.cell_backward(cell, layout, arrays)
-    # xt, the states and the parameters.
-    cdef int states = columns.STATES[cell]
-    first = given.count - columns.PARAMETERS[cell]
-    cdef list gradients = [_zeros_like(&given.views[first - 1], given.dtype)]
+    given.read(gradients.after, states)
+    given.read(<const void **>step.after, states)
+    given.read(step.before, states)
+    given.read(<const void **>step.gates, columns.VALUES[cell] - states)
+    given.read(&step.xt, 1)
+    first = given.position
+    given.read(given.columns.parameters, columns.PARAMETERS[cell])
+    cdef list made = [_zeros_like(&given.views[first - 1], given.dtype)]
+    gradients.xt = <void *>_address(made[0])
     for k in range(states):
-        gradients.append(_zeros_like(&given.views[k], given.dtype))
-    for k in range(first, given.count):
-        gradients.append(_zeros_like(&given.views[k], given.dtype))
-    for k in range(len(gradients)):
-        into[k] = <void *>_address(gradients[k])
+        made.append(_zeros_like(&given.views[k], given.dtype))
+        gradients.before[k] = <void *>_address(made[1 + k])
+    for k in range(given.count - first):
+        made.append(_zeros_like(&given.views[first + k], given.dtype))
+        gradients.parameters[k] = <void *>_address(made[1 + states + k])
     with nogil:
-        watch = gw_open(&call, True)
-        given.sizes.watch = &watch
-        status = given.kernels.cell_backward(&given.sizes, given.data, into)
-        status = gw_close(&call, status)
+        status = given.kernels.columns_step_back(&given.columns, &step, &gradients)
     _check(status)
-    return gradients
+    return made
 
 
 cdef _zeros_like(const Py_buffer *view, dtype):
     return ZEROS((view.shape[0], view.shape[1]), dtype)
 
 
-def run_forward(cell: str, layout: str, arrays: tuple[Any, ...]) -> Run | None:
+def run_forward(
+    cell: str, layout: str, arrays: tuple[Any, ...]
+) -> Run | Preference | None:
     cdef _Arrays given = _Arrays.__new__(_Arrays)
-    cdef const void *step[MOST_ARRAYS]
+    cdef gw_columns_run run
     cdef int states = columns.STATES[cell], k
-    cdef gw_call call
-    cdef gw_watch watch
     cdef gw_status status
     if not given.take(cell, layout, arrays):
         return None
-    cdef Py_ssize_t n_x = given.sizes.n_x, n_a = given.sizes.n_a, m = given.sizes.m
-    cdef Py_ssize_t time = given.time, t, itemsize = given.views[0].itemsize
-    if time * max(m, FEW) * n_a * (n_a + n_x) > LONG:
-        return None
-    cdef int count = columns.VALUES[cell]
+    cdef Py_ssize_t n_x = given.columns.n_x, n_a = given.columns.n_a, m = given.columns.m
+    if given.time * max(m, FEW) * n_a * (n_a + n_x) > LONG:
+        return columns.Preference.OTHER_KERNELS
+    run.time = given.time
     kept = [np.asarray(arrays[0]).transpose(2, 0, 1).copy()]
     kept += [np.array(array, order="C") for array in arrays[1:given.count - 2]]
     if states == 2:
         kept.insert(2, ZEROS((n_a, m), given.dtype))
-    values = EMPTY((time, count, n_a, m), given.dtype)
-    predictions = EMPTY((time, given.sizes.n_y, m), given.dtype)
-    cdef const char *x = <const char *>_address(kept[0])
-    cdef char *into = <char *>_address(values)
-    cdef char *yt = <char *>_address(predictions)
-    cdef Py_ssize_t x_size = n_x * m * itemsize, size = n_a * m * itemsize
-    cdef Py_ssize_t y_size = given.sizes.n_y * m * itemsize
-    for k in range(1, len(kept)):
-        step[k] = _address(kept[k])
-    for k in range(2):
-        step[len(kept) + k] = given.data[given.count - 2 + k]
+    values = EMPTY((run.time, columns.VALUES[cell], n_a, m), given.dtype)
+    predictions = EMPTY((run.time, given.columns.n_y, m), given.dtype)
+    run.x, run.values = _address(kept[0]), <void *>_address(values)
+    for k in range(states):
+        run.initial[k] = _address(kept[1 + k])
+    given.position = 2
+    given.read(given.columns.parameters, columns.PARAMETERS[cell])
+    given.read(&given.columns.w_y, 1)
+    given.read(&given.columns.b_y, 1)
+    cdef void *into = <void *>_address(predictions)
     with nogil:
-        watch = gw_open(&call, True)
-        given.sizes.watch = &watch
-        for t in range(time):
-            if not gw_goes_on(&watch, 0):
-                break
-            step[0] = x + t * x_size
-            given.kernels.cell_forward(&given.sizes, step, into, yt)
-            for k in range(states):
-                step[1 + k] = into + k * size
-            into += count * size
-            yt += y_size
-        status = gw_close(&call, GW_OK)
+        status = given.kernels.columns_forward(&given.columns, &run, into)
     _check(status)
     sequences = [values[:, k].transpose(1, 2, 0).copy() for k in range(states)]
     return columns.Run(sequences, predictions.transpose(1, 2, 0), values, kept)
@@ -205,65 +201,29 @@ def run_forward(cell: str, layout: str, arrays: tuple[Any, ...]) -> Run | None:
 def run_backward(
     cell: str, values: Any, kept: Sequence[Array], da: Array
 ) -> list[Array]:
-    cdef const void *step[MOST_ARRAYS]
-    cdef void *into[MOST_ARRAYS]
     cdef gw_columns sizes
-    cdef gw_call call
-    cdef gw_watch watch
-    cdef int states = columns.STATES[cell], count = columns.VALUES[cell], k
-    cdef int parameters = len(kept) - 1 - states, gates = count - states
-    cdef Py_ssize_t time = len(values), t
-    sizes.cell = CELLS[cell]
+    cdef gw_columns_run run
+    cdef void *dparameters[GW_MOST_PARAMETERS]
+    cdef int states = columns.STATES[cell], k
+    cdef gw_status status
+    sizes.cell = PyUnicode_AsUTF8(cell)
     sizes.n_x, sizes.n_a, sizes.m = kept[0].shape[1], len(kept[1]), kept[0].shape[2]
-    if sizes.n_a * (sizes.n_a + sizes.n_x) > LARGE * min(sizes.m, MANY):
+    if _are_large(&sizes):
         return columns.run_backward(cell, values, kept, da)
-    dtype = da.dtype
-    cdef Py_ssize_t itemsize = dtype.itemsize
-    cdef const gw_kernels *kernels = gw_get_kernels(itemsize == 4)
+    cdef const gw_kernels *kernels = gw_get_kernels(da.dtype.itemsize == 4)
     values = np.ascontiguousarray(values)
-    # A step adds what it hands on to the gradient that the step before it has already.
     da_steps = da.transpose(2, 0, 1).copy()
-    dx, da0 = ZEROS(kept[0].shape, dtype), ZEROS(kept[1].shape, dtype)
-    dc_steps = ZEROS((time + 1, *da0.shape), dtype) if states == 2 else None
-    gradients = [ZEROS(array.shape, dtype) for array in kept[1 + states:]]
-    cdef const char *x = <const char *>_address(kept[0])
-    cdef const char *after = <const char *>_address(values)
-    cdef char *dxt = <char *>_address(dx)
-    cdef char *da_t = <char *>_address(da_steps)
-    cdef char *dc_t = <char *>_address(dc_steps)
-    cdef void *da_first = <void *>_address(da0)
-    cdef Py_ssize_t x_size = sizes.n_x * sizes.m * itemsize
-    cdef Py_ssize_t size = sizes.n_a * sizes.m * itemsize
-    cdef const void *initial[2]
-    cdef gw_status status = GW_OK
+    made = [ZEROS(kept[k].shape, da.dtype) for k in range(len(kept)) if k != 2 or states == 1]
+    run.time, run.x, run.values = len(values), _address(kept[0]), <void *>_address(values)
     for k in range(states):
-        initial[k] = _address(kept[1 + k])
-    for k in range(parameters):
-        step[3 * states + gates + 1 + k] = _address(kept[1 + states + k])
-        into[1 + states + k] = <void *>_address(gradients[k])
+        run.initial[k] = _address(kept[1 + k])
+    for k in range(columns.PARAMETERS[cell]):
+        sizes.parameters[k] = _address(kept[1 + states + k])
+        dparameters[k] = <void *>_address(made[2 + k])
+    cdef void *da_t = <void *>_address(da_steps)
+    cdef void *dx = <void *>_address(made[0])
+    cdef void *da_initial = <void *>_address(made[1])
     with nogil:
-        watch = gw_open(&call, True)
-        sizes.watch = &watch
-        for t in range(time - 1, -1, -1):
-            if not gw_goes_on(&watch, 0):
-                break
-            step[0] = da_t + t * size
-            into[0] = dxt + t * x_size
-            into[1] = da_t + (t - 1) * size if t else da_first
-            if states == 2:
-                step[1] = dc_t + (t + 1) * size
-                into[2] = dc_t + t * size
-            for k in range(states):
-                step[states + k] = after + (t * count + k) * size
-                step[2 * states + k] = initial[k]
-                if t:
-                    step[2 * states + k] = after + ((t - 1) * count + k) * size
-            for k in range(gates):
-                step[3 * states + k] = after + (t * count + states + k) * size
-            step[3 * states + gates] = x + t * x_size
-            status = kernels.cell_backward(&sizes, step, into)
-            if status != GW_OK:
-                break
-        status = gw_close(&call, status)
+        status = kernels.columns_back(&sizes, &run, da_t, dx, da_initial, dparameters)
     _check(status)
-    return [dx.transpose(1, 2, 0), da0, *gradients]
+    return [made[0].transpose(1, 2, 0), *made[1:]]

@@ -22,29 +22,25 @@ from libc.string cimport memcpy
 
 from gatewise.kernels.native.core cimport (
     GW_FORKED,
-    GW_FULL,
-    GW_GRU,
-    GW_GRU_RESET_BEFORE,
-    GW_HALF,
-    GW_INT8,
-    GW_LSTM,
+    GW_MOST_PARAMETERS,
+    GW_MOST_STATES,
     GW_NO_MEMORY,
     GW_OK,
-    GW_RNN_RELU,
-    GW_RNN_TANH,
+    GW_UNKNOWN,
+    gw_activation,
     gw_block,
-    gw_call,
     gw_choose_instruction_set,
-    gw_close,
     gw_columns,
+    gw_columns_gradients,
+    gw_columns_run,
+    gw_columns_step,
+    gw_elementwise,
     gw_get_kernels,
     gw_give_back,
-    gw_goes_on,
     gw_instruction_set,
     gw_instruction_sets,
     gw_kernels,
     gw_linear,
-    gw_open,
     gw_packed,
     gw_release,
     gw_rows,
@@ -53,7 +49,6 @@ from gatewise.kernels.native.core cimport (
     gw_state,
     gw_status,
     gw_take,
-    gw_watch,
     gw_weights,
     block_of,
     matrix_of,
@@ -79,10 +74,11 @@ import os
 
 import numpy as np
 
-from gatewise.kernels import cells, formats
-from gatewise.kernels.activations import STANDARD
-from gatewise.kernels.numpy import columns
+from gatewise.kernels import activations as activation_table
+from gatewise.kernels import cells as cell_table
+from gatewise.kernels import formats as format_table
 from gatewise.kernels import numpy as fallback
+from gatewise.kernels.numpy import columns
 
 __all__ = [
     "Packed",
@@ -116,20 +112,12 @@ cdef object EMPTY = np.empty
 cdef object FLOAT32 = np.dtype(np.float32)
 cdef object FLOAT64 = np.dtype(np.float64)
 
-cdef dict CELLS = {
-    "rnn": GW_RNN_TANH,
-    "lstm": GW_LSTM,
-    "gru": GW_GRU,
-    "gru_reset_before": GW_GRU_RESET_BEFORE,
-}
-
 
 cdef class Packed:
     """One direction of one layer's weights in the form its backend runs on."""
 
     cdef gw_packed *layer
     cdef const gw_kernels *kernels
-    cdef Py_ssize_t input_size
     cdef bint single
 
     def __dealloc__(self):
@@ -172,14 +160,12 @@ def pack(
     cdef Packed packed = Packed.__new__(Packed)
     cdef gw_weights weights
     cdef gw_status status
-    narrow = formats.look_up(weight_format).dtype.itemsize
-    weights.format = GW_HALF if narrow == 2 else GW_INT8 if narrow == 1 else GW_FULL
-    weights.hidden_size = w_hh.shape[0] // cells.look_up(cell).gates
-    weights.cell = CELLS[cell]
-    if cell == "rnn" and activations.candidate.name == "relu":
-        weights.cell = GW_RNN_RELU
-    elif activations != STANDARD:
-        raise ValueError(f"activations should be {STANDARD}, got {activations}")
+    weights.cell = PyUnicode_AsUTF8(cell)
+    weights.format = PyUnicode_AsUTF8(weight_format)
+    weights.gate = _activation(activations.gate)
+    weights.candidate = _activation(activations.candidate)
+    weights.output = _activation(activations.output)
+    weights.rows = w_hh.shape[0]
     weights.input_size, weights.output_size = w_ih.shape[1], w_hh.shape[1]
     weights.w_ih, weights.w_hh = _address(w_ih), _address(w_hh)
     weights.w_hr = _address(w_hr)
@@ -188,13 +174,32 @@ def pack(
     weights.scale_hr = _address(scales[2])
     weights.bias, weights.bias_hn = _address(bias), _address(bias_hn)
     weights.peepholes = _address(peepholes)
-    packed.input_size = weights.input_size
     packed.single = bias.dtype.itemsize == 4
     packed.kernels = gw_get_kernels(packed.single)
     with nogil:
         status = packed.kernels.pack(&weights, &packed.layer)
+    if status == GW_UNKNOWN:
+        _refuse(cell, activations, weight_format, bias.dtype)
     _check(status, "packed weights")
     return packed
+
+
+cdef gw_activation _activation(activation) except *:
+    """What the core takes; the name is the activation's own, which the caller keeps."""
+    return gw_activation(
+        PyUnicode_AsUTF8(activation.name), activation.alpha, activation.beta
+    )
+
+
+def _refuse(cell, activations, weight_format, dtype):
+    """Say which name the core does not know, in the words of the tables that have it."""
+    cell_table.look_up(cell)
+    format_table.look_up(weight_format)
+    for activation in activations:
+        activation_table.activation("activation", activation.name)
+    raise ValueError(
+        f"weight_format should go with sums in {dtype}, got {weight_format!r}"
+    )
 
 
 cdef const void *_address(array) except? NULL:
@@ -207,204 +212,21 @@ cdef const void *_address(array) except? NULL:
     return view.buf
 
 
-def infer(
-    packed: Packed,
-    x: Array,
-    state: tuple[Array, ...],
-    y: Array,
-    *,
-    cells: Array | None = None,
-    batch_sizes: NDArray[np.int64] | None = None,
-    reverse: bool = False,
-    num_threads: int = 1,
-) -> None:
-    c = state[1] if len(state) == 2 else None
-    if (<Packed?>packed).single:
-        _infer[float](packed, x, state[0], c, y, cells, batch_sizes, reverse, num_threads)
-    else:
-        _infer[double](packed, x, state[0], c, y, cells, batch_sizes, reverse, num_threads)
-
-
-def infer_shares(
-    packed: Packed,
-    shares: Array,
-    state: tuple[Array, ...],
-    y: Array,
-    *,
-    cells: Array | None = None,
-    batch_sizes: NDArray[np.int64] | None = None,
-    reverse: bool = False,
-    num_threads: int = 1,
-) -> None:
-    c = state[1] if len(state) == 2 else None
-    if (<Packed?>packed).single:
-        _infer_shares[float](
-            packed, shares, state[0], c, y, cells, batch_sizes, reverse, num_threads
-        )
-    else:
-        _infer_shares[double](
-            packed, shares, state[0], c, y, cells, batch_sizes, reverse, num_threads
-        )
-
-
-def forward(
-    packed: Packed,
-    gates: Array,
-    state: tuple[Array, ...],
-    y: Array,
-    extra: Array | None,
-    *,
-    x: Array | None = None,
-    batch_sizes: NDArray[np.int64] | None = None,
-    reverse: bool = False,
-    num_threads: int = 1,
-) -> None:
-    c = state[1] if len(state) == 2 else None
-    if (<Packed?>packed).single:
-        _forward[float](
-            packed, x, gates, state[0], c, y, extra, batch_sizes, reverse, num_threads
-        )
-    else:
-        _forward[double](
-            packed, x, gates, state[0], c, y, extra, batch_sizes, reverse, num_threads
-        )
-
-
-def backward(
-    packed: Packed,
-    gates: Array,
-    extra: Array | None,
-    y: Array,
-    initial: tuple[Array, ...],
-    dy: Array,
-    dstate: tuple[Array, ...],
-    dgates: Array,
-    dextra: Array | None,
-    *,
-    batch_sizes: NDArray[np.int64] | None = None,
-    reverse: bool = False,
-    num_threads: int = 1,
-) -> None:
-    c = initial[1] if len(initial) == 2 else None
-    dc = dstate[1] if len(dstate) == 2 else None
-    if (<Packed?>packed).single:
-        _backward[float](
-            packed, gates, extra, y, initial[0], c, dy, dstate[0], dc, dgates, dextra,
-            batch_sizes, reverse, num_threads,
-        )
-    else:
-        _backward[double](
-            packed, gates, extra, y, initial[0], c, dy, dstate[0], dc, dgates, dextra,
-            batch_sizes, reverse, num_threads,
-        )
-
-
-cdef _infer(
-    Packed packed,
-    const floating[:, :, :] x,
-    floating[:, ::1] h,
-    floating[:, ::1] c,
-    floating[:, :, :] y,
-    floating[:, :, :] cells,
-    const int64_t[::1] batch_sizes,
-    bint reverse,
-    int threads,
-):
-    cdef gw_sequence sequence = sequence_of(y.shape[0], h.shape[0], batch_sizes, reverse)
-    cdef gw_state state = state_of(h, c)
-    cdef gw_status status
-    with nogil:
-        status = packed.kernels.infer(
-            packed.layer, &sequence, rows_of(x), state, rows_of(y), rows_of(cells), threads
-        )
-    _check(status)
-
-
-cdef _infer_shares(
-    Packed packed,
-    floating[:, :, :] shares,
-    floating[:, ::1] h,
-    floating[:, ::1] c,
-    floating[:, :, :] y,
-    floating[:, :, :] cells,
-    const int64_t[::1] batch_sizes,
-    bint reverse,
-    int threads,
-):
-    cdef gw_sequence sequence = sequence_of(y.shape[0], h.shape[0], batch_sizes, reverse)
-    cdef gw_state state = state_of(h, c)
-    cdef gw_status status
-    with nogil:
-        status = packed.kernels.infer_shares(
-            packed.layer, &sequence, rows_of(shares), state, rows_of(y), rows_of(cells),
-            threads,
-        )
-    _check(status)
-
-
-cdef _forward(
-    Packed packed,
-    const floating[:, :, :] x,
-    floating[:, :, :] gates,
-    floating[:, ::1] h,
-    floating[:, ::1] c,
-    floating[:, :, :] y,
-    floating[:, :, :] extra,
-    const int64_t[::1] batch_sizes,
-    bint reverse,
-    int threads,
-):
-    cdef gw_sequence sequence = sequence_of(y.shape[0], h.shape[0], batch_sizes, reverse)
-    cdef gw_state state = state_of(h, c)
-    cdef gw_status status
-    with nogil:
-        status = packed.kernels.forward(
-            packed.layer, &sequence, rows_of(x), rows_of(gates), state, rows_of(y),
-            rows_of(extra), threads,
-        )
-    _check(status)
-
-
-cdef _backward(
-    Packed packed,
-    const floating[:, :, :] gates,
-    const floating[:, :, :] extra,
-    const floating[:, :, :] y,
-    const floating[:, ::1] h,
-    const floating[:, ::1] c,
-    const floating[:, :, :] dy,
-    floating[:, ::1] dh,
-    floating[:, ::1] dc,
-    floating[:, :, :] dgates,
-    floating[:, :, :] dextra,
-    const int64_t[::1] batch_sizes,
-    bint reverse,
-    int threads,
-):
-    cdef gw_sequence sequence = sequence_of(y.shape[0], dh.shape[0], batch_sizes, reverse)
-    cdef gw_state dstate = state_of(dh, dc)
-    cdef gw_state initial = state_of(h, c)
-    cdef gw_status status
-    _check(packed.kernels.prepare_backward(packed.layer))
-    with nogil:
-        status = packed.kernels.backward(
-            packed.layer, &sequence, rows_of(gates), rows_of(extra), rows_of(y), initial,
-            rows_of(dy), dstate, rows_of(dgates), rows_of(dextra), threads,
-        )
-    _check(status)
-
-
 cdef int _check(gw_status status, str what="the kernel's workspace") except -1:
     if status == GW_NO_MEMORY:
         raise MemoryError(f"no memory for {what}")
     if status == GW_FORKED and PyErr_Occurred() is NULL:
         raise RuntimeError("a call cannot go on in the child of a handler that forked")
+    if status == GW_UNKNOWN:
+        raise ValueError("the core has no cell of this name here")
     # What a signal's handler has raised is set already.
     return 0 if status == GW_OK else -1
 
 
 include "signals.pxi"
 include "memory.pxi"
+include "sequence.pxi"
+include "stages.pxi"
 include "stepper.pxi"
 include "products.pxi"
 include "linear.pxi"

@@ -6,21 +6,12 @@ from libc.stdint cimport int64_t
 
 
 cdef extern from "gatewise.h" nogil:
-    ctypedef enum gw_cell:
-        GW_RNN_TANH
-        GW_RNN_RELU
-        GW_LSTM
-        GW_GRU
-        GW_GRU_RESET_BEFORE
-
     ctypedef enum gw_status:
         GW_OK
         GW_NO_MEMORY
+        GW_UNKNOWN
         GW_INTERRUPTED
         GW_FORKED
-
-    ctypedef struct gw_watch:
-        pass
 
     ctypedef struct gw_matrix:
         void *data
@@ -51,16 +42,19 @@ cdef extern from "gatewise.h" nogil:
         void *h
         void *c
 
-    ctypedef enum gw_format:
-        GW_FULL
-        GW_HALF
-        GW_INT8
+    ctypedef struct gw_activation:
+        const char *name
+        double alpha
+        double beta
 
     ctypedef struct gw_weights:
-        gw_cell cell
-        gw_format format
+        const char *cell
+        const char *format
+        gw_activation gate
+        gw_activation candidate
+        gw_activation output
+        Py_ssize_t rows
         Py_ssize_t input_size
-        Py_ssize_t hidden_size
         Py_ssize_t output_size
         const void *w_ih
         const void *w_hh
@@ -72,19 +66,46 @@ cdef extern from "gatewise.h" nogil:
         const void *scale_hh
         const void *scale_hr
 
+    enum:
+        GW_MOST_STATES
+        GW_MOST_GATES
+        GW_MOST_PARAMETERS
+
     ctypedef struct gw_columns:
-        gw_cell cell
-        gw_watch *watch
+        const char *cell
         Py_ssize_t n_x
         Py_ssize_t n_a
         Py_ssize_t n_y
         Py_ssize_t m
+        const void *parameters[GW_MOST_PARAMETERS]
+        const void *w_y
+        const void *b_y
+
+    ctypedef struct gw_columns_step:
+        const void *xt
+        const void *before[GW_MOST_STATES]
+        void *after[GW_MOST_STATES]
+        void *gates[GW_MOST_GATES]
+
+    ctypedef struct gw_columns_gradients:
+        const void *after[GW_MOST_STATES]
+        void *xt
+        void *before[GW_MOST_STATES]
+        void *parameters[GW_MOST_PARAMETERS]
+
+    ctypedef struct gw_columns_run:
+        Py_ssize_t time
+        const void *x
+        const void *initial[GW_MOST_STATES]
+        void *values
 
     ctypedef struct gw_packed:
         pass
 
     ctypedef struct gw_linear:
         pass
+
+    ctypedef gw_status gw_elementwise(const void *, void *, Py_ssize_t) noexcept nogil
 
     ctypedef struct gw_kernels:
         gw_status (*pack)(const gw_weights *, gw_packed **) noexcept nogil
@@ -118,15 +139,19 @@ cdef extern from "gatewise.h" nogil:
         gw_status (*add_by_token)(
             const int64_t *, gw_block, gw_matrix
         ) noexcept nogil
-        void (*cell_forward)(
-            const gw_columns *, const void *const *, void *, void *
+        gw_status (*columns_forward)(
+            const gw_columns *, const gw_columns_run *, void *
         ) noexcept nogil
-        gw_status (*cell_backward)(
-            const gw_columns *, const void *const *, void *const *
+        gw_status (*columns_step_back)(
+            const gw_columns *, const gw_columns_step *, const gw_columns_gradients *
         ) noexcept nogil
-        gw_status (*relu)(const void *, void *, Py_ssize_t) noexcept nogil
-        gw_status (*tanh)(const void *, void *, Py_ssize_t) noexcept nogil
-        gw_status (*sigmoid)(const void *, void *, Py_ssize_t) noexcept nogil
+        gw_status (*columns_back)(
+            const gw_columns *, const gw_columns_run *, void *, void *, void *,
+            void *const *,
+        ) noexcept nogil
+        gw_elementwise *relu
+        gw_elementwise *tanh
+        gw_elementwise *sigmoid
         gw_status (*softmax)(
             const void *, void *, Py_ssize_t, Py_ssize_t
         ) noexcept nogil
@@ -138,12 +163,6 @@ cdef extern from "gatewise.h" nogil:
 
 
 cdef extern from "threads/call.h" nogil:
-    ctypedef struct gw_call:
-        pass
-
-    gw_watch gw_open(gw_call *call, int may_end)
-    gw_status gw_close(gw_call *call, gw_status status)
-    int gw_goes_on(gw_watch *watch, Py_ssize_t work)
     void gw_set_question(int (*ask)() noexcept nogil)
 
 

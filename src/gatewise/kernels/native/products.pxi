@@ -24,24 +24,15 @@ def outer(a: Array, b: Array, out: Array, *, num_threads: int = 1) -> None:
 
 
 def relu(z: Array, out: Array) -> None:
-    if z.dtype.itemsize == 4:
-        _relu[float](z, out)
-    else:
-        _relu[double](z, out)
+    _apply(gw_get_kernels(z.dtype.itemsize == 4).relu, z, out)
 
 
 def sigmoid(z: Array, out: Array) -> None:
-    if z.dtype.itemsize == 4:
-        _sigmoid[float](z, out)
-    else:
-        _sigmoid[double](z, out)
+    _apply(gw_get_kernels(z.dtype.itemsize == 4).sigmoid, z, out)
 
 
 def tanh(z: Array, out: Array) -> None:
-    if z.dtype.itemsize == 4:
-        _tanh[float](z, out)
-    else:
-        _tanh[double](z, out)
+    _apply(gw_get_kernels(z.dtype.itemsize == 4).tanh, z, out)
 
 
 def softmax(z: Array, out: Array) -> None:
@@ -84,30 +75,13 @@ cdef _outer(
     _check(status)
 
 
-@cython.boundscheck(False)
-cdef _relu(const floating[::1] z, floating[::1] out):
-    cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
+cdef _apply(gw_elementwise *function, z, out):
+    cdef const void *values = _address(z)
+    cdef void *into = <void *>_address(out)
+    cdef Py_ssize_t count = z.size
     cdef gw_status status
     with nogil:
-        status = kernels.relu(&z[0], &out[0], z.shape[0])
-    _check(status)
-
-
-@cython.boundscheck(False)
-cdef _sigmoid(const floating[::1] z, floating[::1] out):
-    cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
-    cdef gw_status status
-    with nogil:
-        status = kernels.sigmoid(&z[0], &out[0], z.shape[0])
-    _check(status)
-
-
-@cython.boundscheck(False)
-cdef _tanh(const floating[::1] z, floating[::1] out):
-    cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
-    cdef gw_status status
-    with nogil:
-        status = kernels.tanh(&z[0], &out[0], z.shape[0])
+        status = function(values, into, count)
     _check(status)
 
 

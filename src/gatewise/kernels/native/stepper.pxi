@@ -1,40 +1,12 @@
-# Layers upon layers, a step or a chunk at a time and in place, a part of compiled.pyx.
+# A step or a chunk through layers upon layers, in place, a part of compiled.pyx.
 
 cdef enum:
-    TABLE
-    RECURRENT
-    LINEAR
-    SOFTMAX
-    ELEMENTWISE
     # So many rows of a chunk, and at least so many steps, go through all stages before the
     # next do: what the stages leave for each other then takes little memory.
     CHUNK_ROWS = 4096
     CHUNK_STEPS = 64
 
 cdef object INTEGER = np.integer
-
-
-cdef struct _stage:
-    int kind
-    const gw_packed *packed
-    const gw_linear *linear
-    Py_ssize_t inputs
-    gw_status (*apply)(const void *, void *, Py_ssize_t) noexcept nogil
-    gw_state state
-    Py_ssize_t h_size, c_size
-    # For each token a row: the output, or the input's share of the gates.
-    const char *table
-    Py_ssize_t columns
-    char *shares
-    # The output of a step.
-    char *y
-    Py_ssize_t features
-
-
-# Where a stage finds its tokens: those of each sequence in their order.
-cdef struct _tokens:
-    const int64_t *first
-    Py_ssize_t row
 
 
 def stepper(
@@ -52,94 +24,23 @@ def stepper(
     return stepper
 
 
-cdef class _Stepper:
-    # Whose memory the stages point to.
-    cdef list held
-    cdef _stage *stages
-    cdef int count, recurrent, threads
-    cdef const gw_kernels *kernels
-    # The output of a step, whole and of the first sequence.
-    cdef object y, first, dtype
-    cdef Py_ssize_t batch, features, widest, itemsize
+cdef class _Stepper(_Stages):
     cdef char letter
-    cdef Py_ssize_t token_count
     # A step's tokens, what a chunk's stages leave for each other, the states from before.
     cdef int64_t *step_tokens
     cdef char *room
     cdef char *saved
-    cdef Py_ssize_t room_size, saved_size
+    cdef Py_ssize_t room_size
     cdef object room_owner
-    cdef bint odd, is_busy
-
-    def __cinit__(self, batch, features, dtype, threads, most):
-        self.stages = <_stage *>calloc(most, sizeof(_stage))
-        if self.stages is NULL:
-            raise MemoryError("no memory for the stages of a stream")
+    cdef bint is_busy
 
     def __init__(self, batch, features, dtype, threads, most):
-        self.held = []
-        self.batch, self.features = batch, features
-        self.dtype = np.dtype(dtype.type)
-        self.itemsize, self.threads = dtype.itemsize, threads
+        _Stages.__init__(self, batch, features, dtype, threads, most)
         self.letter = b"f" if self.itemsize == 4 else b"d"
-        self.kernels = gw_get_kernels(self.itemsize == 4)
         self.step_tokens = <int64_t *>self.hold(EMPTY(batch, np.int64))
-
-    def __dealloc__(self):
-        free(self.stages)
-
-    cdef char *hold(self, array) except NULL:
-        """Keep an array for as long as this lives, and return its memory."""
-        self.held.append(array)
-        return <char *>_address(array)
-
-    cdef append(self, kind, list what):
-        cdef _stage *stage = &self.stages[self.count]
-        cdef const _stage *before = &self.stages[self.count - 1] if self.count else NULL
-        stage.features = before.features if self.count else self.features
-        if kind == "table":
-            stage.kind, stage.features = TABLE, what[0].shape[1]
-            self.set_table(stage, what[0])
-        elif kind == "recurrent":
-            self.set_recurrent(stage, what[0], what[1])
-            if len(what) == 3:
-                self.set_table(stage, what[2])
-        elif kind == "linear":
-            stage.kind, stage.linear = LINEAR, (<PackedLinear?>what[0]).layer
-            stage.inputs, stage.features = stage.features, (<PackedLinear>what[0]).outputs
-        elif kind == "softmax":
-            stage.kind = SOFTMAX
-        else:
-            stage.kind = ELEMENTWISE
-            stage.apply = self.kernels.relu
-            if kind != "relu":
-                stage.apply = self.kernels.tanh if kind == "tanh" else self.kernels.sigmoid
-        self.held.append(what)
-        if stage.kind >= SOFTMAX and self.count:
-            stage.y = before.y
-        else:
-            self.y = EMPTY((self.batch, stage.features), self.dtype)
-            self.first = self.y[0]
-            stage.y = self.hold(self.y)
-        self.widest = max(self.widest, stage.features)
-        self.count += 1
 
     cdef finish(self):
         self.saved = self.hold(EMPTY(self.saved_size, np.uint8))
-
-    cdef set_recurrent(self, _stage *stage, Packed packed, state):
-        stage.kind, stage.packed = RECURRENT, packed.layer
-        stage.features = state[0].shape[1]
-        stage.state.h, stage.h_size = <void *>_address(state[0]), state[0].nbytes
-        if len(state) == 2:
-            stage.state.c, stage.c_size = <void *>_address(state[1]), state[1].nbytes
-        self.saved_size += stage.h_size + stage.c_size
-        self.recurrent += 1
-
-    cdef set_table(self, _stage *stage, table):
-        stage.table, stage.columns = <const char *>_address(table), table.shape[1]
-        self.token_count = table.shape[0]
-        stage.shares = self.hold(EMPTY((self.batch, stage.columns), self.dtype))
 
     def __call__(self, x):
         cdef int64_t token
@@ -324,82 +225,6 @@ cdef class _Stepper:
                 named.first = NULL
                 rows = y
             first += count
-        return GW_OK
-
-    cdef gw_status run(
-        self, const _stage *stage, gw_rows x, _tokens tokens, Py_ssize_t time, gw_rows y,
-        char *shares, bint is_step,
-    ) noexcept nogil:
-        """Run one stage over some steps."""
-        cdef gw_rows none = gw_rows(NULL, 0, 0)
-        cdef gw_sequence sequence
-        cdef gw_block from_block, to_block
-        if stage.kind == TABLE:
-            self.look_up(stage, tokens, time, y)
-        elif stage.kind == RECURRENT:
-            sequence.time, sequence.batch, sequence.batch_sizes = time, self.batch, NULL
-            sequence.reverse, sequence.odd = False, self.odd
-            sequence.in_place = is_step
-            if tokens.first is NULL:
-                return self.kernels.infer(
-                    stage.packed, &sequence, x, stage.state, y, none, self.threads
-                )
-            x = gw_rows(shares, stage.columns, time * stage.columns)
-            self.look_up(stage, tokens, time, x)
-            return self.kernels.infer_shares(
-                stage.packed, &sequence, x, stage.state, y, none, self.threads
-            )
-        elif stage.kind == LINEAR:
-            from_block = self.block(x, time, stage.inputs)
-            to_block = self.block(y, time, stage.features)
-            return self.kernels.linear(stage.linear, from_block, to_block, self.threads)
-        else:
-            return self.activate(stage, x, time, y)
-        return GW_OK
-
-    cdef void look_up(
-        self, const _stage *stage, _tokens tokens, Py_ssize_t time, gw_rows y
-    ) noexcept nogil:
-        """Copy the rows of a stage's table that the tokens name."""
-        cdef Py_ssize_t size = stage.columns * self.itemsize, b, t
-        cdef char *to
-        for b in range(self.batch):
-            for t in range(time):
-                to = <char *>y.data + (b * y.row + t * y.time) * self.itemsize
-                memcpy(to, stage.table + tokens.first[b * tokens.row + t] * size, size)
-
-    cdef gw_block block(
-        self, gw_rows rows, Py_ssize_t time, Py_ssize_t features
-    ) noexcept nogil:
-        """All rows of some steps, as a product takes them: many at one distance."""
-        cdef gw_block block
-        block.rows, block.features = rows, features
-        block.time, block.batch = time, self.batch
-        if time > 1:
-            block.rows.time, block.rows.row = rows.row, rows.time
-            block.time, block.batch = self.batch, time
-        return block
-
-    cdef gw_status activate(
-        self, const _stage *stage, gw_rows x, Py_ssize_t time, gw_rows y
-    ) noexcept nogil:
-        cdef Py_ssize_t features = stage.features, count = 1, b, part
-        cdef gw_status status = GW_OK
-        cdef char *from_row
-        cdef char *to_row
-        # Steps that lie side by side are done at once.
-        if x.time == features and y.time == features:
-            count = time
-        for b in range(self.batch):
-            for part in range(time // count):
-                from_row = <char *>x.data + (b * x.row + part * x.time) * self.itemsize
-                to_row = <char *>y.data + (b * y.row + part * y.time) * self.itemsize
-                if stage.kind == SOFTMAX:
-                    status = self.kernels.softmax(from_row, to_row, count, features)
-                else:
-                    status = stage.apply(from_row, to_row, count * features)
-                if status != GW_OK:
-                    return status
         return GW_OK
 
 

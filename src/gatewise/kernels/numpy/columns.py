@@ -13,6 +13,7 @@ notebook's GRU is ``"gru_reset_before"``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -33,7 +34,14 @@ from gatewise.kernels.numpy.equations import (
 
 Array = NDArray[Any]
 
-__all__ = ["Run", "cell_backward", "cell_forward", "run_backward", "run_forward"]
+__all__ = [
+    "Preference",
+    "Run",
+    "cell_backward",
+    "cell_forward",
+    "run_backward",
+    "run_forward",
+]
 
 # The notebook has no others.
 FUNCTIONS = functions_of(STANDARD)
@@ -59,6 +67,12 @@ class Run(NamedTuple):
     predictions: Array
     values: Any
     kept: Sequence[Array]
+
+
+class Preference(Enum):
+    """What `run_forward` returns where the arrays fit, but other kernels are faster."""
+
+    OTHER_KERNELS = "those of the layers"
 
 
 def cell_forward(
@@ -95,12 +109,14 @@ def cell_backward(cell: str, layout: str, arrays: tuple[Any, ...]) -> list[Array
         return [*gradients, *_GRADIENTS[cell](*factors)]
 
 
-def run_forward(cell: str, layout: str, arrays: tuple[Any, ...]) -> Run | None:
+def run_forward(
+    cell: str, layout: str, arrays: tuple[Any, ...]
+) -> Run | Preference | None:
     """Run over a sequence.
 
     `arrays` are x, a0, the cell's parameters and those of the prediction; an LSTM's c
     starts at zero. The result is None where the arrays are not as `cell_forward` wants
-    them, or where the other kernels would be faster.
+    them, and a preference where they are, but the layers' kernels would be faster.
     """
     if not _fits(layout, arrays):
         return None

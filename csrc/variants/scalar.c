@@ -1,5 +1,4 @@
 /* No vectors at all: for CPUs of other kinds, and to compare with on all. */
-#define VARIANT_SCALAR
-#define SINGLE 1
-#define KERNELS gw_scalar_single
+#define VARIANT scalar
+#define VECTORS "vectors/scalar.h"
 #include "variants/kernels.h"

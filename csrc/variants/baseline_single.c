@@ -1,7 +1,0 @@
-/* What every CPU of this build's kind has: SSE2 or NEON. */
-#include "platform.h"
-#ifdef BASELINE
-#define SINGLE 1
-#define KERNELS gw_baseline_single
-#include "variants/kernels.h"
-#endif

@@ -1,5 +1,0 @@
-/* No vectors at all: for CPUs of other kinds, and to compare with on all. */
-#define VARIANT_SCALAR
-#define SINGLE 0
-#define KERNELS gw_scalar_double
-#include "variants/kernels.h"
