@@ -213,7 +213,8 @@ def run_backward(
     cdef const gw_kernels *kernels = gw_get_kernels(da.dtype.itemsize == 4)
     values = np.ascontiguousarray(values)
     da_steps = da.transpose(2, 0, 1).copy()
-    made = [ZEROS(kept[k].shape, da.dtype) for k in range(len(kept)) if k != 2 or states == 1]
+    like = [*kept[:2], *kept[1 + states:]]
+    made = [ZEROS(array.shape, da.dtype) for array in like]
     run.time, run.x, run.values = len(values), _address(kept[0]), <void *>_address(values)
     for k in range(states):
         run.initial[k] = _address(kept[1 + k])

@@ -23,7 +23,6 @@ from libc.string cimport memcpy
 from gatewise.kernels.native.core cimport (
     GW_FORKED,
     GW_MOST_PARAMETERS,
-    GW_MOST_STATES,
     GW_NO_MEMORY,
     GW_OK,
     GW_UNKNOWN,

@@ -1,5 +1,5 @@
-# Products of all rows, sums by token and activations, a part of compiled.pyx. Where an array
-# has no elements, its address is taken without a check of bounds.
+# Products of all rows, sums by token and activations, a part of compiled.pyx. Where an
+# array has no elements, its address is taken without a check of bounds.
 
 
 def project_back(packed: Packed, dgates: Array, dx: Array, *, num_threads: int = 1) -> None:
