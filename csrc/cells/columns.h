@@ -15,12 +15,13 @@ struct strided {
     ptrdiff_t row, column;
 };
 
-/* out (rows, columns) += a (rows, inner) b (inner, columns), for the `n` columns of one vector. */
-INLINE void multiply_tile(ptrdiff_t inner, ptrdiff_t columns, struct strided a, const real *b, real *out,
-                          ptrdiff_t n, const int rows) {
+/* out (rows, columns) = bias + a (rows, inner) b (inner, columns), for the `n` columns of one vector. Without a
+ * bias, which is one number for each row, it adds to out. */
+INLINE void multiply_tile(ptrdiff_t inner, ptrdiff_t columns, struct strided a, const real *b,
+                          const real *bias, real *out, ptrdiff_t n, const int rows) {
     vreal sum[8];
     UNROLL for (int r = 0; r < rows; r++)
-        sum[r] = load_some(out + r * columns, n);
+        sum[r] = bias ? v_set(bias[r]) : load_some(out + r * columns, n);
     for (ptrdiff_t k = 0; k < inner; k++) {
         const vreal x = load_some(b + k * columns, n);
         UNROLL for (int r = 0; r < rows; r++)
@@ -32,7 +33,7 @@ INLINE void multiply_tile(ptrdiff_t inner, ptrdiff_t columns, struct strided a, 
 
 /* Once, and not at each of its many callers, since that is much code for nothing. */
 NOINLINE void multiply_columns(ptrdiff_t rows, ptrdiff_t inner, ptrdiff_t columns, struct strided a,
-                               const real *b, real *out, gw_watch *watch) {
+                               const real *b, const real *bias, real *out, gw_watch *watch) {
     /* Most are so small that announcing their tiles would take part of the time. */
     const int is_long = rows * inner * columns > GW_LOOK_WORK;
     if (!gw_goes_on(watch, is_long ? 0 : rows * inner * columns))
@@ -41,16 +42,17 @@ NOINLINE void multiply_columns(ptrdiff_t rows, ptrdiff_t inner, ptrdiff_t column
         const ptrdiff_t n = columns - column < WIDTH ? columns - column : WIDTH;
         for (ptrdiff_t row = 0, count; row < rows; row += count) {
             const struct strided part = {a.data + row * a.row, a.row, a.column};
+            const real *start = bias ? bias + row : NULL;
             real *target = out + row * columns + column;
             count = rows - row >= 8 ? 8 : rows - row >= 4 ? 4 : 1;
             if (is_long && !gw_goes_on(watch, inner * count * WIDTH))
                 return;
             if (count == 8)
-                multiply_tile(inner, columns, part, b + column, target, n, 8);
+                multiply_tile(inner, columns, part, b + column, start, target, n, 8);
             else if (count == 4)
-                multiply_tile(inner, columns, part, b + column, target, n, 4);
+                multiply_tile(inner, columns, part, b + column, start, target, n, 4);
             else
-                multiply_tile(inner, columns, part, b + column, target, n, 1);
+                multiply_tile(inner, columns, part, b + column, start, target, n, 1);
         }
     }
 }
@@ -65,14 +67,6 @@ static void transpose(const real *from, ptrdiff_t rows, ptrdiff_t columns, real 
     for (ptrdiff_t row = 0; row < rows; row++)
         for (ptrdiff_t column = 0; column < columns; column++)
             to[column * to_row + row] = from[row * columns + column];
-}
-
-static void fill_rows(const real *column, ptrdiff_t rows, ptrdiff_t columns, real *out, gw_watch *watch) {
-    if (!gw_goes_on(watch, rows * columns * COPY_WORK))
-        return;
-    for (ptrdiff_t row = 0; row < rows; row++)
-        for (ptrdiff_t k = 0; k < columns; k++)
-            out[row * columns + k] = column[row];
 }
 
 static void add_rows(const real *from, ptrdiff_t rows, ptrdiff_t columns, real *sums, gw_watch *watch) {
@@ -120,9 +114,9 @@ static void gate(const struct columns_job *job, int parameter, const void *a, vo
     const gw_columns *c = job->columns;
     const ptrdiff_t inputs = c->n_a + c->n_x;
     const real *w = c->parameters[parameter];
-    fill_rows(c->parameters[parameter + 1], c->n_a, c->m, out, job->watch);
-    multiply_columns(c->n_a, c->n_a, c->m, (struct strided){w, inputs, 1}, a, out, job->watch);
-    multiply_columns(c->n_a, c->n_x, c->m, (struct strided){w + c->n_a, inputs, 1}, job->step->xt, out,
+    multiply_columns(c->n_a, c->n_a, c->m, (struct strided){w, inputs, 1}, a, c->parameters[parameter + 1],
+                     out, job->watch);
+    multiply_columns(c->n_a, c->n_x, c->m, (struct strided){w + c->n_a, inputs, 1}, job->step->xt, NULL, out,
                      job->watch);
 }
 
@@ -133,12 +127,12 @@ static void gate_back(const struct columns_job *job, int parameter, const real *
     const ptrdiff_t inputs = c->n_a + c->n_x;
     const real *w = c->parameters[parameter];
     void *const *gradients = job->gradients->parameters;
-    multiply_columns(c->n_a, c->m, inputs, (struct strided){dz, c->m, 1}, stack, gradients[parameter],
+    multiply_columns(c->n_a, c->m, inputs, (struct strided){dz, c->m, 1}, stack, NULL, gradients[parameter],
                      job->watch);
     add_rows(dz, c->n_a, c->m, gradients[parameter + 1], job->watch);
-    multiply_columns(c->n_a, c->n_a, c->m, (struct strided){w, 1, inputs}, dz, da, job->watch);
-    multiply_columns(c->n_x, c->n_a, c->m, (struct strided){w + c->n_a, 1, inputs}, dz, job->gradients->xt,
-                     job->watch);
+    multiply_columns(c->n_a, c->n_a, c->m, (struct strided){w, 1, inputs}, dz, NULL, da, job->watch);
+    multiply_columns(c->n_x, c->n_a, c->m, (struct strided){w + c->n_a, 1, inputs}, dz, NULL,
+                     job->gradients->xt, job->watch);
 }
 
 static void make_stack(const struct columns_job *job, const void *a, real *stack) {
@@ -159,10 +153,9 @@ static void rnn_columns(const struct columns_job *job) {
     const gw_columns *c = job->columns;
     const gw_columns_step *step = job->step;
     const void *const *parameters = c->parameters;
-    fill_rows(parameters[RNN_B_A], c->n_a, c->m, step->after[0], job->watch);
     multiply_columns(c->n_a, c->n_a, c->m, (struct strided){parameters[RNN_W_AA], c->n_a, 1}, step->before[0],
-                     step->after[0], job->watch);
-    multiply_columns(c->n_a, c->n_x, c->m, (struct strided){parameters[RNN_W_AX], c->n_x, 1}, step->xt,
+                     parameters[RNN_B_A], step->after[0], job->watch);
+    multiply_columns(c->n_a, c->n_x, c->m, (struct strided){parameters[RNN_W_AX], c->n_x, 1}, step->xt, NULL,
                      step->after[0], job->watch);
     for_each_value(rnn_values, job);
 }
@@ -180,15 +173,15 @@ static void rnn_columns_back(const struct columns_job *job) {
     const real *dz = job->scratch.dz[0];
     real *transposed = job->scratch.stack;
     for_each_value(rnn_values_back, job);
-    multiply_columns(c->n_x, c->n_a, c->m, (struct strided){c->parameters[RNN_W_AX], 1, c->n_x}, dz,
+    multiply_columns(c->n_x, c->n_a, c->m, (struct strided){c->parameters[RNN_W_AX], 1, c->n_x}, dz, NULL,
                      gradients->xt, job->watch);
-    multiply_columns(c->n_a, c->n_a, c->m, (struct strided){c->parameters[RNN_W_AA], 1, c->n_a}, dz,
+    multiply_columns(c->n_a, c->n_a, c->m, (struct strided){c->parameters[RNN_W_AA], 1, c->n_a}, dz, NULL,
                      gradients->before[0], job->watch);
     transpose(step->xt, c->n_x, c->m, transposed, c->n_x, job->watch);
-    multiply_columns(c->n_a, c->m, c->n_x, (struct strided){dz, c->m, 1}, transposed,
+    multiply_columns(c->n_a, c->m, c->n_x, (struct strided){dz, c->m, 1}, transposed, NULL,
                      gradients->parameters[RNN_W_AX], job->watch);
     transpose(step->before[0], c->n_a, c->m, transposed, c->n_a, job->watch);
-    multiply_columns(c->n_a, c->m, c->n_a, (struct strided){dz, c->m, 1}, transposed,
+    multiply_columns(c->n_a, c->m, c->n_a, (struct strided){dz, c->m, 1}, transposed, NULL,
                      gradients->parameters[RNN_W_AA], job->watch);
     add_rows(dz, c->n_a, c->m, gradients->parameters[RNN_B_A], job->watch);
 }

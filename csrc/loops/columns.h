@@ -6,8 +6,7 @@
 
 /* out (n_y, m) = softmax(w a + bias), over each column. */
 static void predict(const gw_columns *c, const real *a, real *out, gw_watch *watch) {
-    fill_rows(c->b_y, c->n_y, c->m, out, watch);
-    multiply_columns(c->n_y, c->n_a, c->m, (struct strided){c->w_y, c->n_a, 1}, a, out, watch);
+    multiply_columns(c->n_y, c->n_a, c->m, (struct strided){c->w_y, c->n_a, 1}, a, c->b_y, out, watch);
     if (c->n_y == 0)
         return;
     const ptrdiff_t work = c->n_y * WIDTH * ELEMENT_WORK;

@@ -224,7 +224,7 @@ static int find_activation(const gw_activation *named, struct activation *found)
     return found->code < ACTIVATION_COUNT;
 }
 
-/* Those that are rare, or so cheap that a call is no matter. */
+/* Those that are rare enough for a call. */
 NOINLINE vreal activate_by_table(const struct activation *a, vreal z) {
     switch (a->code) {
 #define ACTIVATION_VALUE(code, name, value, slope)                                                           \
@@ -255,6 +255,8 @@ INLINE vreal activate(const struct activation *a, vreal z) {
         return v_tanh(z);
     if (a->code == RELU)
         return v_relu(z);
+    if (a->code == HARD_SIGMOID)
+        return v_hard_sigmoid(z, a);
     return activate_by_table(a, z);
 }
 
@@ -266,6 +268,8 @@ INLINE vreal slope_at(const struct activation *a, vreal y) {
         return tanh_slope(y);
     if (a->code == RELU)
         return relu_slope(y);
+    if (a->code == HARD_SIGMOID)
+        return hard_sigmoid_slope(y, a);
     return slope_by_table(a, y);
 }
 

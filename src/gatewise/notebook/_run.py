@@ -23,6 +23,9 @@ from gatewise.notebook._steps import Steps
 # The second is the inputs as they were given.
 Caches = tuple[Sequence[Cache], Any]
 
+# Looking it up in the enumeration would take part of a small run's time.
+_OTHER_KERNELS = Preference.OTHER_KERNELS
+
 __all__ = ["Caches", "backward", "cell_backward", "cell_forward", "forward"]
 
 
@@ -61,7 +64,7 @@ def forward(
         outcome = run(cell.kernel, layout, (x, a0, *given))
     if outcome is None:
         outcome = run(cell.kernel, layout, _checked(cell, {"x": x, "a0": a0}, parameters))
-    if outcome is Preference.OTHER_KERNELS:
+    if outcome is _OTHER_KERNELS:
         arrays = _checked(cell, {"x": x, "a0": a0}, parameters)
         record, states, predictions = Rows.run(cell, arrays)
     else:

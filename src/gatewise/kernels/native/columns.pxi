@@ -11,6 +11,9 @@ cdef enum:
     FEW = 8
 
 cdef object ZEROS = np.zeros
+cdef dict STATES = columns.STATES
+cdef dict VALUES = columns.VALUES
+cdef dict PARAMETERS = columns.PARAMETERS
 
 
 cdef class _Arrays:
@@ -112,13 +115,13 @@ def cell_forward(
         return None
     if _are_large(&given.columns):
         return columns.cell_forward(cell, layout, arrays)
-    values = EMPTY((columns.VALUES[cell], given.columns.n_a, given.columns.m), given.dtype)
+    values = EMPTY((VALUES[cell], given.columns.n_a, given.columns.m), given.dtype)
     yt = EMPTY((given.columns.n_y, given.columns.m), given.dtype)
     cdef void *predictions = <void *>_address(yt)
     run.time, run.values = 1, <void *>_address(values)
     given.read(&run.x, 1)
-    given.read(run.initial, columns.STATES[cell])
-    given.read(given.columns.parameters, columns.PARAMETERS[cell])
+    given.read(run.initial, STATES[cell])
+    given.read(given.columns.parameters, PARAMETERS[cell])
     given.read(&given.columns.w_y, 1)
     given.read(&given.columns.b_y, 1)
     with nogil:
@@ -133,7 +136,7 @@ def cell_backward(
     cdef _Arrays given = _Arrays.__new__(_Arrays)
     cdef gw_columns_step step
     cdef gw_columns_gradients gradients
-    cdef int states = columns.STATES[cell], first, k
+    cdef int states = STATES[cell], first, k
     cdef gw_status status
     if not given.take(cell, layout, arrays):
         return None
@@ -142,10 +145,10 @@ def cell_backward(
     given.read(gradients.after, states)
     given.read(<const void **>step.after, states)
     given.read(step.before, states)
-    given.read(<const void **>step.gates, columns.VALUES[cell] - states)
+    given.read(<const void **>step.gates, VALUES[cell] - states)
     given.read(&step.xt, 1)
     first = given.position
-    given.read(given.columns.parameters, columns.PARAMETERS[cell])
+    given.read(given.columns.parameters, PARAMETERS[cell])
     cdef list made = [_zeros_like(&given.views[first - 1], given.dtype)]
     gradients.xt = <void *>_address(made[0])
     for k in range(states):
@@ -169,7 +172,7 @@ def run_forward(
 ) -> Run | Preference | None:
     cdef _Arrays given = _Arrays.__new__(_Arrays)
     cdef gw_columns_run run
-    cdef int states = columns.STATES[cell], k
+    cdef int states = STATES[cell], k
     cdef gw_status status
     if not given.take(cell, layout, arrays):
         return None
@@ -181,13 +184,13 @@ def run_forward(
     kept += [np.array(array, order="C") for array in arrays[1:given.count - 2]]
     if states == 2:
         kept.insert(2, ZEROS((n_a, m), given.dtype))
-    values = EMPTY((run.time, columns.VALUES[cell], n_a, m), given.dtype)
+    values = EMPTY((run.time, VALUES[cell], n_a, m), given.dtype)
     predictions = EMPTY((run.time, given.columns.n_y, m), given.dtype)
     run.x, run.values = _address(kept[0]), <void *>_address(values)
     for k in range(states):
         run.initial[k] = _address(kept[1 + k])
     given.position = 2
-    given.read(given.columns.parameters, columns.PARAMETERS[cell])
+    given.read(given.columns.parameters, PARAMETERS[cell])
     given.read(&given.columns.w_y, 1)
     given.read(&given.columns.b_y, 1)
     cdef void *into = <void *>_address(predictions)
@@ -204,7 +207,7 @@ def run_backward(
     cdef gw_columns sizes
     cdef gw_columns_run run
     cdef void *dparameters[GW_MOST_PARAMETERS]
-    cdef int states = columns.STATES[cell], k
+    cdef int states = STATES[cell], k
     cdef gw_status status
     sizes.cell = PyUnicode_AsUTF8(cell)
     sizes.n_x, sizes.n_a, sizes.m = kept[0].shape[1], len(kept[1]), kept[0].shape[2]
@@ -218,7 +221,7 @@ def run_backward(
     run.time, run.x, run.values = len(values), _address(kept[0]), <void *>_address(values)
     for k in range(states):
         run.initial[k] = _address(kept[1 + k])
-    for k in range(columns.PARAMETERS[cell]):
+    for k in range(PARAMETERS[cell]):
         sizes.parameters[k] = _address(kept[1 + states + k])
         dparameters[k] = <void *>_address(made[2 + k])
     cdef void *da_t = <void *>_address(da_steps)
