@@ -52,7 +52,11 @@ def infer(
             prepared, x, state, y, cells, batch_sizes, reverse, zoneout, num_threads
         )
         return
-    shares = _shares(prepared, x)
+    shares: Array | None
+    if x.ndim == 2:
+        shares = prepared.table[x]
+    else:
+        shares = products.shares(x, prepared.weights.w_ih, prepared.weights.bias)
     if shares is not None:
         chooser.kernels.infer_shares(
             prepared.packed,
@@ -75,14 +79,6 @@ def infer(
             reverse=reverse,
             num_threads=num_threads,
         )
-
-
-def _shares(prepared: Prepared, x: Array) -> Array | None:
-    """The input's shares of the gates, unless the kernels make them themselves."""
-    if x.ndim == 2:
-        tokens: Array = prepared.table[x]
-        return tokens
-    return products.shares(x, prepared.weights.w_ih, prepared.weights.bias)
 
 
 def _infer_zoneout(

@@ -132,6 +132,10 @@ class Batch:
             raise ValueError(f"dy should have shape {shape}, got {array.shape}")
         return self._to_rows(array if self.batched else array[None])
 
+    def zero_state(self, states: int, features: int) -> Array:
+        """One part of a state of zeros, for the kernels to overwrite."""
+        return np.zeros((states, self.size, features), self.dtype)
+
     def take_state(
         self, name: str, part: ArrayLike | None, states: int, features: int
     ) -> Array:
@@ -140,7 +144,7 @@ class Batch:
         The copy is ``(states, batch, features)`` in the order of the rows' sequences.
         """
         if part is None:
-            return np.zeros((states, self.size, features), self.dtype)
+            return self.zero_state(states, features)
         array = inputs.real(name, part, self.dtype)
         shape = (states, self.size, features) if self.batched else (states, features)
         if array.shape != shape:

@@ -36,25 +36,21 @@ class Form(NamedTuple):
         ValueError
             If an array has another shape.
         """
-        given: tuple[Any, ...] = (state,)
-        names = [argument]
-        if len(self.features) > 1:
-            wanted = len(self.features)
-            names = [f"{argument}[{i}]" for i in range(wanted)]
-            if state is None:
-                given = (None,) * wanted
-            elif isinstance(state, tuple | list) and len(state) == wanted:
-                given = tuple(state)
-            else:
-                raise TypeError(
-                    f"{argument} should be a pair ({', '.join(self.features)}) of arrays, "
-                    f"got {_describe(state)}"
-                )
-        return tuple(
-            batch.take_state(name, part, self.states, features)
-            for name, part, features in zip(
-                names, given, self.features.values(), strict=True
+        sizes = self.features.values()
+        if state is None:
+            return tuple([batch.zero_state(self.states, size) for size in sizes])
+        if len(sizes) == 1:
+            return (batch.take_state(argument, state, self.states, *sizes),)
+        if not isinstance(state, tuple | list) or len(state) != len(sizes):
+            raise TypeError(
+                f"{argument} should be a pair ({', '.join(self.features)}) of arrays, "
+                f"got {_describe(state)}"
             )
+        return tuple(
+            [
+                batch.take_state(f"{argument}[{i}]", part, self.states, size)
+                for i, (part, size) in enumerate(zip(state, sizes, strict=True))
+            ]
         )
 
     def restore(self, batch: Batch, parts: tuple[Array, ...]) -> State:

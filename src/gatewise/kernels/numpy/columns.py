@@ -109,9 +109,7 @@ def cell_backward(cell: str, layout: str, arrays: tuple[Any, ...]) -> list[Array
         return [*gradients, *_GRADIENTS[cell](*factors)]
 
 
-def run_forward(
-    cell: str, layout: str, arrays: tuple[Any, ...]
-) -> Run | Preference | None:
+def run_forward(cell: str, layout: str, arrays: tuple[Any, ...]) -> Run | Preference | None:
     """Run over a sequence.
 
     `arrays` are x, a0, the cell's parameters and those of the prediction; an LSTM's c
