@@ -64,6 +64,9 @@ def both_backends() -> None:
 
 @pytest.fixture
 def own_products() -> Iterator[None]:
-    """Multiply with the kernels' own products: BLAS does not promise the same bits."""
+    """Multiply with the kernels' own products.
+
+    BLAS promises neither the same bits nor that a handler runs in the midst of a product.
+    """
     with products.use("own"):
         yield
