@@ -8,6 +8,7 @@ call. Zoneout mixes each step's new state with the old one, so it makes one call
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -52,10 +53,10 @@ def infer(
             prepared, x, state, y, cells, batch_sizes, reverse, zoneout, num_threads
         )
         return
-    shares: Array | None
+    shares: Array | None = None
     if x.ndim == 2:
         shares = prepared.table[x]
-    else:
+    elif products.blas_from < math.inf:
         shares = products.shares(x, prepared.weights.w_ih, prepared.weights.bias)
     if shares is not None:
         chooser.kernels.infer_shares(
@@ -195,35 +196,41 @@ def backward(
     `dy` is the gradient of the outputs; `dstate` goes from the gradient of the final state
     to that of the initial one. The tape stays as it is.
     """
-    threads, weights = thread_limits.resolve(num_threads), tape.prepared.weights
-    gradients = weights.zeros()
+    threads, prepared = thread_limits.resolve(num_threads), tape.prepared
+    gradients, stretches = prepared.weights.zeros(), tape.stretches
     dx = None
-    if not any(stretch.x.dtype.kind in "iu" for stretch in tape.stretches):
-        dx = empty_like_rows(tape.y, weights.w_ih.shape[1], dy.dtype)
-    for stretch in reversed(tape.stretches):
-        now = tuple(part[: len(stretch.initial[0])] for part in dstate)
-        dnow, bypass = dy[stretch.rows], []
-        if stretch.kept:
-            now[0][...] += dnow[0]
-            dnow = np.zeros_like(dnow)
-            # What was kept of the old state bypasses the step.
-            bypass = [part * keep for part, keep in zip(now, stretch.kept, strict=True)]
-            for part, around in zip(now, bypass, strict=True):
-                part -= around
-        run_back(
-            tape.prepared,
-            stretch,
-            dnow,
-            now,
-            None if dx is None else dx[stretch.rows],
-            gradients,
-            num_threads=threads,
-        )
-        for part, around in zip(now, bypass, strict=False):
-            part += around
+    if not stretches or stretches[0].x.dtype.kind not in "iu":
+        dx = empty_like_rows(tape.y, prepared.weights.w_ih.shape[1], dy.dtype)
+    for stretch in reversed(stretches):
+        back = _step_back if stretch.kept else run_back
+        back(prepared, stretch, dy, dstate, dx, gradients, num_threads=threads)
     if tape.dropped is not None:
         gradients.w_hh[...] *= tape.dropped
     return dx, gradients
+
+
+def _step_back(
+    prepared: Prepared,
+    step: Stretch,
+    dy: Array,
+    dstate: State,
+    dx: Array | None,
+    gradients: Weights,
+    *,
+    num_threads: int,
+) -> None:
+    """Do what `run_back` does for one step of a sequence, after which came zoneout."""
+    now = tuple(part[: len(step.initial[0])] for part in dstate)
+    dstep = dy[step.rows]
+    now[0][...] += dstep[0]
+    # What was kept of the old state bypasses the step.
+    bypass = [part * keep for part, keep in zip(now, step.kept, strict=True)]
+    for part, around in zip(now, bypass, strict=True):
+        part -= around
+    into, nothing = None if dx is None else dx[step.rows], np.zeros_like(dstep)
+    run_back(prepared, step, nothing, now, into, gradients, num_threads=num_threads)
+    for part, around in zip(now, bypass, strict=True):
+        part += around
 
 
 def _steps(x: Array, batch_sizes: BatchSizes, reverse: bool) -> Iterator[tuple[Any, int]]:

@@ -7,6 +7,7 @@ Nothing here checks its arguments.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -99,7 +100,9 @@ def run(
         # needs to be clipped; other modes make a copy.
         np.take(prepared.table, x, axis=0, out=gates, mode="clip")
         rows = None
-    elif products.shares(x, weights.w_ih, weights.bias, gates) is not None:
+    elif products.blas_from < math.inf and (
+        products.shares(x, weights.w_ih, weights.bias, gates) is not None
+    ):
         rows = None
     chooser.kernels.forward(
         prepared.packed,
@@ -155,7 +158,9 @@ def run_back(
         if dx is None:
             continue
         into = dx[part.rows]
-        if not products.write_back(dgates, weights.w_ih, into):
+        if products.blas_from == math.inf or not products.write_back(
+            dgates, weights.w_ih, into
+        ):
             chooser.kernels.project_back(packed, dgates, into, num_threads=num_threads)
 
 
@@ -241,13 +246,19 @@ def _add_products(
     """Add what the steps of a part contribute to the gradients of the weights."""
     steps = part.stretch
 
+    # Looked up once: a small part is over in a few microseconds.
+    kernel = products.outer if products.blas_from < math.inf else chooser.kernels.outer
+
     def outer(a: Array, b: Array, out: Array) -> None:
-        products.outer(a, b, out, num_threads=threads)
+        kernel(a, b, out, num_threads=threads)
 
     gradients.bias[...] += dgates.sum(axis=(0, 1))
     h, cell = _states_before(part, 0), cells.look_up(gradients.cell)
     own = len(gradients.w_hh) // cell.gates * cell.gates_of_h
-    outer(dgates[..., :own], h, gradients.w_hh[:own])
+    if cell.gates_of_h == cell.gates:
+        outer(dgates, h, gradients.w_hh)
+    else:
+        outer(dgates[..., :own], h, gradients.w_hh[:own])
     if gradients.bias_hn is not None:
         assert dextra is not None
         outer(dextra, h, gradients.w_hh[own:])

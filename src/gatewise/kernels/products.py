@@ -110,8 +110,9 @@ def write_back(dy: Array, weight: Array, dx: Array) -> bool:
 
 def outer(a: Array, b: Array, out: Array, *, num_threads: int) -> None:
     """Add ``a_row outer b_row``, summed over all rows, to `out`: a gradient of weights."""
-    by_blas = _go_to_blas(a.shape[0] * a.shape[1], *out.shape)
-    kernel = by_numpy.outer if by_blas else chooser.kernels.outer
+    kernel = chooser.kernels.outer
+    if _go_to_blas(a.shape[0] * a.shape[1], *out.shape):
+        kernel = by_numpy.outer
     kernel(a, b, out, num_threads=num_threads)
 
 
@@ -128,7 +129,7 @@ def linear(x: Array, weight: Array, bias: Array | None) -> Array | None:
 
 
 def _go_to_blas(rows: int, inputs: int, outputs: int) -> bool:
-    return rows * inputs * outputs >= blas_from
+    return blas_from < math.inf and rows * inputs * outputs >= blas_from
 
 
 def _times(rows: Array, matrix: Array) -> Array:
