@@ -193,11 +193,12 @@ cdef gw_activation _activation(activation) except *:
 def _refuse(cell, activations, weight_format, dtype):
     """Say which name the core does not know, in the words of the tables that have it."""
     cell_table.look_up(cell)
-    format_table.look_up(weight_format)
+    format_table.check(weight_format, dtype)
     for activation in activations:
         activation_table.activation("activation", activation.name)
     raise ValueError(
-        f"weight_format should go with sums in {dtype}, got {weight_format!r}"
+        f"the compiled kernels do not have all of cell {cell!r}, weight_format "
+        f"{weight_format!r} and {activations}, which the tables have"
     )
 
 
