@@ -197,6 +197,7 @@ def backward(
     to that of the initial one. The tape stays as it is.
     """
     threads, prepared = thread_limits.resolve(num_threads), tape.prepared
+    prepared.renew()
     gradients, stretches = prepared.weights.zeros(), tape.stretches
     dx = None
     if not stretches or stretches[0].x.dtype.kind not in "iu":

@@ -68,14 +68,12 @@ class Prepared:
     def __init__(self, weights: Weights, scales: Scales = NO_SCALES) -> None:
         self.weights = weights
         self._scales = scales
-        self._packed = self._pack()
+        self.packed = self._pack()
 
-    @property
-    def packed(self) -> Any:
-        """The form in which the present backend's kernels take the weights."""
-        if not isinstance(self._packed, chooser.kernels.Packed):
-            self._packed = self._pack()
-        return self._packed
+    def renew(self) -> None:
+        """Pack anew where the kernels are no longer those that these weights ran on."""
+        if not isinstance(self.packed, chooser.kernels.Packed):
+            self.packed = self._pack()
 
     @cached_property
     def table(self) -> Array:
