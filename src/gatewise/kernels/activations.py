@@ -1,7 +1,7 @@
 """The table of activations that cells can have, and how a user names one.
 
 What each computes, and its slope as a function of its value, say
-``kernels.numpy.equations`` and ``csrc/vectors/activations.h``.
+``kernels.numpy.activations`` and ``csrc/vectors/activations.h``.
 """
 
 from __future__ import annotations
