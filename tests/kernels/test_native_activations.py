@@ -1,23 +1,13 @@
-"""Cells with activations of choice, against equations in plain float64.
-
-The gradients are compared with finite differences of these equations. What runs here on
-the instruction set in use runs once more, in a process of its own, on every other one.
-"""
+"""Activations of cells: what is asked of the compiled kernels alone."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-import gatewise
-from gatewise.kernels import chooser
 from gatewise.kernels.activations import ACTIVATIONS, SIGMOID, STANDARD, TANH, activation
 
 Array = np.ndarray[Any, Any]
@@ -145,27 +135,6 @@ class Net:
             hidden = (r * h) @ self.blocks()[2].T
         return (1 - z) * self.act("candidate", shares[2] + hidden) + z * h
 
-    def loss(self, bias: Array, state: list[Array]) -> float:
-        y, final = self.expected(bias, state)
-        total = (y * self.dy).sum()
-        for array, gradient in zip(final, self.dstate, strict=True):
-            total += (array * gradient).sum()
-        return float(total)
-
-    def differences(self) -> list[Array]:
-        """The gradients of the bias and of the initial state, by finite differences."""
-        arrays, gradients = [self.bias.copy(), *map(np.copy, self.state)], []
-        for array in arrays:
-            gradients.append(np.empty_like(array))
-            for index in np.ndindex(array.shape):
-                kept, losses = array[index], []
-                for step in (1e-6, -1e-6):
-                    array[index] = kept + step
-                    losses.append(self.loss(arrays[0], arrays[1:]))
-                array[index] = kept
-                gradients[-1][index] = (losses[0] - losses[1]) / 2e-6
-        return gradients
-
     def pack(self, kernels: Any, dtype: str) -> Any:
         options = {k: v if v is None else v.astype(dtype) for k, v in self.options.items()}
         return kernels.pack(
@@ -196,26 +165,6 @@ class Net:
     @staticmethod
     def copies(arrays: list[Array], dtype: str) -> tuple[Array, ...]:
         return tuple(array.astype(dtype) for array in arrays)
-
-
-def cases() -> list[tuple[str, str]]:
-    return [(cell, role) for cell in CELLS for role in ROLES[cell.split()[0]]]
-
-
-@pytest.mark.parametrize(("cell", "role"), cases())
-@every_activation
-def test_forward_and_backward(native: Any, cell: str, role: str, name: str) -> None:
-    net = Net(cell, role, name)
-    wanted_y, wanted_state = net.expected(net.bias, net.state)
-    wanted = net.differences()
-    for dtype, tolerance, rough in (("float32", 4e-6, 5e-5), ("float64", 2e-14, 2e-8)):
-        y, state, gradients = net.train(native, dtype)
-        for found, expected in zip([y, *state], [wanted_y, *wanted_state], strict=True):
-            scale = max(1, np.abs(expected).max())
-            np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * scale)
-        for found, expected in zip(gradients, wanted, strict=True):
-            scale = max(1, np.abs(expected).max())
-            np.testing.assert_allclose(found, expected, rtol=0, atol=rough * scale)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -289,41 +238,6 @@ def at(kernels: Any, name: str, z: Array) -> tuple[Array, Array]:
     return y[0, 0], dgates[0, 0]
 
 
-@every_activation
-@every_dtype
-def test_values_and_slopes(native: Any, name: str, dtype: str) -> None:
-    grid = np.concatenate([np.linspace(-30, 30, 601), np.geomspace(1e-6, 80, 60)])
-    z = np.concatenate([grid, -np.geomspace(1e-6, 80, 60)]).astype(dtype)
-    found, slopes = at(native, name, z)
-    wide = z.astype("f8")
-    wanted = value(name, wide)
-    rounding = np.finfo(dtype).eps
-    near_one = np.abs(found - wanted) <= 4 * rounding
-    assert (near_one | (np.abs(found - wanted) <= 6 * rounding * np.abs(wanted))).all()
-    step = 1e-6 * np.maximum(1, np.abs(wide))
-    right, left = value(name, wide + step) - wanted, wanted - value(name, wide - step)
-    bends = np.abs(right - left) > 1e-3 * step * np.maximum(1, np.abs(wanted))
-    expected = (right + left) / (2 * step)
-    scale = np.maximum(1, np.abs(wanted))
-    wrong = np.abs(slopes - expected) > (1e-5 if dtype == "float32" else 2e-6) * scale
-    assert not (wrong & ~bends).any()
-    assert bends.sum() < 4
-
-
-@every_activation
-@every_dtype
-def test_what_is_not_finite(native: Any, name: str, dtype: str) -> None:
-    z = np.array([np.nan, np.inf, -np.inf] * 7, dtype)
-    found, _ = at(native, name, z)
-    assert np.isnan(found[::3]).all()
-    # Of what becomes infinite, the limit; of a product with 0 there is none.
-    large = np.array([1e4, -1e4])
-    for place, limit in zip((1, 2), value(name, large), strict=True):
-        if np.abs(limit) > 50:
-            limit = np.copysign(np.inf, limit)
-        np.testing.assert_allclose(found[place::3], limit, rtol=1e-3, atol=1e-30)
-
-
 @every_dtype
 def test_exponentials_up_to_the_largest_number(native: Any, dtype: str) -> None:
     info = np.finfo(dtype)
@@ -380,24 +294,3 @@ def test_the_fast_ones_give_the_same_bits_as_the_others(native: Any) -> None:
             results += [y, *state]
         for array, same in zip(fast, other, strict=True):
             np.testing.assert_array_equal(array, same)
-
-
-def test_on_every_other_instruction_set(native: Any) -> None:
-    if os.environ.get("GATEWISE_ISA"):
-        pytest.skip("this is one of them")
-    package = str(Path(gatewise.__file__).parent.parent)
-    for name in native.instruction_sets():
-        if name == native.instruction_set():
-            continue
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-x", __file__],
-            env=os.environ | {"GATEWISE_ISA": name, "PYTHONPATH": package},
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        assert done.returncode == 0, (name, done.stdout)
-
-
-def test_this_is_about_the_kernels_in_use(native: Any) -> None:
-    assert chooser.kernels.pack is native.pack
