@@ -60,9 +60,9 @@ struct back_step {
     int descending;
     ptrdiff_t rows;
     struct rows gates, extra, y, dy;
-    const real *const *before; /* what the step started from: the LSTM's c, everybody else's h */
-    struct rows dh, dc;        /* in: gradients of what the step left; out: of what it started from */
-    struct rows dgates, dextra;
+    const real *const *before;     /* what the step started from: the LSTM's c, everybody else's h */
+    struct rows dh, dc;            /* in: gradients of what the step left; out: of what it started from */
+    struct rows dgates, dextra;    /* dgates may be gates */
     struct rows dhidden;           /* scratch: gradient of `hidden` above */
     const real *const *dgate_rows; /* the rows of dgates, of the n part of dgates, and of dextra */
     const real *const *dn_rows;

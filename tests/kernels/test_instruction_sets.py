@@ -99,9 +99,9 @@ def test_the_best_one_is_taken_otherwise(nothing: dict[str, str], backend: str) 
 def test_an_unknown_name_is_refused(name: str, wanted: str, backend: str) -> None:
     done = run("import gatewise", GATEWISE_ISA=name, GATEWISE_BACKEND=wanted)
     assert done.returncode != 0
-    expected = " or ".join(chooser.kernels.instruction_sets())
+    expected = ", ".join(chooser.kernels.instruction_sets())
     assert done.stderr.splitlines()[-1] == (
-        f"ValueError: GATEWISE_ISA: expected {expected} on this CPU, got {name!r}"
+        f"ValueError: GATEWISE_ISA should be one of {expected} on this CPU, got {name!r}"
     )
 
 

@@ -243,15 +243,15 @@ def test_what_does_not_fit_is_listed_and_changes_nothing() -> None:
         "weight_ih_l0": np.zeros((15, 4)),
     }
     del state["weight_hh_l0"], state["bias_ih_l0"]
-    with pytest.raises(ValueError, match="state_dict does not fit this GRU") as raised:
+    with pytest.raises(ValueError, match="state_dict should fit this GRU") as raised:
         layer.load_state_dict(state)
     assert str(raised.value) == (
-        "state_dict does not fit this GRU: missing weight_hh_l0, bias_ih_l0; "
+        "state_dict should fit this GRU: missing weight_hh_l0, bias_ih_l0; "
         "unexpected bias_hn_l0; weight_ih_l0 should have shape (15, 3), got (15, 4)"
     )
     with pytest.raises(ValueError, match=r"weight_ih_l0 should have shape \(15, 3\)"):
         layer.load_state_dict(state, strict=False)
-    with pytest.raises(ValueError, match=r"values does not fit this GRU: unexpected w$"):
+    with pytest.raises(ValueError, match=r"values should fit this GRU: unexpected w$"):
         layer.set_parameters({"bias_ih_l0": np.zeros(15), "w": 1})
     with pytest.raises(TypeError, match="state_dict should map names to arrays, got list"):
         layer.load_state_dict([1])  # type: ignore[arg-type]

@@ -342,3 +342,12 @@ def test_drawing_for_a_copy_draws_nothing_from_the_layer() -> None:
     layer, twin = (gatewise.GRU(3, 4, seed=0) for _ in range(2))
     layer.quantize("int8").generator.random(9)
     assert layer.generator.random() == twin.generator.random()
+
+
+def test_narrow_weights_are_not_taken_for_numbers() -> None:
+    layer = gatewise.GRU(3, 4, seed=0)
+    narrow = layer.quantize("int8").state_dict()
+    for strict in (True, False):
+        with pytest.raises(ValueError, match="weight_ih_l0 should have no scales"):
+            layer.load_state_dict(narrow, strict=strict)
+    layer.quantize("int8").load_state_dict(narrow)

@@ -35,12 +35,9 @@ class GRU(Recurrent):
     reset_after
         False for the original form, ``n = tanh(W_in x + b_in + W_hn (r * h) + b_hn)``.
     recurrent_activation
-        What the gates go through: ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"linear"``,
-        ``"hard_sigmoid"`` (slope, offset), ``"softsign"``, ``"softplus"``,
-        ``"exponential"``, ``"elu"`` (alpha), ``"selu"``, ``"leaky_relu"`` (slope),
-        ``"thresholded_relu"`` (threshold), ``"scaled_tanh"`` (alpha, beta) or ``"affine"``
-        (slope, offset). A tuple has the numbers too: ``("hard_sigmoid", 0.2, 0.5)`` is what
-        Keras had up to 2; the name alone, with 1/6 and 0.5, what Keras 3 and PyTorch have.
+        What the gates go through: a name, or a tuple of it and its numbers, of those that
+        `LSTM` lists. ``("hard_sigmoid", 0.2, 0.5)`` is what Keras had up to 2, the name
+        alone what Keras 3 and PyTorch have.
     activation
         What n goes through; one of the same.
     bias
@@ -82,6 +79,10 @@ class GRU(Recurrent):
     in [4]_, `zoneout` in [5]_.
 
     Parameters start as PyTorch's do, uniform within ``1 / sqrt(hidden_size)``.
+
+    From Keras, whose blocks are z r n: the transposes of ``kernel`` and
+    ``recurrent_kernel`` with the first two blocks exchanged, and so both rows of ``bias``;
+    with ``reset_after=False`` there is one row, ``bias_ih_l0``, and ``bias_hh_l0 = 0``.
 
     References
     ----------

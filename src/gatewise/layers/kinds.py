@@ -132,6 +132,8 @@ class Stateful(Module):
     def stream(self, batch: int = 1, num_threads: int | None = None) -> Stream:
         """Return a stream that runs this layer step by step; see `Stream`.
 
+        What a step returns is overwritten by the next one: copy what is to be kept.
+
         Parameters
         ----------
         batch

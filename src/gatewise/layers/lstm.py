@@ -43,12 +43,9 @@ class LSTM(Recurrent):
         Where to start the sum of the forget gate's two biases; drawn like the others if
         None.
     recurrent_activation
-        What the gates go through: ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"linear"``,
-        ``"hard_sigmoid"`` (slope, offset), ``"softsign"``, ``"softplus"``,
-        ``"exponential"``, ``"elu"`` (alpha), ``"selu"``, ``"leaky_relu"`` (slope),
-        ``"thresholded_relu"`` (threshold), ``"scaled_tanh"`` (alpha, beta) or ``"affine"``
-        (slope, offset). A tuple has the numbers too: ``("hard_sigmoid", 0.2, 0.5)`` is what
-        Keras had up to 2; the name alone, with 1/6 and 0.5, what Keras 3 and PyTorch have.
+        What the gates go through: a name, or a tuple of it and its numbers, of the notes'
+        list. ``("hard_sigmoid", 0.2, 0.5)`` is what Keras had up to 2, the name alone what
+        Keras 3 and PyTorch have.
     activation
         What g goes through, and c' on its way to h'; one of the same.
     bias
@@ -89,6 +86,21 @@ class LSTM(Recurrent):
     `variational` and `recurrent_dropout` in [7]_, zoneout in [8]_.
 
     Parameters start as PyTorch's do, uniform within ``1 / sqrt(hidden_size)``.
+
+    Activations, with what their numbers are unless given:
+
+    - ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"linear"``, ``"exponential"``;
+      ``"softsign"``: ``z / (1 + |z|)``; ``"softplus"``: ``log(1 + exp(z))``
+    - ``"hard_sigmoid"`` (slope 1/6, offset 0.5): ``slope * z + offset`` within 0 and 1
+    - ``"elu"`` (alpha 1): z, below 0 ``alpha * (exp(z) - 1)``; ``"selu"``: ``1.0507...``
+      times that, with an alpha of ``1.6733...``
+    - ``"leaky_relu"`` (slope 0.01): z, below 0 ``slope * z``
+    - ``"thresholded_relu"`` (threshold 1): z, up to the threshold 0
+    - ``"scaled_tanh"`` (alpha 1, beta 1): ``alpha * tanh(beta * z)``
+    - ``"affine"`` (slope 1, offset 0): ``slope * z + offset``
+
+    From Keras, whose i f c o are i f g o here: ``weight_ih_l0 = kernel.T``,
+    ``weight_hh_l0 = recurrent_kernel.T``, ``bias_ih_l0 = bias``, ``bias_hh_l0 = 0``.
 
     References
     ----------

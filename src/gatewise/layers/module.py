@@ -205,6 +205,8 @@ class Module(ABC):
             given = f"{argument}[{name!r}]"
             array = inputs.weight(given, values[name])
             problem = places[name][0]._problem(name, parameter, array)
+            if f"{name}_scale" in values and f"{name}_scale" not in own:
+                problem = f"{name} should have no scales; quantize the layer before"
             if problem:
                 problems.append(problem)
                 continue
@@ -216,7 +218,7 @@ class Module(ABC):
             kind = type(self).__name__
             hint = _prefix_hint(own, values) if lacking else ""
             raise ValueError(
-                f"{argument} does not fit this {kind}: {'; '.join(problems)}{hint}"
+                f"{argument} should fit this {kind}: {'; '.join(problems)}{hint}"
             )
         return {name: fitting[name] for name in own if name in fitting}
 

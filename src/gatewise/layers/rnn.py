@@ -24,12 +24,9 @@ class RNN(Recurrent):
     num_layers
         Layers, each reading the outputs of the one before.
     nonlinearity, activation
-        Two words for what stands in place of tanh, which is there if both are None:
-        ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"linear"``, ``"hard_sigmoid"`` (slope,
-        offset), ``"softsign"``, ``"softplus"``, ``"exponential"``, ``"elu"`` (alpha),
-        ``"selu"``, ``"leaky_relu"`` (slope), ``"thresholded_relu"`` (threshold),
-        ``"scaled_tanh"`` (alpha, beta) or ``"affine"`` (slope, offset). A tuple has the
-        numbers too, as in ``("leaky_relu", 0.2)``.
+        Two words for what stands in place of tanh, which is there if both are None: a
+        name, or a tuple of it and its numbers, such as ``("leaky_relu", 0.2)``, of those
+        that `LSTM` lists.
     bias
         Whether there are biases.
     dropout

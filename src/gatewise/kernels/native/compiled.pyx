@@ -237,8 +237,10 @@ def _choose_instruction_set():
     available = instruction_sets()
     name = os.environ.get("GATEWISE_ISA") or available[0]
     if not gw_choose_instruction_set(name.encode()):
-        expected = " or ".join(available)
-        raise ValueError(f"GATEWISE_ISA: expected {expected} on this CPU, got {name!r}")
+        expected = ", ".join(available)
+        raise ValueError(
+            f"GATEWISE_ISA should be one of {expected} on this CPU, got {name!r}"
+        )
 
 
 _choose_instruction_set()

@@ -110,7 +110,9 @@ def lstm_back(
 
 
 def blend(a: Array, b: Array, share: Any, rest: Any, out: Array | None = None) -> Array:
-    """Return share a + rest b: a GRU's new state. Written to `out`, which may be a.
+    """Return share a + rest b: a GRU's new state.
+
+    It is written to `out`, which may be a, but not b.
 
     The shares add up to 1, but of the smaller one, 1 - share would lose digits: whoever
     knows which that is gives both.
