@@ -110,6 +110,7 @@ cdef object ARRAY = np.ndarray
 cdef object EMPTY = np.empty
 cdef object FLOAT32 = np.dtype(np.float32)
 cdef object FLOAT64 = np.dtype(np.float64)
+cdef object INT64 = np.dtype(np.int64)
 
 
 cdef class Packed:

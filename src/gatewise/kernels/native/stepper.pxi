@@ -61,19 +61,25 @@ cdef class _Stepper(_Stages):
 
     cdef take(self, x):
         cdef Py_buffer view
-        # The one object that arrays of this kind have, nearly always: to have the format
+        # The one object that arrays of these kinds have, nearly always: to have the format
         # spelt out takes longer.
-        cdef bint is_plain = x.dtype is self.dtype
+        dtype = x.dtype
+        cdef bint is_plain = dtype is self.dtype, is_int64 = dtype is INT64
+        cdef bint is_known = is_plain or is_int64
         # A memoryview would cost as much as a small step.
         try:
-            PyObject_GetBuffer(x, &view, PyBUF_STRIDES | (0 if is_plain else PyBUF_FORMAT))
+            PyObject_GetBuffer(x, &view, PyBUF_STRIDES | (0 if is_known else PyBUF_FORMAT))
         except (BufferError, ValueError):
             return None
         try:
-            if is_plain or view.format[0] == self.letter and view.format[1] == 0:
+            if is_plain:
+                return self.take_rows(&view)
+            if is_int64:
+                return self.take_tokens(&view, True) if self.token_count else None
+            if view.format[0] == self.letter and view.format[1] == 0:
                 return self.take_rows(&view)
             if self.token_count and _are_integers(&view):
-                return self.take_tokens(&view)
+                return self.take_tokens(&view, view.format[0] >= b"a")
         finally:
             PyBuffer_Release(&view)
 
@@ -111,7 +117,7 @@ cdef class _Stepper(_Stages):
         cdef char *end = <char *>view.buf + max(last_row, 0) + self.features * view.itemsize
         return first < y + size * view.itemsize and y < end
 
-    cdef take_tokens(self, const Py_buffer *view):
+    cdef take_tokens(self, const Py_buffer *view, bint is_signed):
         cdef Py_ssize_t time = view.shape[1] if view.ndim == 2 else 1
         if view.ndim > 2 or (view.shape[0] if view.ndim else 1) != self.batch:
             return None
@@ -120,7 +126,7 @@ cdef class _Stepper(_Stages):
         if view.ndim == 2:
             copies = EMPTY(self.batch * time, np.int64)
             first = <int64_t *>_address(copies)
-        if not _read_tokens(view, self.batch, time, self.token_count, first):
+        if not _read_tokens(view, is_signed, self.batch, time, self.token_count, first):
             return None
         if view.ndim == 2:
             return self.take_chunk(gw_rows(NULL, 0, 0), _tokens(first, time), time)
@@ -240,13 +246,12 @@ cdef bint _are_integers(const Py_buffer *view) noexcept:
 
 
 cdef bint _read_tokens(
-    const Py_buffer *view, Py_ssize_t batch, Py_ssize_t time, Py_ssize_t count,
-    int64_t *into,
+    const Py_buffer *view, bint is_signed, Py_ssize_t batch, Py_ssize_t time,
+    Py_ssize_t count, int64_t *into,
 ) noexcept nogil:
     """Copy integers of any width; False where one of them is no token."""
     cdef Py_ssize_t row = view.strides[0] if view.ndim else 0, b, t
     cdef Py_ssize_t step = view.strides[1] if view.ndim == 2 else 0
-    cdef bint is_signed = view.format[0] >= b"a"
     cdef int64_t token
     for b in range(batch):
         for t in range(time):
