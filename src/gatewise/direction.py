@@ -97,9 +97,13 @@ def _infer_zoneout(
         now = tuple(part[:count] for part in state)
         before = tuple(part.copy() for part in now)
         infer(prepared, x[step], now, y[step], num_threads=threads)
-        # The expectation of what training draws.
-        for part, old, rate in zip(now, before, zoneout, strict=True):
-            part += rate * (old - part)
+        # The expectation of what training draws; nothing is kept of an infinite state
+        # where nothing is to be.
+        with np.errstate(all="ignore"):
+            for part, old, rate in zip(now, before, zoneout, strict=True):
+                if rate:
+                    part *= 1 - rate
+                    part += rate * old
         y[step] = now[0]
         if cells is not None:
             cells[step] = now[1]
@@ -160,7 +164,8 @@ def forward(
         weights = prepared.weights
         keep = generator.random(weights.w_hh.shape[1]) >= recurrent_dropout
         dropped = np.divide(keep, 1 - recurrent_dropout, dtype=weights.w_hh.dtype)
-        prepared = Prepared(weights._replace(w_hh=weights.w_hh * dropped))
+        with np.errstate(all="ignore"):
+            prepared = Prepared(weights._replace(w_hh=weights.w_hh * dropped))
     if not any(zoneout):
         stretch = run(
             prepared,
@@ -202,11 +207,12 @@ def backward(
     dx = None
     if not stretches or stretches[0].x.dtype.kind not in "iu":
         dx = empty_like_rows(tape.y, prepared.weights.w_ih.shape[1], dy.dtype)
-    for stretch in reversed(stretches):
-        back = _step_back if stretch.kept else run_back
-        back(prepared, stretch, dy, dstate, dx, gradients, num_threads=threads)
-    if tape.dropped is not None:
-        gradients.w_hh[...] *= tape.dropped
+    with np.errstate(all="ignore"):
+        for stretch in reversed(stretches):
+            back = _step_back if stretch.kept else run_back
+            back(prepared, stretch, dy, dstate, dx, gradients, num_threads=threads)
+        if tape.dropped is not None:
+            gradients.w_hh[...] *= tape.dropped
     return dx, gradients
 
 

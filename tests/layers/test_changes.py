@@ -373,3 +373,28 @@ def test_parameters_that_are_not_finite_give_no_warnings(backend: str) -> None:
         layer.backward(tape, y)
     stream = layer.stream()
     assert np.isnan(stream(X[0, 0])).all()
+
+
+def test_a_copy_has_the_parameters_of_one_moment() -> None:
+    model = gatewise.Sequential(*[gatewise.GRU(16, 16, seed=0) for _ in range(6)])
+    ones, twos = (
+        {name: np.full_like(value, number) for name, value in model.state_dict().items()}
+        for number in (1, 2)
+    )
+    model.set_parameters(ones)
+    stop = threading.Event()
+
+    def alternate() -> None:
+        while not stop.is_set():
+            model.set_parameters(twos)
+            model.set_parameters(ones)
+
+    thread = threading.Thread(target=alternate)
+    thread.start()
+    try:
+        for _ in range(100):
+            copied = copy.deepcopy(model).state_dict()
+            assert len({value.flat[0] for value in copied.values()}) == 1
+    finally:
+        stop.set()
+        thread.join()

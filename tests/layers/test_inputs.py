@@ -400,3 +400,10 @@ def test_a_refused_step_leaves_the_stream_as_it_was(backend: str) -> None:
     with pytest.raises(ValueError, match=re.escape("state[1] should have shape")):
         stream.reset((h + 1, c[:, :0]))
     np.testing.assert_array_equal(stream.state, (h, c))
+
+
+def test_a_number_may_be_too_large_for_any_float() -> None:
+    with pytest.raises(ValueError, match="dropout should be at least 0 and below 1"):
+        gatewise.GRU(3, 4, 2, dropout=10**400)
+    with pytest.raises(ValueError, match="forget_bias should be a finite number"):
+        gatewise.LSTM(3, 4, forget_bias=10**400)

@@ -351,3 +351,23 @@ def test_narrow_weights_are_not_taken_for_numbers() -> None:
         with pytest.raises(ValueError, match="weight_ih_l0 should have no scales"):
             layer.load_state_dict(narrow, strict=strict)
     layer.quantize("int8").load_state_dict(narrow)
+
+
+def test_scales_are_finite_in_their_own_precision() -> None:
+    narrow = gatewise.GRU(3, 4, seed=0).quantize("int8")
+    with pytest.raises(ValueError, match="should hold finite numbers"):
+        narrow.set_parameters({"weight_ih_l0_scale": np.full(12, 1e39)})
+
+
+def test_small_weights_become_nothing_quietly() -> None:
+    layer = gatewise.GRU(3, 4, seed=0)
+    layer.set_parameters({"weight_ih_l0": np.full((12, 3), 1e-42)})
+    with np.errstate(all="raise"):
+        for name in ("float16", "int8"):
+            layer.quantize(name)
+
+
+@pytest.mark.parametrize("name", [np.dtype("int8"), np.array("int8")])
+def test_a_format_is_given_by_name(name: object) -> None:
+    with pytest.raises(ValueError, match="weight_format should be one of float16, int8"):
+        gatewise.GRU(3, 4).quantize(name)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gatewise import sigmoid, softmax
+from gatewise import lstm_backward, sigmoid, softmax
 from tests.notebook_cases import (
     CELLS,
     LSTM,
@@ -603,3 +603,8 @@ def test_lstm_cell_state_is_returned_in_its_place() -> None:
     assert (a.shape, y.shape, c.shape) == ((5, 4, 6), (2, 4, 6), (5, 4, 6))
     assert np.abs(a).max() < 1
     np.testing.assert_allclose(y.sum(axis=0), 1)
+
+
+def test_an_array_is_no_list_of_caches(backend: str) -> None:
+    with pytest.raises(ValueError, match=r"caches\[0\] should be a list .* got ndarray"):
+        lstm_backward(np.ones((2, 3, 4)), (np.array([1, 2]), np.ones((2, 3, 4))))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -22,6 +23,9 @@ __all__ = [
     "activation",
     "spelling",
 ]
+
+# Whatever the precision of a layer, its activations' numbers are normal ones in single.
+_SMALLEST, _LARGEST = 2.0**-126, (2 - 2.0**-23) * 2.0**127
 
 # How a user writes an activation: its name, or the name and the numbers it takes.
 Spelling = str | tuple[str | float, ...]
@@ -93,6 +97,8 @@ def activation(argument: str, given: Any) -> Activation:
             f"{argument} should be the name of an activation, or a tuple of it and its "
             f"numbers, got {given!r}"
         )
+    # Of a subclass too, such as NumPy's strings.
+    name = str.__str__(name)
     if name not in ACTIVATIONS:
         raise ValueError(
             f"{argument} should be one of {', '.join(ACTIVATIONS)}, got {name!r}"
@@ -101,10 +107,16 @@ def activation(argument: str, given: Any) -> Activation:
     if len(numbers) > len(takes):
         raise ValueError(f"{argument}: {name} takes {_numbers(takes)}, got {given!r}")
     for number in numbers:
-        if isinstance(number, bool) or not isinstance(number, int | float):
+        if isinstance(number, bool) or not isinstance(number, Real):
             raise TypeError(f"{argument}: {name} takes {_numbers(takes)}, got {given!r}")
-        if not math.isfinite(number):
-            raise ValueError(f"{argument} should have finite numbers, got {given!r}")
+        try:
+            size = abs(float(number))
+        except OverflowError:
+            size = math.inf
+        if not _SMALLEST <= size <= _LARGEST and size != 0:
+            raise ValueError(
+                f"{argument} should have numbers that float32 can hold, got {given!r}"
+            )
     values = [*map(float, numbers), *list(takes.values())[len(numbers) :]]
     found = Activation(name, *values)
     if not _is_invertible(found):

@@ -55,6 +55,8 @@ def probability(name: str, value: float) -> float:
     """A probability below 1, so that something is always kept."""
     try:
         number = float(value)
+    except OverflowError:
+        number = np.inf
     except (TypeError, ValueError):
         raise TypeError(f"{name} should be a number, got {value!r}") from None
     if not 0 <= number < 1:
@@ -81,7 +83,7 @@ def number(name: str, value: float) -> float:
     """A finite number."""
     try:
         found = float(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         found = np.nan
     if not np.isfinite(found):
         raise ValueError(f"{name} should be a finite number, got {value!r}")

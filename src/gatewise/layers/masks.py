@@ -26,5 +26,6 @@ class Mask(NamedTuple):
     def apply(self, values: Array) -> Array:
         """Hide values, and scale the others up to make up for it."""
         scale = values.dtype.type(1 / (1 - self.rate))
-        masked: Array = values * (self.keep * scale)
+        with np.errstate(all="ignore"):
+            masked: Array = values * (self.keep * scale)
         return masked

@@ -26,7 +26,7 @@ _NARROW = ("weight_ih", "weight_hh", "weight_hr")
 def check_format(weight_format: str) -> None:
     """Raise unless weights can be rounded to a format of this name."""
     names = [name for name, each in formats.FORMATS.items() if each.narrow]
-    if weight_format not in names:
+    if not isinstance(weight_format, str) or weight_format not in names:
         raise ValueError(
             f"weight_format should be one of {', '.join(names)}, got {weight_format!r}"
         )
@@ -53,10 +53,11 @@ def narrowed(arrays: Mapping[str, Array], weight_format: str) -> dict[str, Array
                 f"{name} should hold numbers of at most {chosen.largest:g} to become "
                 f"{weight_format}, got {largest.max()}"
             )
-        if chosen.scaled:
-            found[name], found[f"{name}_scale"] = _scaled(array, largest, chosen)
-        else:
-            found[name] = array.astype(chosen.dtype)
+        with np.errstate(all="ignore"):
+            if chosen.scaled:
+                found[name], found[f"{name}_scale"] = _scaled(array, largest, chosen)
+            else:
+                found[name] = array.astype(chosen.dtype)
     return found
 
 
@@ -88,6 +89,7 @@ def misfit(name: str, parameter: Array, given: Array) -> str | None:
         return f"{name} should have dtype {parameter.dtype}, got {given.dtype}"
     if not name.endswith("_scale") or given.dtype.kind not in "fiu":
         return None
-    wrong = given[~np.isfinite(given)]
+    with np.errstate(all="ignore"):
+        wrong = given[~np.isfinite(given.astype(parameter.dtype))]
     # What it gives with a weight of 0 would depend on the order of the products.
     return f"{name} should hold finite numbers, got {wrong[0]}" if wrong.size else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -123,6 +123,16 @@ class Sequential(Stateful):
             # Otherwise parameters changed meanwhile, and some layers may have old ones.
             if self._snapshot() == snapshot:
                 return quantized
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        while True:
+            snapshot, copied = self._snapshot(), dict(memo)
+            other = copied[id(self)] = type(self).__new__(type(self))
+            other.__setstate__(copy.deepcopy(self.__getstate__(), copied))
+            # As in `quantize`.
+            if self._snapshot() == snapshot:
+                memo.update(copied)
+                return other
 
     def _quantized(self, weight_format: str, made: dict[Module, Module]) -> Sequential:
         """`quantize`; a layer that stands in several places does so in the copy."""

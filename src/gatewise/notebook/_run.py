@@ -157,10 +157,11 @@ def _read_caches(cell: Cell, caches: Caches) -> Record:
                 f"caches should come from {cell.name}_forward, got those of {name}_forward"
             )
         return steps.record
-    if not isinstance(steps, (tuple, list)) or not steps:
+    is_list = isinstance(steps, (tuple, list))
+    if not is_list or not steps:
         raise ValueError(
             "caches[0] should be a list of one cache or more, one for each step, "
-            f"got {'()' if steps == () else '[]' if steps == [] else type(steps).__name__}"
+            f"got {repr(steps) if is_list else type(steps).__name__}"
         )
     read = [cell.read_cache(f"caches[0][{t}]", step) for t, step in enumerate(steps)]
     return _replay(cell, read)
