@@ -207,11 +207,11 @@ def backward(
     dx = None
     if not stretches or stretches[0].x.dtype.kind not in "iu":
         dx = empty_like_rows(tape.y, prepared.weights.w_ih.shape[1], dy.dtype)
-    with np.errstate(all="ignore"):
-        for stretch in reversed(stretches):
-            back = _step_back if stretch.kept else run_back
-            back(prepared, stretch, dy, dstate, dx, gradients, num_threads=threads)
-        if tape.dropped is not None:
+    for stretch in reversed(stretches):
+        back = _step_back if stretch.kept else run_back
+        back(prepared, stretch, dy, dstate, dx, gradients, num_threads=threads)
+    if tape.dropped is not None:
+        with np.errstate(all="ignore"):
             gradients.w_hh[...] *= tape.dropped
     return dx, gradients
 
@@ -229,15 +229,16 @@ def _step_back(
     """Do what `run_back` does for one step of a sequence, after which came zoneout."""
     now = tuple(part[: len(step.initial[0])] for part in dstate)
     dstep = dy[step.rows]
-    now[0][...] += dstep[0]
-    # What was kept of the old state bypasses the step.
-    bypass = [part * keep for part, keep in zip(now, step.kept, strict=True)]
-    for part, around in zip(now, bypass, strict=True):
-        part -= around
     into, nothing = None if dx is None else dx[step.rows], np.zeros_like(dstep)
-    run_back(prepared, step, nothing, now, into, gradients, num_threads=num_threads)
-    for part, around in zip(now, bypass, strict=True):
-        part += around
+    with np.errstate(all="ignore"):
+        now[0][...] += dstep[0]
+        # What was kept of the old state bypasses the step.
+        bypass = [part * keep for part, keep in zip(now, step.kept, strict=True)]
+        for part, around in zip(now, bypass, strict=True):
+            part -= around
+        run_back(prepared, step, nothing, now, into, gradients, num_threads=num_threads)
+        for part, around in zip(now, bypass, strict=True):
+            part += around
 
 
 def _steps(x: Array, batch_sizes: BatchSizes, reverse: bool) -> Iterator[tuple[Any, int]]:
