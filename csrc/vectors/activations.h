@@ -166,8 +166,9 @@ INLINE vreal elu_slope(vreal y, real right, real left) {
     return bent_slope(y, v_set(right), v_add(y, v_set(left)));
 }
 
-#define SELU_ALPHA REAL(1.6732632423543772)
-#define SELU_SCALE REAL(1.0507009873554805)
+/* A scale, and that times alpha. */
+#define SELU_RIGHT REAL(1.0507009873554805)
+#define SELU_LEFT (SELU_RIGHT * REAL(1.6732632423543772))
 
 INLINE vreal v_leaky_relu(vreal z, const struct activation *a) {
     return v_if_positive(z, z, v_mul(v_set(a->alpha), z));
@@ -188,23 +189,23 @@ INLINE vreal scaled_tanh_slope(vreal y, const struct activation *a) {
 
 /* The table: a code, a name, the value at z, the slope where the value is y. `a` has the numbers, in the order
  * of the names in kernels/activations.py. */
-#define ACTIVATIONS(one)                                                                                     \
-    one(SIGMOID, "sigmoid", v_sigmoid(z), sigmoid_slope(y)) one(TANH, "tanh", v_tanh(z), tanh_slope(y))      \
-        one(RELU, "relu", v_relu(z), relu_slope(y)) one(LINEAR, "linear", z, v_set(1))                       \
-            one(HARD_SIGMOID, "hard_sigmoid", v_hard_sigmoid(z, a), hard_sigmoid_slope(y, a))                \
-                one(SOFTSIGN, "softsign", v_softsign(z), softsign_slope(y))                                  \
-                    one(SOFTPLUS, "softplus", v_softplus(z), softplus_slope(y))                              \
-                        one(EXPONENTIAL, "exponential", v_exponential(z), y)                                 \
-                            one(ELU, "elu", v_elu(z, 1, a->alpha), elu_slope(y, 1, a->alpha))                \
-                                one(SELU, "selu", v_elu(z, SELU_SCALE, SELU_SCALE *SELU_ALPHA),              \
-                                    elu_slope(y, SELU_SCALE, SELU_SCALE *SELU_ALPHA))                        \
-                                    one(LEAKY_RELU, "leaky_relu", v_leaky_relu(z, a),                        \
-                                        bent_slope(y, v_set(1), v_set(a->alpha)))                            \
-                                        one(THRESHOLDED_RELU, "thresholded_relu", v_thresholded_relu(z, a),  \
-                                            relu_slope(y)) one(SCALED_TANH, "scaled_tanh",                   \
-                                                               v_scaled_tanh(z, a), scaled_tanh_slope(y, a)) \
-                                            one(AFFINE, "affine", v_fma(v_set(a->alpha), z, v_set(a->beta)), \
-                                                v_set(a->alpha))
+/* clang-format off */
+#define ACTIVATIONS(one) \
+    one(SIGMOID, "sigmoid", v_sigmoid(z), sigmoid_slope(y)) \
+    one(TANH, "tanh", v_tanh(z), tanh_slope(y)) \
+    one(RELU, "relu", v_relu(z), relu_slope(y)) \
+    one(LINEAR, "linear", z, v_set(1)) \
+    one(HARD_SIGMOID, "hard_sigmoid", v_hard_sigmoid(z, a), hard_sigmoid_slope(y, a)) \
+    one(SOFTSIGN, "softsign", v_softsign(z), softsign_slope(y)) \
+    one(SOFTPLUS, "softplus", v_softplus(z), softplus_slope(y)) \
+    one(EXPONENTIAL, "exponential", v_exponential(z), y) \
+    one(ELU, "elu", v_elu(z, 1, a->alpha), elu_slope(y, 1, a->alpha)) \
+    one(SELU, "selu", v_elu(z, SELU_RIGHT, SELU_LEFT), elu_slope(y, SELU_RIGHT, SELU_LEFT)) \
+    one(LEAKY_RELU, "leaky_relu", v_leaky_relu(z, a), bent_slope(y, v_set(1), v_set(a->alpha))) \
+    one(THRESHOLDED_RELU, "thresholded_relu", v_thresholded_relu(z, a), relu_slope(y)) \
+    one(SCALED_TANH, "scaled_tanh", v_scaled_tanh(z, a), scaled_tanh_slope(y, a)) \
+    one(AFFINE, "affine", v_fma(v_set(a->alpha), z, v_set(a->beta)), v_set(a->alpha))
+/* clang-format on */
 
 #define ACTIVATION_CODE(code, name, value, slope) code,
 enum { ACTIVATIONS(ACTIVATION_CODE) ACTIVATION_COUNT };
