@@ -52,32 +52,35 @@ class BuildNative(build_ext):
         ext.extra_compile_args = MSVC_FLAGS if msvc else UNIX_FLAGS
         ext.extra_link_args = [] if msvc else UNIX_LINK_FLAGS
         try:
-            if self.force or self._is_older(ext):
-                ext.extra_objects = [*self._variants(ext, 1), *self._variants(ext, 0)]
+            # In any case, since the module may be linked anew although none of them is old.
+            ext.extra_objects = [*self._variants(ext, 1), *self._variants(ext, 0)]
             super().build_extension(ext)
         except Exception as error:
             # Which exception it is differs between the versions of setuptools.
             raise SystemExit(f"error: {error}\n\n{WAY_OUT}") from error
 
-    def _is_older(self, ext: Extension) -> bool:
-        """Whether what is built is older than what it is built of."""
-        built = Path(self.get_ext_fullpath(ext.name))
-        if not built.exists():
-            return True
-        files = map(Path, [*ext.sources, *ext.depends])
-        return any(file.stat().st_mtime > built.stat().st_mtime for file in files)
-
     def _variants(self, ext: Extension, single: int) -> list[str]:
-        """Compile every variant of the core in single, or else in double precision."""
-        objects: list[str] = self.compiler.compile(
-            VARIANTS,
-            output_dir=str(Path(self.build_temp, f"single_{single}")),
-            macros=[("SINGLE", str(single))],
-            include_dirs=ext.include_dirs,
-            debug=self.debug,
-            extra_postargs=ext.extra_compile_args,
-            depends=ext.depends,
-        )
+        """Have every variant of the core in single, or else in double precision."""
+        kind = "debug" if DEBUG else "release"
+        folder = str(Path(self.build_temp, f"{kind}_{single}"))
+        objects: list[str] = self.compiler.object_filenames(VARIANTS, output_dir=folder)
+        made_of = ["setup.py", *VARIANTS, *ext.depends]
+        newest = max(Path(file).stat().st_mtime for file in made_of)
+        old = [
+            source
+            for source, made in zip(VARIANTS, objects, strict=True)
+            if self.force or not Path(made).exists() or Path(made).stat().st_mtime < newest
+        ]
+        if old:
+            self.compiler.compile(
+                old,
+                output_dir=folder,
+                macros=[("SINGLE", str(single))],
+                include_dirs=ext.include_dirs,
+                debug=self.debug,
+                extra_postargs=ext.extra_compile_args,
+                depends=ext.depends,
+            )
         return objects
 
 
