@@ -263,6 +263,7 @@ def test_gradients_of_layers_upon_layers(
     check_slopes(make(kind, options), lengths)
 
 
+@pytest.mark.usefixtures("own_products")
 @pytest.mark.parametrize("batch", [1, 3])
 @everywhere
 def test_streams(kind: str, options: dict[str, Any], batch: int, backend: str) -> None:
