@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewise.kernels import cells
 from gatewise.layers import GRU, LSTM, RNN, Linear, Sequential
 from gatewise.training.archive import Header
 from gatewise.training.checkpoint import Checkpoint, open_checkpoint
@@ -32,7 +33,6 @@ KIND = "language model"
 REFUSAL = f"not a whole {KIND}"
 
 CELLS: dict[str, Any] = {"gru": GRU, "lstm": LSTM, "rnn": RNN}
-_GATES = {"gru": 3, "lstm": 4, "rnn": 1}
 
 
 class LanguageModel:
@@ -228,7 +228,7 @@ def parameter_headers(
     """
     if cell not in CELLS:
         raise ValueError(f"cell should be one of {', '.join(CELLS)}, got {cell!r}")
-    classes, rows = len(Vocabulary(characters)), _GATES[cell] * hidden_size
+    classes, rows = len(Vocabulary(characters)), cells.look_up(cell).gates * hidden_size
     shapes: dict[str, tuple[int, ...]] = {}
     for layer in range(num_layers):
         features = hidden_size if layer else classes

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewise.kernels import cells
 from gatewise.training.archive import Header
 from gatewise.training.checkpoint import (
     Checkpoint,
@@ -40,8 +41,6 @@ _MAX_NORM = 1.0
 _WARMUP_STEPS = 20
 # A run is a few thousand steps, of which the usual 0.999 would remember too many.
 _BETAS = (0.9, 0.99)
-# The names of the parts of a state.
-_STATE = {"gru": "h", "lstm": "hc", "rnn": "h"}
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,7 @@ class LanguageTraining:
         checkpoint.check_group("weights", checkpoint.group("model"))
         training._optimizer.check_state(checkpoint.group("optimizer"), training._weights)
         shape = (model.num_layers, training.settings.batch_size, model.hidden_size)
-        names = _STATE[model.cell] if training.step else ""
+        names = cells.look_up(model.cell).states if training.step else ()
         state = Header(np.dtype(np.float32), shape)
         checkpoint.check_group("state", dict.fromkeys(names, state))
 
@@ -168,11 +167,12 @@ class LanguageTraining:
         OSError
             If the file cannot be written.
         """
+        names = cells.look_up(self.model.cell).states
         groups = {
             "model": self._best,
             "weights": self._weights,
             "optimizer": self._optimizer.state_dict(),
-            "state": dict(zip(_STATE[self.model.cell], _parts(self._state), strict=False)),
+            "state": dict(zip(names, _parts(self._state), strict=False)),
         }
         training = {
             "digest": self._digest,

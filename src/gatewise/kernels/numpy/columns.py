@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewise.kernels.activations import STANDARD
+from gatewise.kernels.cells import CELLS
 from gatewise.kernels.numpy.activations import functions_of, softmax_columns
 from gatewise.kernels.numpy.equations import (
     blend,
@@ -46,10 +47,12 @@ __all__ = [
 # The notebook has no others.
 FUNCTIONS = functions_of(STANDARD)
 
-# How many arrays: the state, all values that a step makes, the parameters.
-STATES = {"rnn": 1, "lstm": 2, "gru_reset_before": 1}
-VALUES = {"rnn": 1, "lstm": 6, "gru_reset_before": 4}
+# How many arrays: the parameters, the state, all values that a step makes.
 PARAMETERS = {"rnn": 3, "lstm": 8, "gru_reset_before": 6}
+STATES = {cell: len(CELLS[cell].states) for cell in PARAMETERS}
+VALUES = {
+    cell: STATES[cell] + CELLS[cell].gates * CELLS[cell].keeps_gates for cell in PARAMETERS
+}
 
 # Enough for one product to be worth more than several, few enough to stay in a cache.
 _JOINED_COLUMNS = 128
