@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from typing import Any, Self
+from collections.abc import Callable, Iterator
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,7 @@ from gatewise.layers.parameters import Snapshot
 from gatewise.layers.recurrent import Recurrent
 from gatewise.layers.tape import ModuleTape, check_tape
 
+Made = TypeVar("Made")
 Array = NDArray[Any]
 States = tuple[Any, ...]
 
@@ -117,22 +118,27 @@ class Sequential(Stateful):
                 "quantize should find a recurrent layer, as only RNN, LSTM and GRU can be "
                 f"quantized, got {self._description()}"
             )
-        while True:
-            snapshot = self._snapshot()
-            quantized = self._quantized(weight_format, {})
-            # Otherwise parameters changed meanwhile, and some layers may have old ones.
-            if self._snapshot() == snapshot:
-                return quantized
+        return self._at_one_moment(lambda: self._quantized(weight_format, {}))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        def copied() -> tuple[Any, dict[int, Any]]:
+            known = dict(memo)
+            other = known[id(self)] = type(self).__new__(type(self))
+            other.__setstate__(copy.deepcopy(self.__getstate__(), known))
+            return other, known
+
+        made: tuple[Self, dict[int, Any]] = self._at_one_moment(copied)
+        other, known = made
+        memo.update(known)
+        return other
+
+    def _at_one_moment(self, make: Callable[[], Made]) -> Made:
+        """What `make` makes of all layers, none of which may change meanwhile."""
         while True:
-            snapshot, copied = self._snapshot(), dict(memo)
-            other = copied[id(self)] = type(self).__new__(type(self))
-            other.__setstate__(copy.deepcopy(self.__getstate__(), copied))
-            # As in `quantize`.
+            snapshot, made = self._snapshot(), make()
+            # Otherwise parameters changed meanwhile, and some layers may have old ones.
             if self._snapshot() == snapshot:
-                memo.update(copied)
-                return other
+                return made
 
     def _quantized(self, weight_format: str, made: dict[Module, Module]) -> Sequential:
         """`quantize`; a layer that stands in several places does so in the copy."""
