@@ -79,7 +79,6 @@ class BuildNative(build_ext):
                 include_dirs=ext.include_dirs,
                 debug=self.debug,
                 extra_postargs=ext.extra_compile_args,
-                depends=ext.depends,
             )
         return objects
 

@@ -58,28 +58,19 @@ def infer(
         shares = prepared.table[x]
     elif products.blas_from < math.inf:
         shares = products.shares(x, prepared.weights.w_ih, prepared.weights.bias)
+    kernel, rows = chooser.kernels.infer, x
     if shares is not None:
-        chooser.kernels.infer_shares(
-            prepared.packed,
-            shares,
-            state,
-            y,
-            cells=cells,
-            batch_sizes=batch_sizes,
-            reverse=reverse,
-            num_threads=num_threads,
-        )
-    else:
-        chooser.kernels.infer(
-            prepared.packed,
-            x,
-            state,
-            y,
-            cells=cells,
-            batch_sizes=batch_sizes,
-            reverse=reverse,
-            num_threads=num_threads,
-        )
+        kernel, rows = chooser.kernels.infer_shares, shares
+    kernel(
+        prepared.packed,
+        rows,
+        state,
+        y,
+        cells=cells,
+        batch_sizes=batch_sizes,
+        reverse=reverse,
+        num_threads=num_threads,
+    )
 
 
 def _infer_zoneout(

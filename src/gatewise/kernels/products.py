@@ -129,7 +129,7 @@ def linear(x: Array, weight: Array, bias: Array | None) -> Array | None:
 
 
 def _go_to_blas(rows: int, inputs: int, outputs: int) -> bool:
-    return blas_from < math.inf and rows * inputs * outputs >= blas_from
+    return rows * inputs * outputs >= blas_from
 
 
 def _times(rows: Array, matrix: Array) -> Array:
