@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from gatewise.direction import Prepared, Weights
-from gatewise.kernels import cells, formats
-from gatewise.kernels.activations import STANDARD, Activations
+from gatewise.kernels import activations, cells, formats
+from gatewise.kernels.activations import STANDARD, Activations, Spelling
 from gatewise.layers import inputs, quantized
 from gatewise.layers.kinds import Stateful
 from gatewise.layers.module import Gradients
@@ -96,6 +96,15 @@ class RecurrentWeights(Stateful):
                 for name, shape in self._shapes(layer).items():
                     values = self.generator.uniform(-bound, bound, shape)
                     self._add_parameter(name + suffix, values)
+
+    def _choose_activations(self, gates: Spelling, candidate: Spelling) -> None:
+        """Take the activations of an LSTM or a GRU, as they were given."""
+        gate = activations.activation("recurrent_activation", gates)
+        other = activations.activation("activation", candidate)
+        self.recurrent_activation = activations.spelling(gate)
+        self.activation = activations.spelling(other)
+        # A GRU has no c for the last to look at.
+        self._activations = Activations(gate, other, output=other)
 
     @property
     def output_size(self) -> int:

@@ -39,8 +39,7 @@ class RNN(Recurrent):
     zoneout
         In training, the probability that a unit keeps its state for a step; at inference
         each unit keeps that share of it. With zoneout a layer runs step by step
-        from Python: about 1.5 times as long in training with 32 rows of 256 units, about 25
-        times with one row of 64.
+        from Python, whose share of the time is the larger the fewer rows and units it has.
     variational
         Whether `dropout` hides the same outputs at all steps of a sequence.
     tokens
