@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from gatewise.training import CheckpointError, load_checkpoint, save_checkpoint
-from gatewise.training.files import check_writable
+from gatewise.formats.files import check_writable
 
 ARRAYS = {
     "weight": np.arange(12, dtype=np.float32).reshape(3, 4),

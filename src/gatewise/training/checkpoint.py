@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise.training.archive import Archive, Header, write_arrays
-from gatewise.training.fields import Fields
-from gatewise.training.files import replacing
+from gatewise.formats.npz import Archive, Header, write_arrays
+from gatewise.formats.fields import Fields
+from gatewise.formats.files import replacing
 
 Array = NDArray[Any]
 

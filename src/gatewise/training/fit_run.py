@@ -14,12 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from gatewise.layers import Feedforward, Stateful
 from gatewise.training import random_states
-from gatewise.training.archive import Header
+from gatewise.formats.npz import Header
 from gatewise.training.arguments import describe
 from gatewise.training.batches import Batch, Batches, Minibatches, as_batch
 from gatewise.training.checkpoint import join_groups, open_checkpoint, save_checkpoint
 from gatewise.training.clipping import clip_grad_norm
-from gatewise.training.fields import Fields
+from gatewise.formats.fields import Fields
 from gatewise.training.optimizers import Optimizer
 
 Array = NDArray[Any]

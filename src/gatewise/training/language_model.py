@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from gatewise.kernels import cells
 from gatewise.layers import GRU, LSTM, RNN, Linear, Sequential
-from gatewise.training.archive import Header
+from gatewise.formats.npz import Header
 from gatewise.training.checkpoint import Checkpoint, open_checkpoint
-from gatewise.training.fields import Fields
+from gatewise.formats.fields import Fields
 from gatewise.training.losses import softmax_cross_entropy
 from gatewise.training.text import TokenBatches, Tokens, Vocabulary
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewise.kernels import cells
-from gatewise.training.archive import Header
+from gatewise.formats.npz import Header
 from gatewise.training.checkpoint import (
     Checkpoint,
     join_groups,
@@ -22,7 +22,7 @@ from gatewise.training.checkpoint import (
     save_checkpoint,
 )
 from gatewise.training.clipping import clip_grad_norm
-from gatewise.training.fields import Fields
+from gatewise.formats.fields import Fields
 from gatewise.training.language_model import (
     KIND,
     REFUSAL,

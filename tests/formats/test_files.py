@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from gatewise.training import files, load_checkpoint, save_checkpoint
-from gatewise.training.files import check_writable, replacing
+from gatewise.formats.files import check_writable, replacing
 from tests import saving_stress as stress
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX files")
@@ -109,7 +109,7 @@ def test_what_a_killed_writer_left_goes_with_the_next_save(tmp_path: Path) -> No
     path = tmp_path / "model.npz"
     script = f"""
 import os, signal
-from gatewise.training.files import replacing
+from gatewise.formats.files import replacing
 with replacing({str(path)!r}) as file:
     file.write(b"half")
     file.flush()

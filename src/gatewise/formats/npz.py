@@ -63,7 +63,7 @@ class Archive:
     --------
     >>> import tempfile
     >>> import numpy as np
-    >>> from gatewise.training.archive import Archive, write_arrays
+    >>> from gatewise.formats.npz import Archive, write_arrays
     >>> with tempfile.TemporaryFile() as file:
     ...     write_arrays(file, {"weight": np.ones((2, 3))})
     ...     archive = Archive(file)

@@ -31,7 +31,7 @@ class Fields:
 
     Examples
     --------
-    >>> from gatewise.training.fields import Fields
+    >>> from gatewise.formats.fields import Fields
     >>> fields = Fields({"step": 3, "seconds": float("nan")}, "training")
     >>> fields.integer("step", lowest=0)
     3

@@ -47,7 +47,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Examples
     --------
     >>> import os, tempfile
-    >>> from gatewise.training.files import replacing
+    >>> from gatewise.formats.files import replacing
     >>> with tempfile.TemporaryDirectory() as directory:
     ...     path = os.path.join(directory, "poem.txt")
     ...     with replacing(path) as file:

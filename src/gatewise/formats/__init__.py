@@ -1,0 +1,1 @@
+"""Other people's files and gatewise's own: read without any trust, and written."""
