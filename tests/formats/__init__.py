@@ -1,1 +1,1 @@
-"""Tests of training."""
+"""Tests of what reads and writes files."""

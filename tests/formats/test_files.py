@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gatewise.training import files, load_checkpoint, save_checkpoint
+from gatewise.formats import files
 from gatewise.formats.files import check_writable, replacing
+from gatewise.training import load_checkpoint, save_checkpoint
 from tests import saving_stress as stress
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX files")
@@ -136,7 +137,7 @@ def test_what_a_living_writer_writes_stays(tmp_path: Path, dying: str) -> None:
             file.write(b"last")
     else:
         with replacing(path) as file:
-            script = f"from tests.training.test_files import *; save(Path({str(path)!r}))"
+            script = f"from tests.formats.test_files import *; save(Path({str(path)!r}))"
             environment = os.environ | {
                 "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
             }

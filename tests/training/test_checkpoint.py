@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gatewise.training import CheckpointError, load_checkpoint, save_checkpoint
 from gatewise.formats.files import check_writable
+from gatewise.training import CheckpointError, load_checkpoint, save_checkpoint
 
 ARRAYS = {
     "weight": np.arange(12, dtype=np.float32).reshape(3, 4),

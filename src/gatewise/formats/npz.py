@@ -13,10 +13,12 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gatewise.formats.containers import Header
 
 Array = NDArray[Any]
 
@@ -31,16 +33,6 @@ _HEADER = re.compile(
 )
 # Of the list of members, which is read in one piece: enough for 30,000 arrays.
 _LONGEST_READ = 1 << 22
-
-
-class Header(NamedTuple):
-    """What a file says of an array; its byte order is that of this machine once read."""
-
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-
-    def __str__(self) -> str:
-        return f"{self.dtype} {self.shape}"
 
 
 class Archive:

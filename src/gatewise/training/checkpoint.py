@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise.formats.npz import Archive, Header, write_arrays
+from gatewise.formats.containers import Header
 from gatewise.formats.fields import Fields
 from gatewise.formats.files import replacing
+from gatewise.formats.npz import Archive, write_arrays
 
 Array = NDArray[Any]
 

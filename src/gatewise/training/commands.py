@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gatewise.kernels import chooser
 from gatewise.formats.files import check_writable
+from gatewise.kernels import chooser
 from gatewise.training.language_model import CELLS, LanguageModel, load_language_model
 from gatewise.training.language_training import LanguageTraining, Settings
 from gatewise.training.progress import Progress

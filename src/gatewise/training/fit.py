@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from gatewise.formats.files import check_writable
 from gatewise.layers import Feedforward, Stateful
 from gatewise.training.arguments import as_count, as_number, describe
 from gatewise.training.batches import Batches, check_batches
-from gatewise.formats.files import check_writable
 from gatewise.training.fit_run import Epoch, Loss, Model, Run
 from gatewise.training.optimizers import Optimizer
 from gatewise.training.progress import Progress

@@ -12,14 +12,14 @@ from typing import Any, Protocol, SupportsFloat
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gatewise.formats.containers import Header
+from gatewise.formats.fields import Fields
 from gatewise.layers import Feedforward, Stateful
 from gatewise.training import random_states
-from gatewise.formats.npz import Header
 from gatewise.training.arguments import describe
 from gatewise.training.batches import Batch, Batches, Minibatches, as_batch
 from gatewise.training.checkpoint import join_groups, open_checkpoint, save_checkpoint
 from gatewise.training.clipping import clip_grad_norm
-from gatewise.formats.fields import Fields
 from gatewise.training.optimizers import Optimizer
 
 Array = NDArray[Any]

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewise.formats.containers import Header
+from gatewise.formats.fields import Fields
 from gatewise.kernels import cells
 from gatewise.layers import GRU, LSTM, RNN, Linear, Sequential
-from gatewise.formats.npz import Header
 from gatewise.training.checkpoint import Checkpoint, open_checkpoint
-from gatewise.formats.fields import Fields
 from gatewise.training.losses import softmax_cross_entropy
 from gatewise.training.text import TokenBatches, Tokens, Vocabulary
 

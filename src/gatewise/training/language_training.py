@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewise.formats.containers import Header
+from gatewise.formats.fields import Fields
 from gatewise.kernels import cells
-from gatewise.formats.npz import Header
 from gatewise.training.checkpoint import (
     Checkpoint,
     join_groups,
@@ -22,7 +23,6 @@ from gatewise.training.checkpoint import (
     save_checkpoint,
 )
 from gatewise.training.clipping import clip_grad_norm
-from gatewise.formats.fields import Fields
 from gatewise.training.language_model import (
     KIND,
     REFUSAL,
