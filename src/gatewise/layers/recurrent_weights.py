@@ -28,8 +28,8 @@ class RecurrentWeights(Stateful):
     Raises
     ------
     TypeError
-        If a size is no integer, a probability no number, `tokens` or `variational` no bool,
-        or `dtype` no dtype.
+        If a size is no integer, a probability no number, `tokens`, `variational` or
+        `learn_initial_state` no bool, or `dtype` no dtype.
     ValueError
         If an option is out of range, or none of those that there are.
     """
@@ -62,6 +62,7 @@ class RecurrentWeights(Stateful):
         zoneout: float,
         variational: bool,
         tokens: bool,
+        learn_initial_state: bool,
         dtype: DTypeLike,
         seed: int | np.random.Generator | None,
     ) -> None:
@@ -78,6 +79,7 @@ class RecurrentWeights(Stateful):
         self.zoneout = zoneout
         self.variational = variational
         self.tokens = inputs.flag("tokens", tokens)
+        self.learn_initial_state = inputs.flag("learn_initial_state", learn_initial_state)
         self._directions = 2 if self.bidirectional else 1
         self.generator = np.random.default_rng(seed)
         if self.dropout and self.num_layers == 1:
@@ -256,6 +258,7 @@ class RecurrentWeights(Stateful):
             "zoneout": (self.zoneout, 0.0),
             "variational": (self.variational, False),
             "tokens": (self.tokens, False),
+            "learn_initial_state": (self.learn_initial_state, False),
             **self._own_options(),
             **self._dtype_and_default(),
         }
