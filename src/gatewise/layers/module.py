@@ -291,6 +291,13 @@ class Module:
     def _add_parameter(self, name: str, value: Array) -> None:
         self._holder.values.after.arrays[name] = parameters.frozen(value, self._dtype)
 
+    def _add_drawn(
+        self, name: str, shape: tuple[int, ...], draw: Callable[..., Any]
+    ) -> None:
+        """Add a parameter of random numbers, which `parameters.undrawn` can save."""
+        array = parameters.drawn(shape, self._dtype, draw)
+        self._holder.values.after.arrays[name] = array
+
     def _arguments(self) -> dict[str, Any]:
         """The constructor's arguments that make this layer again, as JSON has them.
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +21,17 @@ from gatewise.kernels import chooser
 
 Array = NDArray[Any]
 
-__all__ = ["Holder", "Snapshot", "Values", "Version", "change", "frozen", "settled"]
+__all__ = [
+    "Holder",
+    "Snapshot",
+    "Values",
+    "Version",
+    "change",
+    "drawn",
+    "frozen",
+    "settled",
+    "undrawn",
+]
 
 
 class Snapshot:
@@ -163,6 +175,31 @@ def change(
             holder.values = Values(step, snapshot, snapshot)
     finally:
         turn.release()
+
+
+_undrawn: ContextVar[bool] = ContextVar("_undrawn", default=False)
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Let layers that are made have zeros for parameters, since they get others at once.
+
+    To draw so many random numbers takes longer than to read as many from a file.
+    """
+    token = _undrawn.set(True)
+    try:
+        yield
+    finally:
+        _undrawn.reset(token)
+
+
+def drawn(shape: tuple[int, ...], dtype: np.dtype[Any], draw: Callable[..., Any]) -> Array:
+    """What `draw` gives for a shape, read-only; inside `undrawn` zeros."""
+    if not _undrawn.get():
+        return frozen(draw(shape), dtype)
+    zeros: Array = np.zeros(shape, dtype)
+    zeros.flags.writeable = False
+    return zeros
 
 
 def frozen(value: Array, dtype: np.dtype[Any]) -> Array:

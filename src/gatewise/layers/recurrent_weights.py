@@ -6,6 +6,7 @@ import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -118,11 +119,11 @@ class RecurrentWeights(Stateful):
     def _initialise(self) -> None:
         """Draw every parameter as PyTorch does, uniform within 1 / sqrt(hidden_size)."""
         bound = 1 / np.sqrt(self.hidden_size)
+        draw = partial(self.generator.uniform, -bound, bound)
         for layer in range(self.num_layers):
             for suffix in self._suffixes(layer):
                 for name, shape in self._shapes(layer).items():
-                    values = self.generator.uniform(-bound, bound, shape)
-                    self._add_parameter(name + suffix, values)
+                    self._add_drawn(name + suffix, shape, draw)
 
     def _choose_activations(self, gates: Spelling, candidate: Spelling) -> None:
         """Take the activations of an LSTM or a GRU, as they were given."""

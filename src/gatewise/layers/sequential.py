@@ -162,15 +162,13 @@ class Sequential(Stateful):
         return self.layers[0]._stream_input(array)
 
     def _stream_state(self, name: str, state: Any, batch: int) -> States:
-        initials = self._initial(name, state)
+        pairs = list(zip(self.layers, self._initial(name, state), strict=True))
         return self._at_one_moment(
             lambda: tuple(
                 layer._stream_state(f"{name}[{position}]", part, batch)
                 if isinstance(layer, Stateful)
                 else None
-                for position, (layer, part) in enumerate(
-                    zip(self.layers, initials, strict=True)
-                )
+                for position, (layer, part) in enumerate(pairs)
             )
         )
 

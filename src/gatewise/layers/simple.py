@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -98,7 +99,7 @@ class Embedding(EmbeddingFromStateDict, Feedforward):
         self.num_embeddings = inputs.size("num_embeddings", num_embeddings)
         self.embedding_dim = inputs.size("embedding_dim", embedding_dim)
         shape = (self.num_embeddings, self.embedding_dim)
-        self._add_parameter("weight", np.random.default_rng(seed).standard_normal(shape))
+        self._add_drawn("weight", shape, np.random.default_rng(seed).standard_normal)
 
     def _tokens(self, x: ArrayLike) -> NDArray[np.int64]:
         tokens = inputs.as_array("x", x)
@@ -209,12 +210,11 @@ class Linear(LinearFromStateDict, Feedforward):
         self.in_features = inputs.size("in_features", in_features)
         self.out_features = inputs.size("out_features", out_features)
         self.bias = bool(bias)
-        generator = np.random.default_rng(seed)
         bound = 1 / np.sqrt(self.in_features)
-        shape = (self.out_features, self.in_features)
-        self._add_parameter("weight", generator.uniform(-bound, bound, shape))
+        draw = partial(np.random.default_rng(seed).uniform, -bound, bound)
+        self._add_drawn("weight", (self.out_features, self.in_features), draw)
         if self.bias:
-            self._add_parameter("bias", generator.uniform(-bound, bound, shape[0]))
+            self._add_drawn("bias", (self.out_features,), draw)
 
     def _rows(self, x: ArrayLike) -> Array:
         rows = inputs.real("x", x, self._dtype)
