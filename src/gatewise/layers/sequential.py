@@ -135,9 +135,9 @@ class Sequential(Stateful):
     def _at_one_moment(self, make: Callable[[], Made]) -> Made:
         """What `make` makes of all layers, none of which may change meanwhile."""
         while True:
-            snapshot, made = self._snapshot(), make()
+            parts, made = self._look(), make()
             # Otherwise parameters changed meanwhile, and some layers may have old ones.
-            if self._snapshot() == snapshot:
+            if self._look() == parts:
                 return made
 
     def _quantized(self, weight_format: str, made: dict[Module, Module]) -> Sequential:
