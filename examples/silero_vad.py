@@ -49,56 +49,74 @@ def renamed(name: str) -> str:
 def convolution(
     arrays: Mapping[str, np.ndarray], name: str, stride: int = 1, padding: int = 0
 ) -> gatewise.Conv1d:
-    """Return the convolution of this name, with its weights."""
+    """Return the convolution of this name without its bias."""
     outputs, inputs, size = arrays[f"{name}.weight"].shape
-    bias = f"{name}.bias" in arrays
-    layer = gatewise.Conv1d(inputs, outputs, size, stride, padding, bias=bias)
-    layer.load_state_dict(arrays, prefix=f"{name}.")
+    layer = gatewise.Conv1d(inputs, outputs, size, stride, padding, bias=False)
+    layer.set_parameters({"weight": arrays[f"{name}.weight"]})
     return layer
+
+
+def over_all_rows(
+    arrays: Mapping[str, np.ndarray], name: str, rows: int, stride: int = 1
+) -> gatewise.Linear:
+    """Return a convolution over so few rows that one matrix does it for all of them."""
+    layer = convolution(arrays, name, stride, padding=1)
+    # What each number of the input contributes to each of the output.
+    each = np.eye(rows * layer.in_channels, dtype=np.float32)
+    weight = layer(each.reshape(len(each), rows, -1)).reshape(len(each), -1).T
+    bias = arrays[f"{name}.bias"]
+    linear = gatewise.Linear(len(each), len(weight))
+    linear.set_parameters({"weight": weight, "bias": np.tile(bias, len(weight) // len(bias))})
+    return linear
 
 
 class SileroVAD:
     """Probabilities of speech, one for each chunk of 512 samples (at 16 kHz).
 
     The network sees a chunk, the 64 samples before it, and its own last 64 samples once
-    more, mirrored. Their spectrum goes through four convolutions that leave one row of
-    features, and these through an LSTM, which alone remembers earlier chunks.
+    more, mirrored. Their spectrum, four rows, goes through four convolutions that leave one
+    row, and this through an LSTM, which alone remembers earlier chunks.
     """
 
     def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
-        frame = arrays["stft_conv.weight"].shape[-1]
+        basis = arrays["stft_conv.weight"]
+        bins, frame = len(basis) // 2, basis.shape[-1]
         self.chunk, self.edge = 2 * frame, frame // 4
-        self.spectrum = convolution(arrays, "stft_conv", stride=frame // 2)
-        self.encoder = [
-            convolution(arrays, "conv1", padding=1),
-            convolution(arrays, "conv2", stride=2, padding=1),
-            convolution(arrays, "conv3", stride=2, padding=1),
-            convolution(arrays, "conv4", padding=1),
-        ]
+        # Each real part beside its imaginary one, as NumPy has complex numbers.
+        pairs = basis.reshape(2, bins, frame).swapaxes(0, 1).reshape(basis.shape)
+        self.spectrum = gatewise.Conv1d(1, 2 * bins, frame, frame // 2, bias=False)
+        self.spectrum.set_parameters({"weight": pairs})
+        self.first = gatewise.Conv1d(bins, len(arrays["conv1.weight"]), 3, padding=1)
+        self.first.load_state_dict(arrays, prefix="conv1.")
         lstm = gatewise.LSTM.from_state_dict(arrays, prefix="lstm_cell.")
-        self.inputs = lstm.input_size
         last = gatewise.Linear(lstm.hidden_size, 1)
-        last.set_parameters(
-            {"weight": arrays["final_conv.weight"][..., 0], "bias": arrays["final_conv.bias"]}
+        weight, bias = arrays["final_conv.weight"], arrays["final_conv.bias"]
+        last.set_parameters({"weight": weight[..., 0], "bias": bias})
+        relu = gatewise.ReLU()
+        self.rest = gatewise.Sequential(
+            relu,
+            over_all_rows(arrays, "conv2", rows=4, stride=2),
+            relu,
+            over_all_rows(arrays, "conv3", rows=2, stride=2),
+            relu,
+            over_all_rows(arrays, "conv4", rows=1),
+            relu,
+            lstm,
+            relu,
+            last,
+            gatewise.Sigmoid(),
         )
-        self.decoder = gatewise.Sequential(lstm, gatewise.ReLU(), last, gatewise.Sigmoid())
 
     def windows(self, count: int) -> np.ndarray:
         """Return silent windows, in which each chunk stands between its edges."""
         return np.zeros((count, self.edge + self.chunk + self.edge, 1), np.float32)
 
     def features(self, windows: np.ndarray) -> np.ndarray:
-        """Return what the LSTM reads of each window, whose end is written here."""
+        """Return the first convolution's output; the windows' ends are written here."""
         edge = self.edge
         windows[:, -edge:] = windows[:, -edge - 2 : -2 * edge - 2 : -1]
-        waves = self.spectrum(windows)
-        waves *= waves
-        bins = waves.shape[-1] // 2
-        x = np.sqrt(waves[..., :bins] + waves[..., bins:])
-        for layer in self.encoder:
-            x = layer(x)
-            np.maximum(x, 0, out=x)
-        return x[:, 0]
+        spectrum = np.abs(self.spectrum(windows).view(np.complex64))
+        return self.first(spectrum).reshape(len(windows), -1)
 
     def __call__(self, samples: np.ndarray, block: int = 32) -> np.ndarray:
         """Return the probabilities of a whole clip, which silence fills up to a chunk."""
@@ -107,15 +125,15 @@ class SileroVAD:
         padded = np.zeros(edge + count * chunk, np.float32)
         padded[edge : edge + len(samples)] = samples
         pieces = np.lib.stride_tricks.sliding_window_view(padded, edge + chunk)[::chunk]
-        features = np.empty((count, self.inputs), np.float32)
         # So many at once as stay in the processor's cache from layer to layer.
-        windows = self.windows(min(block, count))
+        windows = self.windows(block)
+        features = []
         for first in range(0, count, block):
-            part = pieces[first : first + block]
-            windows[: len(part), :-edge, 0] = part
-            features[first : first + block] = self.features(windows[: len(part)])
-        probabilities, _ = self.decoder(features)
-        return probabilities[:, 0]
+            part = pieces[first : first + block, :, None]
+            windows[: len(part), :-edge] = part
+            features.append(self.features(windows[: len(part)]))
+        probabilities, _ = self.rest(np.concatenate(features))
+        return np.ravel(probabilities)
 
     def stream(self) -> SileroStream:
         """Return a stream for a signal that comes in chunk by chunk."""
@@ -128,14 +146,14 @@ class SileroStream:
     def __init__(self, detector: SileroVAD) -> None:
         self.detector = detector
         self.window = detector.windows(1)
-        self.decoder = detector.decoder.stream()
+        self.rest = detector.rest.stream()
 
     def __call__(self, chunk: np.ndarray) -> float:
         """Return the probability that this chunk has speech."""
         samples, edge = self.window[0, :, 0], self.detector.edge
         samples[:edge] = samples[-2 * edge : -edge]
         samples[edge:-edge] = chunk
-        return float(self.decoder(self.detector.features(self.window)[0])[0])
+        return float(self.rest(self.detector.features(self.window)[0])[0])
 
 
 def voice(seconds: float) -> np.ndarray:
