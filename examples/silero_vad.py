@@ -157,20 +157,22 @@ class SileroStream:
 
 
 def voice(seconds: float) -> np.ndarray:
-    """Return vowels of a made-up voice, with breaks and some noise."""
+    """Return a made-up voice: vowels, with a break after every 2.4 seconds."""
     generator = np.random.default_rng(0)
     times = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
-    pitch = 120 + 25 * np.sin(2 * np.pi * 0.7 * times) + 5 * np.sin(2 * np.pi * 5 * times)
+    places = np.linspace(0, seconds, int(5 * seconds))
+    phrase = times % 4 / 4
+    pitch = 140 - 40 * phrase + 8 * np.sin(2 * np.pi * 3.1 * times)
     phase = 2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE
-    # Two resonances of the mouth, which move from vowel to vowel.
-    resonances = [500 + 250 * np.sin(3 * times), 1500 + 700 * np.sin(2 * times + 1)]
-    samples = 0.003 * generator.standard_normal(len(times))
-    speaking = np.clip(np.sin(2 * np.pi * 0.25 * times) * 8, 0, 1)
-    for harmonic in range(1, 30):
-        tone = np.sin(harmonic * phase) / harmonic
-        for center in resonances:
-            loudness = 1 / (1 + ((harmonic * pitch - center) / 120) ** 2)
-            samples += 0.3 * speaking * loudness * tone
+    loud = (0.15 + np.abs(np.sin(5 * np.pi * times))) * (phrase < 0.6)
+    # The three resonances, in Hz, that tell vowels from each other.
+    vowels = np.array([[730, 1090, 2440], [270, 2290, 3010], [300, 870, 2240]])
+    chosen = vowels[generator.integers(0, len(vowels), len(places))]
+    samples = 0.002 * generator.standard_normal(len(times))
+    for harmonic in range(1, 35):
+        for center, width, share in zip(chosen.T, (60, 90, 120), (1, 0.5, 0.25), strict=True):
+            away = (harmonic * pitch - np.interp(times, places, center)) / width
+            samples += 0.3 * share * loud * np.sin(harmonic * phase) / (1 + away**2)
     return samples.astype(np.float32)
 
 
