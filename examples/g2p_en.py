@@ -24,12 +24,13 @@ import numpy as np
 import gatewise
 
 LETTERS = ["<pad>", "<unk>", "</s>", *"abcdefghijklmnopqrstuvwxyz"]
-VOWELS = "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split()
-CONSONANTS = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split()
-# Vowels have three kinds of stress, and one of them also none.
-PHONEMES = ["<pad>", "<unk>", "<s>", "</s>"] + sorted(
-    [f"{vowel}{stress}" for vowel in VOWELS for stress in "012"] + CONSONANTS + ["UW"]
-)
+
+# The package's own order, by which the network knows them.
+_PHONEMES = """<pad> <unk> <s> </s>
+    AA0 AA1 AA2 AE0 AE1 AE2 AH0 AH1 AH2 AO0 AO1 AO2 AW0 AW1 AW2 AY0 AY1 AY2 B CH D DH
+    EH0 EH1 EH2 ER0 ER1 ER2 EY0 EY1 EY2 F G HH IH0 IH1 IH2 IY0 IY1 IY2 JH K L M N NG
+    OW0 OW1 OW2 OY0 OY1 OY2 P R S SH T TH UH0 UH1 UH2 UW UW0 UW1 UW2 V W Y Z ZH"""
+PHONEMES = _PHONEMES.split()
 START, END = PHONEMES.index("<s>"), PHONEMES.index("</s>")
 LONGEST = 20
 
@@ -62,7 +63,7 @@ class G2p:
         self.stream = self.decoder.stream()
 
     def __call__(self, words: Sequence[str]) -> list[list[str]]:
-        """Return the phonemes of each word: those that are likeliest one after the other."""
+        """Return each word's phonemes, of which each is the likeliest one to follow."""
         lengths = [len(word) + 1 for word in words]
         letters = np.full((len(words), max(lengths)), LETTERS.index("</s>"))
         for row, word in zip(letters, words, strict=True):

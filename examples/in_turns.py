@@ -20,7 +20,7 @@ def times(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float
 
 
 def show(medians: Mapping[str, float], count: int, thing: str) -> None:
-    """Print what one of `count` things takes, and how often the first run's time that is."""
+    """Print what one of `count` things takes, and in the first run's times too."""
     first = next(iter(medians.values()))
     for name, median in medians.items():
         print(f"  {name:34} {median / count * 1e6:9.1f} us a {thing} {median / first:6.2f}")

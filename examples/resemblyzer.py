@@ -45,6 +45,12 @@ class VoiceEncoder:
         return embeddings
 
 
+def random_mels(count: int) -> np.ndarray:
+    """Return spectra that are about as loud as speech."""
+    generator = np.random.default_rng(0)
+    return generator.gamma(0.5, 0.1, (count, STEPS, 40)).astype(np.float32)
+
+
 def theirs(folder: str) -> Callable[[np.ndarray], np.ndarray] | None:
     """Return the package's own network, without what makes spectra of recordings."""
     sys.modules["resemblyzer.audio"] = MagicMock()
@@ -69,8 +75,7 @@ def main(folder: str) -> None:
     gatewise.set_num_threads(1)
     path = Path(folder) / "resemblyzer" / "pretrained.pt"
     encoder = VoiceEncoder(gatewise.load_arrays(path), prefix="model_state.")
-    # Near to the loudness of speech in most bands.
-    mels = np.random.default_rng(0).gamma(0.5, 0.1, (32, STEPS, 40)).astype(np.float32)
+    mels = random_mels(32)
     embeddings = encoder(mels)
     print(f"{len(mels)} embeddings of {embeddings.shape[1]} numbers")
     own = theirs(folder)

@@ -20,10 +20,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import in_turns
 import numpy as np
 
 import gatewise
-import in_turns
 
 SAMPLE_RATE = 16_000
 
@@ -66,7 +66,9 @@ def over_all_rows(
     weight = layer(each.reshape(len(each), rows, -1)).reshape(len(each), -1).T
     bias = arrays[f"{name}.bias"]
     linear = gatewise.Linear(len(each), len(weight))
-    linear.set_parameters({"weight": weight, "bias": np.tile(bias, len(weight) // len(bias))})
+    linear.set_parameters(
+        {"weight": weight, "bias": np.tile(bias, len(weight) // len(bias))}
+    )
     return linear
 
 
@@ -170,7 +172,9 @@ def voice(seconds: float) -> np.ndarray:
     chosen = vowels[generator.integers(0, len(vowels), len(places))]
     samples = 0.002 * generator.standard_normal(len(times))
     for harmonic in range(1, 35):
-        for center, width, share in zip(chosen.T, (60, 90, 120), (1, 0.5, 0.25), strict=True):
+        for center, width, share in zip(
+            chosen.T, (60, 90, 120), (1, 0.5, 0.25), strict=True
+        ):
             away = (harmonic * pitch - np.interp(times, places, center)) / width
             samples += 0.3 * share * loud * np.sin(harmonic * phase) / (1 + away**2)
     return samples.astype(np.float32)
@@ -196,7 +200,7 @@ def speech(probabilities: np.ndarray, seconds: float) -> list[tuple[float, float
 def ways_of_onnxruntime(
     data: Path, arrays: Mapping[str, np.ndarray], clip: np.ndarray
 ) -> dict[str, Callable[[], np.ndarray]]:
-    """Return runs over the clip: one with these weights, others with the package's files."""
+    """Return runs over the clip, one with these weights, others with the package's."""
     try:
         onnx, onnxruntime = import_module("onnx"), import_module("onnxruntime")
     except ImportError as error:
