@@ -52,7 +52,7 @@ class _Sizes(NamedTuple):
         return self.units if layer else self.inputs
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         """How many numbers the weights are."""
         read = self.inputs + (self.layers - 1) * self.units + self.layers * self.units
         return (
@@ -266,9 +266,9 @@ def _weights(said: dict[str, Any]) -> Array:
 def _named(said: dict[str, Any]) -> dict[str, Array]:
     """An LSTM's arrays by their names in the network, none of them larger than the file."""
     sizes, weights = _sizes(said), _weights(said)
-    if len(weights) != sizes.count:
+    if len(weights) != sizes.total:
         raise FormatError(
-            f"weights should be {sizes.count} numbers, as config says, got {len(weights)}"
+            f"weights should be {sizes.total} numbers, as config says, got {len(weights)}"
         )
     place = 0
 
