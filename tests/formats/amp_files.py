@@ -13,6 +13,9 @@ Array = NDArray[Any]
 Json = dict[str, Any]
 
 __all__ = [
+    "KINDS",
+    "NAM_SIZES",
+    "aida_file",
     "encoded",
     "examples",
     "guitarml_file",
@@ -21,6 +24,7 @@ __all__ = [
     "run_guitarml",
     "run_nam",
     "run_rtneural",
+    "samples",
 ]
 
 # Every layer and activation that RTNeural can load from its JSON, by their sizes.
@@ -34,6 +38,9 @@ KINDS: list[list[tuple[Any, ...]]] = [
     [("conv1d", 4, 3, 2, 1, "tanh"), ("conv1d", 6, 2, 1, 2, ""), ("gru", 3)],
     [("conv1d", 3, 1, 1, 1, "relu"), ("conv1d", 2, 4, 3, 1, ""), ("dense", 1, "")],
 ]
+
+# Inputs, units, layers and outputs.
+NAM_SIZES = [(1, 8, 1, 1), (1, 5, 3, 1), (3, 4, 2, 2)]
 
 
 def encoded(said: Json) -> bytes:
@@ -58,6 +65,12 @@ def numbers(shape: tuple[int, ...], seed: int, scale: float = 0.7) -> Any:
     """Random numbers of float32 as JSON has them."""
     drawn = np.random.default_rng(seed).normal(0, scale, shape)
     return drawn.astype(np.float32).tolist()
+
+
+def samples(inputs: int, steps: int) -> Array:
+    """Something to hear: ``(time, inputs)``."""
+    drawn = np.random.default_rng(7).uniform(-1, 1, (steps, inputs))
+    return drawn.astype(np.float32)
 
 
 def nam_file(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 import reprlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -76,10 +77,11 @@ def read_json(file: BinaryIO) -> dict[str, Any]:
     Traceback (most recent call last):
     gatewise.formats.errors.FormatError: the file holds NaN, which is no number of JSON's
     """
-    file.seek(0)
-    data = file.read(_MOST_BYTES + 1)
-    if len(data) > _MOST_BYTES:
+    size = file.seek(0, os.SEEK_END)
+    if size > _MOST_BYTES:
         raise FormatError(f"should be JSON of at most {_MOST_BYTES >> 20} MiB, got more")
+    file.seek(0)
+    data = file.read(size)
     # The mark that some editors put before UTF-8 says nothing.
     found = parse_json(data.removeprefix(codecs.BOM_UTF8), "the file")
     if not isinstance(found, dict):

@@ -139,8 +139,8 @@ def to_nam(
     TypeError
         If `model` is no Sequential, or `metadata` holds what JSON has not.
     ValueError
-        If the network is another one, a parameter is not finite, or `sample_rate` is no
-        number above 0.
+        If the network is another one, a parameter or a number of `metadata` is not finite,
+        or `sample_rate` is no number above 0.
     OSError
         If the file cannot be written.
 
@@ -174,7 +174,10 @@ def to_nam(
     }
     if sample_rate is not None:
         said["sample_rate"] = sample_rate
-    text = json.dumps(said, allow_nan=False)
+    try:
+        text = json.dumps(said, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"metadata should hold what JSON has: {error}") from error
     with replacing(path) as file:
         file.write(text.encode("ascii"))
 

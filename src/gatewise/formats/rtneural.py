@@ -24,6 +24,7 @@ from gatewise.layers import (
     GRU,
     LSTM,
     RNN,
+    Conv1d,
     Linear,
     Module,
     ReLU,
@@ -42,6 +43,8 @@ _MOST_UNITS = 1 << 24
 # A layer that treats each feature alone is made of matrices, which the file does not have.
 _MOST_FEATURES = 2048
 _MOST_WEIGHTS = 1 << 24
+# Half a minute of sound.
+_LONGEST_HISTORY = 1 << 20
 
 
 class _Entry(NamedTuple):
@@ -49,6 +52,7 @@ class _Entry(NamedTuple):
 
     kind: str
     name: str
+    layer: dict[str, Any]
     fields: Fields
     size: int
     activation: str
@@ -145,6 +149,7 @@ def _entry(layer: dict[str, Any], name: str) -> _Entry:
     return _Entry(
         fields.text("type"),
         name,
+        layer,
         fields,
         _last_size(layer.get("shape"), f"{name}.shape"),
         fields.text("activation") if fields.has("activation") else "",
@@ -236,6 +241,50 @@ def _dense(entry: _Entry, size: int) -> Iterator[Module]:
     yield from _activated(entry)
 
 
+def _conv1d(entry: _Entry, size: int) -> Iterator[Module]:
+    """A causal convolution: RTNeural's begin as if there had been zeros before."""
+    groups = (
+        entry.fields.integer("groups", lowest=1, highest=size)
+        if entry.fields.has("groups")
+        else 1
+    )
+    length = _only(entry, "kernel_size")
+    dilation = _only(entry, "dilation")
+    if size % groups or entry.size % groups:
+        raise FormatError(
+            f"{entry.name}.groups should divide {size} and {entry.size}, got {groups}"
+        )
+    if (length - 1) * dilation > _LONGEST_HISTORY:
+        raise FormatError(
+            f"{entry.name} should look back at most {_LONGEST_HISTORY} steps, "
+            f"got {(length - 1) * dilation}"
+        )
+    read = size // groups
+    kernel, bias = _take(entry, (length, read, entry.size), (entry.size,))
+    if groups > 1 and length * size * entry.size > _MOST_WEIGHTS:
+        raise FormatError(
+            f"{entry.name} should be smaller for {groups} groups, got {size} features to "
+            f"{entry.size}"
+        )
+    weight = np.zeros((entry.size, size, length), np.float32)
+    wrote = entry.size // groups
+    for group in range(groups):
+        outs = slice(group * wrote, (group + 1) * wrote)
+        ins = slice(group * read, (group + 1) * read)
+        weight[outs, ins] = kernel[:, :, outs].transpose(2, 1, 0)
+    layer = Conv1d(size, entry.size, length, padding="causal", dilation=dilation)
+    yield _filled(layer, weight=weight, bias=bias)
+    yield from _activated(entry)
+
+
+def _only(entry: _Entry, name: str) -> int:
+    """A number that Keras writes in a list, as one for each axis."""
+    value = entry.layer.get(name)
+    if not isinstance(value, list) or len(value) != 1:
+        raise FormatError(f"{entry.name}.{name} should be a list of one number")
+    return Fields({name: value[0]}, entry.name).integer(name, lowest=1, highest=_MOST_UNITS)
+
+
 def _lstm(entry: _Entry, size: int) -> Iterator[Module]:
     _check_tanh(entry)
     units = entry.size
@@ -324,6 +373,7 @@ _ACTIVATIONS: dict[str, Callable[[], Module]] = {
 _MAKERS: dict[str, Callable[[_Entry, int], Iterator[Module]]] = {
     "dense": _dense,
     "time-distributed-dense": _dense,
+    "conv1d": _conv1d,
     "lstm": _lstm,
     "gru": _gru,
     "prelu": _prelu,
