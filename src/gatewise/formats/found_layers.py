@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -133,10 +133,13 @@ def _recurrent(
         "GRU": (),
         "LSTM": (),
     }[cell]
-    call = f"gatewise.load_arrays({quoted(path)})"
-    if prefix or len(headers) > used:
-        call += f", prefix={quoted(prefix)}"
-    return Found(layer, prefix, f"gatewise.{cell}.from_state_dict({call})", notes)
+    return Found(layer, prefix, _line(cell, path, prefix, len(headers) > used), notes)
+
+
+def _line(kind: str, path: str, prefix: str, has_more: bool) -> str:
+    """The Python that makes a layer of arrays with a prefix, in a file that may have more."""
+    begin = f", prefix={quoted(prefix)}" if prefix or has_more else ""
+    return f"gatewise.{kind}.from_state_dict(gatewise.load_arrays({quoted(path)}){begin})"
 
 
 class _NoLayer(Exception):
@@ -212,9 +215,8 @@ def _named(part: Part) -> str:
     return kind + (f"_l{number}" if number >= 0 else "") + ("_reverse" if reverse else "")
 
 
-def _dtype(headers: object) -> Iterator[str]:
+def _dtype(headers: Iterable[Header]) -> Iterator[str]:
     """The option that float64 needs, which nothing else does."""
-    assert hasattr(headers, "__iter__")
     if np.float64 in {header.dtype.type for header in headers}:
         yield 'dtype="float64"'
 
@@ -245,10 +247,4 @@ def _simple(
             rows, features = weight.shape
             notes = (f"or Embedding({rows}, {features}): the shapes are the same",)
     layer = f"{kind}({', '.join([*map(str, sizes), *options, *_dtype(own)])})"
-    # Its own name, since a Python line with a colon could not be one expression.
-    inside = sum(1 for name in headers if name.startswith(prefix))
-    strict = "" if inside == len(own) else ", strict=False"
-    begin = f", prefix={quoted(prefix)}" if prefix else ""
-    arrays = f"gatewise.load_arrays({quoted(path)})"
-    python = f"layer = gatewise.{layer}; layer.load_state_dict({arrays}{strict}{begin})"
-    return Found(layer, prefix, python, notes)
+    return Found(layer, prefix, _line(kind, path, prefix, len(headers) > len(own)), notes)
