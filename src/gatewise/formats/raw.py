@@ -36,10 +36,10 @@ def byte_count(name: str, shape: Sequence[int], itemsize: int) -> int:
     24
     """
     if len(shape) > _MOST_AXES:
-        raise FormatError(f"{name!r} has {len(shape)} axes, more than {_MOST_AXES}")
+        raise FormatError(f"{name[:100]!r} has {len(shape)} axes, more than {_MOST_AXES}")
     # One of size 0 does not make the others harmless.
     if math.prod(max(size, 1) for size in shape) * itemsize > _LARGEST:
-        raise FormatError(f"{name!r} has a shape that no memory can hold")
+        raise FormatError(f"{name[:100]!r} has a shape that no memory can hold")
     return math.prod(shape) * itemsize
 
 
@@ -82,11 +82,11 @@ def read_array(
     while done < len(view):
         got = file.readinto(view[done:])
         if not got:
-            raise FormatError(f"{name!r} is cut off")
+            raise FormatError(f"{name[:100]!r} is cut off")
         done += got
     if dtype.kind == "b" and (array.view(np.uint8) > 1).any():
         # NumPy computes as if there were none.
-        raise FormatError(f"{name!r} holds booleans that are neither 0 nor 1")
+        raise FormatError(f"{name[:100]!r} holds booleans that are neither 0 nor 1")
     if not dtype.isnative:
         array = array.byteswap(inplace=True).view(dtype.newbyteorder("="))
     return array.reshape(shape, order=order)

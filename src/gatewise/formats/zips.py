@@ -6,11 +6,11 @@ import io
 import os
 import re
 import struct
-import zlib
 from collections.abc import Iterable
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from gatewise.formats.errors import FormatError
+from gatewise.formats.zip_members import DEFLATED, STORED, Member, open_member, read_at
 
 __all__ = ["Zip", "open_zip"]
 
@@ -22,10 +22,7 @@ _UNPACKED = 64 << 20
 _UNPACKED_RATIO = 32
 # No stream of deflate gives more bytes for one.
 _LARGEST_RATIO = 1032
-_CHUNK = 1 << 16
-_LONGEST_OUTPUT = 1 << 20
 
-_STORED, _DEFLATED = 0, 8
 _END = struct.Struct("<4s4H2LH")
 _LOCATOR = struct.Struct("<4sLQL")
 _END_64 = struct.Struct("<4sQ2H2L4Q")
@@ -38,19 +35,6 @@ _IN_EXTRA_16, _IN_EXTRA_32 = 0xFFFF, 0xFFFF_FFFF
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 
 
-class _Member(NamedTuple):
-    """Where a member is and how large, first as the directory says and then for sure."""
-
-    raw_name: bytes
-    flags: int
-    method: int
-    checksum: int
-    packed: int
-    size: int
-    header: int
-    start: int = 0
-
-
 class Zip:
     """An open archive whose directory has been checked against all that is there.
 
@@ -60,7 +44,7 @@ class Zip:
         The files in it, in the order of the directory. Entries for folders are left out.
     """
 
-    def __init__(self, file: BinaryIO, members: dict[str, _Member]) -> None:
+    def __init__(self, file: BinaryIO, members: dict[str, Member]) -> None:
         self._file = file
         self._members = members
         self.names = tuple(members)
@@ -71,7 +55,7 @@ class Zip:
 
     def is_stored(self, name: str) -> bool:
         """Whether a member stands in the file as it is, so that `open` gives all of it."""
-        return self._members[name].method == _STORED
+        return self._members[name].method == STORED
 
     def open(self, name: str) -> io.BufferedReader:
         """Return a member to read from: what is stored can be sought in, the rest not.
@@ -81,9 +65,7 @@ class Zip:
         than `size` bytes, whatever it holds. It reads from the archive's own file, so that
         has to stay open.
         """
-        member = self._members[name]
-        kind = _Stored if member.method == _STORED else _Deflated
-        return io.BufferedReader(kind(self._file, name, member), _CHUNK)
+        return open_member(self._file, name, self._members[name])
 
     def read(self, name: str) -> bytes:
         """Return all of a member.
@@ -97,7 +79,7 @@ class Zip:
             content = stream.read(self.size(name))
             # An empty one is only looked at when it is read from.
             if stream.read(1) or len(content) != self.size(name):
-                raise FormatError(f"{name!r} ends early")
+                raise FormatError(f"{name[:100]!r} ends early")
         return content
 
 
@@ -146,8 +128,8 @@ def open_zip(file: BinaryIO, *, deflated: bool = True) -> Zip:
     """
     size = file.seek(0, os.SEEK_END)
     count, length, start = _find_directory(file, size)
-    directory = _read_at(file, start, length)
-    members: dict[str, _Member] = {}
+    directory = read_at(file, start, length)
+    members: dict[str, Member] = {}
     place = 0
     for _ in range(count):
         raw, place = _take_entry(directory, place)
@@ -155,7 +137,7 @@ def open_zip(file: BinaryIO, *, deflated: bool = True) -> Zip:
         if name is None:
             continue
         if name in members:
-            raise FormatError(f"{name!r} is there twice")
+            raise FormatError(f"{name[:100]!r} is there twice")
         members[name] = _checked_member(name, _as_member(raw), deflated)
     if place != length:
         raise FormatError("its directory has other members than it says")
@@ -170,9 +152,9 @@ def _find_directory(file: BinaryIO, size: int) -> tuple[int, int, int]:
     if size < _END.size:
         raise FormatError("is no zip file, or one that is cut off")
     place = size - _END.size
-    end = _END.unpack(_read_at(file, place, _END.size))
+    end = _END.unpack(read_at(file, place, _END.size))
     if end[0] != b"PK\5\6":
-        tail = _read_at(file, max(size - (1 << 16) - _END.size, 0))
+        tail = read_at(file, max(size - (1 << 16) - _END.size, 0))
         if b"PK\5\6" in tail:
             raise FormatError("has a comment, or something else after its directory")
         raise FormatError("has no directory: is no zip file, or one that is cut off")
@@ -180,7 +162,7 @@ def _find_directory(file: BinaryIO, size: int) -> tuple[int, int, int]:
     if comment:
         raise FormatError("has a comment")
     if place >= _LOCATOR.size:
-        locator = _LOCATOR.unpack(_read_at(file, place - _LOCATOR.size, _LOCATOR.size))
+        locator = _LOCATOR.unpack(read_at(file, place - _LOCATOR.size, _LOCATOR.size))
         if locator[0] == b"PK\6\7":
             place -= _LOCATOR.size
             place, wide = _find_wide(file, place, locator)
@@ -209,7 +191,7 @@ def _find_wide(file: BinaryIO, place: int, locator: tuple[Any, ...]) -> Any:
         raise FormatError("is one part of an archive in several files")
     if start + _END_64.size != place:
         raise FormatError("its directory of zip64 is not where it should be")
-    end = _END_64.unpack(_read_at(file, start, _END_64.size))
+    end = _END_64.unpack(read_at(file, start, _END_64.size))
     if end[0] != b"PK\6\6" or end[1] != _END_64.size - 12:
         raise FormatError("its end of zip64 is none")
     return start, end[4:]
@@ -232,13 +214,13 @@ def _take_entry(directory: bytes, place: int) -> tuple[tuple[Any, ...], int]:
     return (*entry, name, extra), ends[-1]
 
 
-def _as_member(entry: tuple[Any, ...]) -> _Member:
+def _as_member(entry: tuple[Any, ...]) -> Member:
     flags, method, checksum, packed, size = entry[3], entry[4], *entry[7:10]
     disk, header, name, extra = entry[13], *entry[16:19]
     size, packed, header = _wide_sizes(extra, [size, packed, header])
     if disk:
         raise FormatError("is one part of an archive in several files")
-    return _Member(name, flags, method, checksum, packed, size, header)
+    return Member(name, flags, method, checksum, packed, size, header)
 
 
 def _wide_sizes(extra: bytes, sizes: list[int]) -> list[int]:
@@ -261,7 +243,7 @@ def _wide_sizes(extra: bytes, sizes: list[int]) -> list[int]:
     return sizes
 
 
-def _checked_name(entry: tuple[Any, ...], member: _Member) -> str | None:
+def _checked_name(entry: tuple[Any, ...], member: Member) -> str | None:
     """A member's name; None for a folder, which holds nothing itself."""
     try:
         name = member.raw_name.decode("utf-8" if member.flags & _UTF_8 else "cp437")
@@ -282,15 +264,15 @@ def _checked_name(entry: tuple[Any, ...], member: _Member) -> str | None:
     return None if name.endswith("/") and not member.size and not member.packed else name
 
 
-def _checked_member(name: str, member: _Member, deflated: bool) -> _Member:
+def _checked_member(name: str, member: Member, deflated: bool) -> Member:
     shown = repr(name[:100])
     if member.flags & _ENCRYPTED:
         raise FormatError(f"{shown} is encrypted")
-    if member.flags & _OTHER_FLAGS or member.method not in (_STORED, _DEFLATED):
+    if member.flags & _OTHER_FLAGS or member.method not in (STORED, DEFLATED):
         raise FormatError(f"{shown} is compressed in a way that is not read")
-    if member.method == _DEFLATED and not deflated:
+    if member.method == DEFLATED and not deflated:
         raise FormatError(f"{shown} is compressed")
-    if member.method == _STORED and member.packed != member.size:
+    if member.method == STORED and member.packed != member.size:
         raise FormatError(f"{shown} has two sizes")
     if member.size > member.packed * _LARGEST_RATIO:
         raise FormatError(
@@ -299,7 +281,7 @@ def _checked_member(name: str, member: _Member, deflated: bool) -> _Member:
     return member
 
 
-def _check_unpacked(members: Iterable[_Member], size: int) -> None:
+def _check_unpacked(members: Iterable[Member], size: int) -> None:
     unpacked, most = (
         sum(each.size for each in members),
         max(_UNPACKED, _UNPACKED_RATIO * size),
@@ -311,7 +293,7 @@ def _check_unpacked(members: Iterable[_Member], size: int) -> None:
         )
 
 
-def _located(file: BinaryIO, name: str, member: _Member, end: int) -> _Member:
+def _located(file: BinaryIO, name: str, member: Member, end: int) -> Member:
     """The same with where its bytes begin, once its own header agrees with the directory.
 
     `end` is where the directory begins.
@@ -319,11 +301,11 @@ def _located(file: BinaryIO, name: str, member: _Member, end: int) -> _Member:
     shown = repr(name[:100])
     if member.header + _LOCAL.size > end:
         raise FormatError(f"{shown} is not in the file")
-    header = _LOCAL.unpack(_read_at(file, member.header, _LOCAL.size))
+    header = _LOCAL.unpack(read_at(file, member.header, _LOCAL.size))
     if header[0] != b"PK\3\4":
         raise FormatError(f"{shown} has no header")
-    raw_name = _read_at(file, member.header + _LOCAL.size, header[9])
-    extra = _read_at(file, member.header + _LOCAL.size + header[9], header[10])
+    raw_name = read_at(file, member.header + _LOCAL.size, header[9])
+    extra = read_at(file, member.header + _LOCAL.size + header[9], header[10])
     size, packed = _wide_sizes(extra, [header[8], header[7]])
     flags, method, checksum = header[2], header[3], header[6]
     says_later = flags & _DESCRIPTOR
@@ -338,112 +320,9 @@ def _located(file: BinaryIO, name: str, member: _Member, end: int) -> _Member:
     return member._replace(start=start)
 
 
-def _check_apart(members: dict[str, _Member]) -> None:
+def _check_apart(members: dict[str, Member]) -> None:
     before, last = 0, ""
     for name, member in sorted(members.items(), key=lambda item: item[1].header):
         if member.header < before:
             raise FormatError(f"{name[:100]!r} and {last[:100]!r} overlap")
         before, last = member.start + member.packed, name
-
-
-def _read_at(file: BinaryIO, place: int, length: int = -1) -> bytes:
-    file.seek(place)
-    content = file.read(length)
-    if length >= 0 and len(content) != length:
-        raise FormatError("is cut off")
-    return content
-
-
-class _Bytes(io.RawIOBase):
-    """The bytes of a member, from its beginning to its end."""
-
-    def __init__(self, file: BinaryIO, name: str, member: _Member) -> None:
-        self._file = file
-        self._name = name
-        self._member = member
-        # Of the bytes that are summed up already.
-        self._position = 0
-        self._checksum = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def _count(self, content: Any) -> None:
-        """Sum up the next bytes, and compare when they are the last."""
-        self._checksum = zlib.crc32(content, self._checksum)
-        self._position += len(content)
-        if self._position == self._member.size and self._checksum != self._member.checksum:
-            raise FormatError(f"{self._name!r} is damaged: its checksum is another")
-
-
-class _Stored(_Bytes):
-    def __init__(self, file: BinaryIO, name: str, member: _Member) -> None:
-        super().__init__(file, name, member)
-        self._place = 0
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        bases = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._member.size}
-        self._place = max(bases[whence] + offset, 0)
-        return self._place
-
-    def tell(self) -> int:
-        return self._place
-
-    def readinto(self, buffer: Any) -> int:
-        wanted = min(len(buffer), max(self._member.size - self._place, 0))
-        view = memoryview(buffer)[:wanted]
-        self._file.seek(self._member.start + self._place)
-        done = 0
-        while done < wanted:
-            got = self._file.readinto(view[done:])  # type: ignore[attr-defined]
-            if not got:
-                raise FormatError(f"{self._name!r} is cut off")
-            done += got
-        if self._place == self._position and (wanted or not self._member.size):
-            self._count(view)
-        self._place += wanted
-        return wanted
-
-
-class _Deflated(_Bytes):
-    def __init__(self, file: BinaryIO, name: str, member: _Member) -> None:
-        super().__init__(file, name, member)
-        self._unpacking = zlib.decompressobj(-zlib.MAX_WBITS)
-        # How much of the packed bytes has been taken.
-        self._taken = 0
-
-    def readinto(self, buffer: Any) -> int:
-        wanted = min(len(buffer), self._member.size - self._position, _LONGEST_OUTPUT)
-        content = self._unpack(wanted) if wanted else b""
-        if wanted and not content:
-            raise FormatError(f"{self._name!r} ends early")
-        buffer[: len(content)] = content
-        if content or not self._member.size:
-            self._count(content)
-        if self._position == self._member.size and not self._unpacking.eof:
-            if self._unpack(1):
-                raise FormatError(f"{self._name!r} goes on after its end")
-            if not self._unpacking.eof:
-                raise FormatError(f"{self._name!r} is cut off")
-        return len(content)
-
-    def _unpack(self, most: int) -> bytes:
-        """At least one more byte and at most so many; none at the end."""
-        while not self._unpacking.eof:
-            packed = self._unpacking.unconsumed_tail
-            if not packed:
-                length = min(_CHUNK, self._member.packed - self._taken)
-                packed = _read_at(self._file, self._member.start + self._taken, length)
-                self._taken += length
-            try:
-                content = self._unpacking.decompress(packed, most)
-            except zlib.error as error:
-                raise FormatError(f"{self._name!r} is damaged: {error}") from None
-            if content:
-                return content
-            if not packed:
-                break
-        return b""
