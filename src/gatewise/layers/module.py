@@ -23,6 +23,9 @@ from gatewise.layers.parameters import Holder, Snapshot
 Array = NDArray[Any]
 Gradients = dict[str, Array]
 
+# In place of an argument's default: see `Module._arguments_and_defaults`.
+SHOWN = object()
+
 
 class IncompatibleKeys(NamedTuple):
     """What `Module.load_state_dict` did not use, by names, as PyTorch has it."""
@@ -287,13 +290,38 @@ class Module(ABC):
     def _add_parameter(self, name: str, value: Array) -> None:
         self._holder.values.after.arrays[name] = parameters.frozen(value, self._dtype)
 
+    def _arguments(self) -> dict[str, Any]:
+        """The constructor's arguments that make this layer again, as JSON has them.
+
+        Those that only say what parameters start from are none of them, and neither is the
+        format of narrow weights, which `quantize` takes.
+        """
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, (value, _) in self._arguments_and_defaults().items()
+        }
+
     @abstractmethod
+    def _arguments_and_defaults(self) -> dict[str, tuple[Any, Any]]:
+        """The arguments, each with its default, or SHOWN.
+
+        What is SHOWN stands in the repr whatever it is, and without its name.
+        """
+
+    def _dtype_and_default(self) -> dict[str, tuple[Any, Any]]:
+        """What `_arguments_and_defaults` has last, of a layer that takes a dtype."""
+        return {"dtype": (self._dtype.name, "float32")}
+
     def _sizes(self) -> str:
         """The arguments that tell this layer from others, for its repr."""
+        return ", ".join(
+            f"{value!r}" if default is SHOWN else f"{name}={value!r}"
+            for name, (value, default) in self._arguments_and_defaults().items()
+            if value != default
+        )
 
     def _description(self) -> str:
-        dtype = "" if self._dtype == np.float32 else f", dtype='{self._dtype}'"
-        return f"{type(self).__name__}({self._sizes()}{dtype})"
+        return f"{type(self).__name__}({self._sizes()})"
 
     def __repr__(self) -> str:
         return f"{self._description()} with {self.parameter_count} parameters"

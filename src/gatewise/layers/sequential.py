@@ -376,11 +376,12 @@ class Sequential(Stateful):
             )
         return tuple(state)
 
-    def _sizes(self) -> str:
-        return ", ".join(layer._description() for layer in self.layers)
+    def _arguments_and_defaults(self) -> dict[str, tuple[Any, Any]]:
+        raise NotImplementedError("a Sequential is made of its layers alone")
 
     def _description(self) -> str:
-        return f"Sequential({self._sizes()})"
+        layers = ", ".join(layer._description() for layer in self.layers)
+        return f"Sequential({layers})"
 
 
 def _check_fit(layers: tuple[Module, ...]) -> None:
