@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gatewise.formats.containers import Container, Header
 from gatewise.formats.errors import FormatError
 from gatewise.formats.json_text import parse_json
-from gatewise.formats.raw import byte_count, read_array
+from gatewise.formats.raw import byte_count, little_endian, read_array
 from gatewise.formats.small_floats import SMALL_FLOATS, widened
 
 Array = NDArray[Any]
@@ -253,9 +253,7 @@ def write_safetensors(
     file.write(len(text).to_bytes(_LENGTH, "little"))
     file.write(text)
     for name in order:
-        array = arrays[name]
-        flat = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1)
-        file.write(flat.view(np.uint8).data)
+        file.write(little_endian(arrays[name]))
 
 
 def _stored_dtype(name: str, array: Array) -> str:

@@ -293,10 +293,19 @@ class Module(ABC):
         self._holder.values.after.arrays[name] = value
 
     def _take_over(self, values: Mapping[str, Array]) -> None:
-        """Make these very arrays the parameters, of a layer that nobody else has yet."""
+        """Make these very arrays the parameters, of a layer that nobody else has yet.
+
+        Raises
+        ------
+        ValueError
+            If one cannot take its place, after which the layer is of no use.
+        """
         places = self._places()
         for name, value in values.items():
             layer, own = places[name]
+            problem = layer._problem(own, layer._holder.values.after.arrays[own], value)
+            if problem:
+                raise ValueError(f"{name}: {problem}")
             value.flags.writeable = False
             layer._holder.values.after.arrays[own] = value
 
