@@ -16,7 +16,7 @@ from gatewise.formats.errors import FormatError
 from gatewise.formats.fields import Fields
 from gatewise.formats.json_text import parse_json
 from gatewise.formats.raw import little_endian
-from gatewise.formats.safetensors import open_safetensors, write_safetensors
+from gatewise.formats.safetensors import open_safetensors, stored_dtype, write_safetensors
 from gatewise.layers import Module
 
 Array = NDArray[Any]
@@ -58,15 +58,37 @@ class Own:
     format = "safetensors"
 
     def __init__(self, container: Container) -> None:
-        said = _description(container)
+        self._said = _description(container)
         self._container = container
         self.headers: Mapping[str, Header] = container.headers
+        self.metadata: Mapping[str, Any] = {}
+        self.kind = ""
+        self.network: Fields | None = None
+
+    def check(self) -> None:
+        """Take what the description says, if this version understands it.
+
+        Raises
+        ------
+        ValueError
+            If it does not, or the description is not what it should be.
+        """
+        said = self._said
+        layout = said.integer("layout", lowest=0)
+        if layout != LAYOUT:
+            writer = (
+                reprlib.repr(said.text("written_by")) if said.has("written_by") else "?"
+            )
+            raise FormatError(
+                f"has version {layout} of the layout, written by gatewise {writer}; this "
+                f"gatewise reads version {LAYOUT}"
+            )
         self.kind = said.text("kind")
-        self.metadata: Mapping[str, Any] = said.dictionary("metadata")
+        self.metadata = said.dictionary("metadata")
         self.network = said.fields("network") if said.has("network") else None
         self._checksums = said.fields("arrays")
         if said.dictionary("arrays").keys() != self.headers.keys():
-            raise ValueError("arrays are missing, or there are others")
+            raise FormatError("arrays are missing, or there are others")
 
     def read(self, name: str) -> Array:
         """Return the array `name`.
@@ -115,6 +137,8 @@ def write_own(
     # Imported here, since a room above has it.
     import gatewise
 
+    for name, array in arrays.items():
+        stored_dtype(name, array)
     said: dict[str, Any] = {
         "layout": LAYOUT,
         "written_by": gatewise.__version__,
@@ -147,7 +171,9 @@ def open_own(file: BinaryIO) -> Own:
     """
     container = open_safetensors(file)
     try:
-        return Own(container)
+        own = Own(container)
+        own.check()
+        return own
     except FormatError:
         raise
     except ValueError as error:
@@ -198,16 +224,8 @@ def checksum(array: Array) -> int:
 def _description(container: Container) -> Fields:
     text = container.metadata.get(_DESCRIPTION)
     if text is None:
-        raise ValueError("has no description: it was not written by gatewise")
+        raise FormatError("has no description: it was not written by gatewise")
     content = text.encode()
     if container.metadata.get(_CHECKSUM) != f"{zlib.crc32(content):08x}":
-        raise ValueError("its description is damaged: its checksum is another")
-    said = Fields(parse_json(content, "its description", constants=True), "description")
-    layout = said.integer("layout", lowest=0)
-    if layout != LAYOUT:
-        writer = reprlib.repr(said.text("written_by")) if said.has("written_by") else "?"
-        raise ValueError(
-            f"has version {layout} of the layout, written by gatewise {writer}; this "
-            f"gatewise reads version {LAYOUT}"
-        )
-    return said
+        raise FormatError("its description is damaged: its checksum is another")
+    return Fields(parse_json(content, "its description", constants=True), "description")
