@@ -39,7 +39,16 @@ if TYPE_CHECKING:
     from gatewise import layers as layers
     from gatewise import training as training
     from gatewise._config import show_config
-    from gatewise.formats import FormatError, from_nam, from_rtneural, to_nam
+    from gatewise.formats import (
+        FormatError,
+        from_nam,
+        from_rtneural,
+        load,
+        load_arrays,
+        load_metadata,
+        save,
+        to_nam,
+    )
     from gatewise.kernels.memory import release_memory
     from gatewise.layers import (
         GRU,
@@ -94,6 +103,9 @@ __all__ = [
     "gru_cell_backward",
     "gru_cell_forward",
     "gru_forward",
+    "load",
+    "load_arrays",
+    "load_metadata",
     "lstm_backward",
     "lstm_cell_backward",
     "lstm_cell_forward",
@@ -104,6 +116,7 @@ __all__ = [
     "rnn_cell_backward",
     "rnn_cell_forward",
     "rnn_forward",
+    "save",
     "set_num_threads",
     "show_config",
     "sigmoid",
@@ -115,7 +128,7 @@ __all__ = [
 thread_limits.register()
 
 # Imported when the first of their names is asked for, so that the import stays light.
-_LATER = ("_config", "formats", "kernels.memory", "layers", "training")
+_LATER = ("_config", "kernels.memory", "layers", "formats", "training")
 
 if not TYPE_CHECKING:
     # Type checkers know the names from above, and so that there are no others.

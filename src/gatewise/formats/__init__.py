@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+from gatewise.formats.containers import Arrays
 from gatewise.formats.errors import FormatError
+from gatewise.formats.inspecting import inspect
 from gatewise.formats.json_networks import from_rtneural
+from gatewise.formats.models import load, load_metadata, save
 from gatewise.formats.nam import from_nam, to_nam
+from gatewise.formats.reading import load_arrays, open_arrays
 
-__all__ = ["FormatError", "from_nam", "from_rtneural", "to_nam"]
+__all__ = [
+    "Arrays",
+    "FormatError",
+    "from_nam",
+    "from_rtneural",
+    "inspect",
+    "load",
+    "load_arrays",
+    "load_metadata",
+    "open_arrays",
+    "save",
+    "to_nam",
+]

@@ -1,4 +1,4 @@
-"""Which layers a file has: told by names and shapes alone, as PyTorch's modules have them."""
+"""Which layers a file has: told by names and shapes alone, as those of PyTorch are."""
 
 from __future__ import annotations
 
@@ -88,13 +88,13 @@ def found_layers(headers: Mapping[str, Header], path: str) -> list[Found]:
 
 
 def quoted(text: str) -> str:
-    """Return a text as a literal of Python's that nothing in it can leave.
+    r"""Return a text as a literal of Python's that nothing in it can leave.
 
     Examples
     --------
     >>> from gatewise.formats.found_layers import quoted
     >>> print(quoted("model.pt"), quoted('"); import os #' + chr(10)))
-    "model.pt" '"); import os #\\n'
+    "model.pt" '"); import os #\n'
     """
     literal = repr(text)
     plain = literal[0] == "'" and '"' not in literal
@@ -137,7 +137,7 @@ def _recurrent(
 
 
 def _line(kind: str, path: str, prefix: str, has_more: bool) -> str:
-    """The Python that makes a layer of arrays with a prefix, in a file that may have more."""
+    """The Python that makes a layer of the arrays with a prefix."""
     begin = f", prefix={quoted(prefix)}" if prefix or has_more else ""
     return f"gatewise.{kind}.from_state_dict(gatewise.load_arrays({quoted(path)}){begin})"
 

@@ -26,8 +26,8 @@ def add_command(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "inspect",
         help="say what is in a file of arrays, and how to load its layers",
-        description="List the arrays in a file of safetensors, NumPy, PyTorch, Keras, ONNX, "
-        "a Neural Amp Modeler, RTNeural, AIDA-X or GuitarML, or of gatewise's own, and the "
+        description="List the arrays in a file of safetensors, NumPy, PyTorch, Keras, "
+        "ONNX, a Neural Amp Modeler, RTNeural, AIDA-X or GuitarML, or of gatewise's own, and the "
         "layers that gatewise finds in it, each with the line of Python that loads it. "
         "Nothing in the file is trusted, or run.",
     )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
-from importlib import import_module
+from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 from gatewise.formats import architecture, own
@@ -15,7 +14,7 @@ from gatewise.formats.found_layers import Found, found_layers, quoted
 from gatewise.formats.json_networks import from_rtneural
 from gatewise.formats.nam import from_nam
 from gatewise.formats.opening import open_regular
-from gatewise.formats.reading import opener, recognised
+from gatewise.formats.recognising import opener, recognised
 from gatewise.layers import Sequential
 
 __all__ = ["Inspection", "inspect", "plain"]
