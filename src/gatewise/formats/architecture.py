@@ -7,10 +7,13 @@ import reprlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from gatewise import layers
 from gatewise.formats.errors import FormatError
 from gatewise.formats.fields import Fields
 from gatewise.layers import Module, Sequential, parameters
+from gatewise.layers.initial_state import InitialState
 from gatewise.layers.recurrent_weights import RecurrentWeights
 
 __all__ = ["CLASSES", "describe", "is_known", "make"]
@@ -102,10 +105,24 @@ def _described_alone(model: Module) -> dict[str, Any]:
         raise TypeError(
             f"model should be made of gatewise's own layers, got {type(model).__name__}"
         )
-    said = {"class": type(model).__name__, "arguments": model._arguments()}
+    said: dict[str, Any] = {
+        "class": type(model).__name__,
+        "arguments": model._arguments(),
+    }
+    if _has_given_state(model):
+        said["initial_state"] = True
     if isinstance(model, RecurrentWeights) and model._is_narrow:
         said["weight_format"] = model.weight_format
     return said
+
+
+def _has_given_state(model: Module, learnt: bool = False) -> bool:
+    """Whether a layer has an initial state, which it would not have from its options."""
+    return (
+        isinstance(model, InitialState)
+        and model.initial_state is not None
+        and (learnt or not model.learn_initial_state)
+    )
 
 
 def make(said: object, most: int) -> Module:
@@ -195,6 +212,11 @@ def _made_alone(name: str, fields: Fields) -> Module:
                 f"{name} should have a {argument} such as {own.get(argument)!r}, "
                 f"got {reprlib.repr(value)}"
             )
+    if fields.has("initial_state"):
+        if not isinstance(model, InitialState) or _has_given_state(model, learnt=True):
+            raise FormatError(f"{name} has no initial state but what its options say")
+        for part, shape in model._initial_shapes().items():
+            model._add_parameter(part, shape, np.zeros)
     if fields.has("weight_format"):
         if not isinstance(model, RecurrentWeights):
             raise FormatError(f"{name} has no weight_format")

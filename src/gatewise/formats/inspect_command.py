@@ -18,6 +18,7 @@ __all__ = ["add_command"]
 # Of names, so that one that is long leaves the other columns where they are.
 _WIDEST = 60
 _LONGEST = 200
+_LONGEST_NOTE = 1000
 _MOST_ENTRIES = 40
 
 
@@ -27,9 +28,9 @@ def add_command(subparsers: Any) -> None:
         "inspect",
         help="say what is in a file of arrays, and how to load its layers",
         description="List the arrays in a file of safetensors, NumPy, PyTorch, Keras, "
-        "ONNX, a Neural Amp Modeler, RTNeural, AIDA-X or GuitarML, or of gatewise's own, and the "
-        "layers that gatewise finds in it, each with the line of Python that loads it. "
-        "Nothing in the file is trusted, or run.",
+        "ONNX, a Neural Amp Modeler, RTNeural, AIDA-X, GuitarML or gatewise, and the "
+        "layers that are in it, each with the line of Python that loads it. Nothing in the file is "
+        "trusted, or run.",
     )
     parser.add_argument("file", metavar="FILE", help="the file to look at")
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
@@ -71,7 +72,7 @@ def _lines(found: Inspection) -> Iterator[str]:
         if layer.python:
             yield f"    {layer.python}"
         for note in layer.notes:
-            yield f"    # {_shown(note)}"
+            yield f"    # {_shown(note, _LONGEST_NOTE)}"
 
 
 def _metadata(metadata: Mapping[str, Any]) -> Iterator[str]:
@@ -105,8 +106,8 @@ def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _shown(text: str) -> str:
+def _shown(text: str, longest: int = _LONGEST) -> str:
     """A text that can be printed and takes one line, whatever it was."""
-    if len(text) > _LONGEST:
-        text = f"{text[: _LONGEST - 3]}..."
+    if len(text) > longest:
+        text = f"{text[: longest - 3]}..."
     return text if text.isprintable() and text == text.strip() else repr(text)

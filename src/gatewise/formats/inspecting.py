@@ -108,6 +108,8 @@ def inspect(path: str | os.PathLike[str]) -> Inspection:
     """
     with open_regular(path) as file:
         container = opener(recognised(file, path))(file)
+        if container.format == own.Own.format and own.is_own(container):
+            container = own.open_own(file)
         text = os.fsdecode(path)
         layers = _FINDERS.get(container.format, _by_names)(container, file, text)
     return Inspection(
@@ -149,13 +151,10 @@ def _by_names(container: Container, file: BinaryIO, path: str) -> list[Found]:
 
 
 def _safetensors(container: Container, file: BinaryIO, path: str) -> list[Found]:
-    if not own.is_own(container):
+    if not isinstance(container, own.Own) or container.network is None:
         return _by_names(container, file, path)
-    opened = own.open_own(file)
-    if opened.network is None:
-        return []
-    said = opened.network.dictionary("architecture")
-    model = architecture.make(said, len(opened.headers))
+    said = container.network.dictionary("architecture")
+    model = architecture.make(said, len(container.headers))
     return [Found(model._description(), "", f"gatewise.load({quoted(path)})")]
 
 
