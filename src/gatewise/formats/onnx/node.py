@@ -97,7 +97,8 @@ def _value(attribute: Any, node: Node) -> Any:
     if not attribute.type:
         there = [descriptor.name for descriptor, _ in attribute.ListFields()]
         field = next((name for name in _UNTYPED if name in there), None)
-    if field is None or getattr(attribute, "ref_attr_name", ""):
+    referred: object = getattr(attribute, "ref_attr_name", None)
+    if field is None or referred:
         got = "another kind" if field is None else "a reference"
         raise ValueError(
             f"{attribute.name} of {node} should be numbers, texts or a tensor, got {got}"

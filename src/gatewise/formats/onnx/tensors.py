@@ -14,7 +14,7 @@ from gatewise.formats.errors import FormatError
 
 Array = NDArray[Any]
 
-__all__ = ["header", "number_of", "read"]
+__all__ = ["header", "name_of", "number_of", "read"]
 
 _MOST_AXES = 32
 _MOST_BYTES = 2**62
@@ -63,8 +63,7 @@ def _small_floats(
 
 
 def _powers_of_two(units: Array) -> Array:
-    table = np.ldexp(1.0, np.arange(256) - 127).astype(np.float32)
-    table[255] = np.nan
+    table = np.append(np.ldexp(1.0, np.arange(255) - 127), np.nan).astype(np.float32)
     widened: Array = table[units]
     return widened
 
@@ -158,6 +157,11 @@ def number_of(dtype: np.dtype[Any]) -> int:
         for number, kind in _KINDS.items()
         if kind.stored == kind.dtype == np.dtype(dtype).name
     )
+
+
+def name_of(number: int) -> str | None:
+    """Return what ONNX's number stands for; None for what holds no numbers."""
+    return _KINDS[number].stored if number in _KINDS else None
 
 
 def header(tensor: Any, name: str) -> Header:
