@@ -16,7 +16,7 @@ from gatewise.kernels import activations, cells, formats
 from gatewise.kernels.activations import STANDARD, Activations, Spelling
 from gatewise.layers import inputs, quantized
 from gatewise.layers.kinds import Stateful
-from gatewise.layers.module import Gradients
+from gatewise.layers.module import SHOWN, Gradients
 from gatewise.layers.parameters import Snapshot
 
 Array = NDArray[Any]
@@ -28,8 +28,8 @@ class RecurrentWeights(Stateful):
     Raises
     ------
     TypeError
-        If a size is no integer, a probability no number, `tokens` or `variational` no bool,
-        or `dtype` no dtype.
+        If a size is no integer, a probability no number, `tokens`, `variational` or
+        `learn_initial_state` no bool, or `dtype` no dtype.
     ValueError
         If an option is out of range, or none of those that there are.
     """
@@ -62,6 +62,7 @@ class RecurrentWeights(Stateful):
         zoneout: float,
         variational: bool,
         tokens: bool,
+        learn_initial_state: bool,
         dtype: DTypeLike,
         seed: int | np.random.Generator | None,
     ) -> None:
@@ -78,6 +79,7 @@ class RecurrentWeights(Stateful):
         self.zoneout = zoneout
         self.variational = variational
         self.tokens = inputs.flag("tokens", tokens)
+        self.learn_initial_state = inputs.flag("learn_initial_state", learn_initial_state)
         self._directions = 2 if self.bidirectional else 1
         self.generator = np.random.default_rng(seed)
         if self.dropout and self.num_layers == 1:
@@ -244,8 +246,10 @@ class RecurrentWeights(Stateful):
             return problem
         return quantized.misfit(name, parameter, given)
 
-    def _sizes(self) -> str:
-        options = {
+    def _arguments_and_defaults(self) -> dict[str, tuple[Any, Any]]:
+        return {
+            "input_size": (self.input_size, SHOWN),
+            "hidden_size": (self.hidden_size, SHOWN),
             "num_layers": (self.num_layers, 1),
             "bias": (self.bias, True),
             "dropout": (self.dropout, 0.0),
@@ -254,17 +258,19 @@ class RecurrentWeights(Stateful):
             "zoneout": (self.zoneout, 0.0),
             "variational": (self.variational, False),
             "tokens": (self.tokens, False),
+            "learn_initial_state": (self.learn_initial_state, False),
             **self._own_options(),
-            "weight_format": (self.weight_format, self._dtype.name),
+            **self._dtype_and_default(),
         }
-        changed = [
-            f"{name}={v!r}" for name, (v, default) in options.items() if v != default
-        ]
-        return ", ".join([str(self.input_size), str(self.hidden_size), *changed])
 
+    @abstractmethod
     def _own_options(self) -> dict[str, tuple[Any, Any]]:
         """The options of this class alone, each with its default."""
-        return {}
+
+    def _sizes(self) -> str:
+        # Only float32 can be quantized, so no dtype comes before.
+        narrow = f", weight_format={self.weight_format!r}" if self._is_narrow else ""
+        return super()._sizes() + narrow
 
     def __repr__(self) -> str:
         if self._is_narrow:

@@ -14,7 +14,7 @@ from gatewise.kernels import chooser, products, thread_limits
 from gatewise.layers import inputs
 from gatewise.layers.kinds import Feedforward
 from gatewise.layers.masks import Mask
-from gatewise.layers.module import Gradients, Module
+from gatewise.layers.module import SHOWN, Gradients, Module
 from gatewise.layers.parameters import Snapshot
 from gatewise.layers.tape import ModuleTape, check_tape
 
@@ -149,8 +149,12 @@ class Embedding(Feedforward):
     ) -> list[tuple[Any, ...]] | None:
         return [("table", snapshot.arrays["weight"])] if is_first else None
 
-    def _sizes(self) -> str:
-        return f"{self.num_embeddings}, {self.embedding_dim}"
+    def _arguments_and_defaults(self) -> dict[str, tuple[Any, Any]]:
+        return {
+            "num_embeddings": (self.num_embeddings, SHOWN),
+            "embedding_dim": (self.embedding_dim, SHOWN),
+            **self._dtype_and_default(),
+        }
 
 
 def _pack_linear(snapshot: Snapshot) -> Any:
@@ -289,10 +293,13 @@ class Linear(Feedforward):
     ) -> list[tuple[Any, ...]]:
         return [("linear", snapshot.prepared(_pack_linear))]
 
-    def _sizes(self) -> str:
-        return (
-            f"{self.in_features}, {self.out_features}{'' if self.bias else ', bias=False'}"
-        )
+    def _arguments_and_defaults(self) -> dict[str, tuple[Any, Any]]:
+        return {
+            "in_features": (self.in_features, SHOWN),
+            "out_features": (self.out_features, SHOWN),
+            "bias": (self.bias, True),
+            **self._dtype_and_default(),
+        }
 
 
 class Dropout(Feedforward):
@@ -383,8 +390,8 @@ class Dropout(Feedforward):
         dx: Array = tape.held.apply(_gradient(dy, tape.shape, tape.dtype))
         return dx, {}
 
-    def _sizes(self) -> str:
-        return f"{self.p}"
+    def _arguments_and_defaults(self) -> dict[str, tuple[Any, Any]]:
+        return {"p": (self.p, SHOWN)}
 
     def _stages(
         self, snapshot: Snapshot, state: Any, *, is_first: bool
