@@ -57,7 +57,9 @@ class Constants:
         if name in home.initializers:
             self._known[key] = tensors.read(source, name)
         elif source.op_type in FOLDABLE and source.domain in ("", "ai.onnx"):
-            inputs = [self.value(home, each, depth + 1) if each else None for each in source.input]
+            inputs = [
+                self.value(home, each, depth + 1) if each else None for each in source.input
+            ]
             if all(
                 value is not None or not each
                 for each, value in zip(source.input, inputs, strict=True)
@@ -77,8 +79,9 @@ class Constants:
         """Return a value with one entry along `axis`, if all entries there are the same.
 
         That can be known where the size of that axis is not, as where exporters repeat a
-        state for each sequence of a batch. An array of fewer axes stands for all that it
-        can be broadcast to. None if it cannot be known, or they differ.
+        state for each sequence of a batch. `axis` counts from the end; an array of fewer
+        axes stands for all that it can be broadcast to. None if it cannot be known, or they
+        differ.
 
         Raises
         ------
@@ -87,28 +90,51 @@ class Constants:
         """
         value = self.value(scope, name)
         if value is not None:
-            if value.ndim <= axis or not value.shape[axis]:
-                return None
-            first = value[(slice(None),) * axis + (slice(0, 1),)]
-            return first if np.array_equal(value, np.broadcast_to(first, value.shape), equal_nan=True) else None
+            return _one_of_many(value, axis)
         found = scope.find(name)
-        if found is None or name in found[0].initializers or depth > _LONGEST:
+        if found is None or depth > _LONGEST:
             return None
         home, source = found
-        if source.domain not in ("", "ai.onnx"):
+        if source.domain not in ("", "ai.onnx") or source.op_type not in _REPEATING:
             return None
-        return self._rows_of(home, plain(source), axis, depth)
-
-    def _rows_of(self, home: Scope, node: Node, axis: int, depth: int) -> Array | None:
+        node = plain(source)
         if node.op_type == "ConstantOfShape":
-            value = np.asarray(node.attributes.get("value", np.zeros(1, np.float32)))
-            return value.reshape(())
-        if node.op_type in ("Identity", "Cast"):
-            return self.rows(home, node.input[0], axis, depth + 1)
-        if node.op_type == "Expand":
-            return self.rows(home, node.input[0], axis, depth + 1)
-        if node.op_type in ("Slice", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Gather", "Tile"):
-            # Whatever they do, of a single number they make no other.
-            inner = self.rows(home, node.input[0], axis, depth + 1)
-            return inner if inner is not None and inner.ndim == 0 else None
-        return None
+            return np.asarray(node.attributes.get("value", np.float32(0))).reshape(())
+        inner = self.rows(home, node.input[0], axis, depth + 1) if node.input else None
+        if inner is None or node.op_type in ("Identity", "Cast", "Expand"):
+            return inner
+        if node.op_type == "Unsqueeze" and self._axes(home, node) == [0]:
+            # Counted from the end, the axes stay what they were.
+            return inner
+        # Whatever the others do, of one number they make no other.
+        return inner.reshape(-1)[0] if inner.size and np.ptp(inner) == 0 else None
+
+    def _axes(self, home: Scope, node: Node) -> list[int]:
+        if len(node.input) > 1:
+            value = self.value(home, node.input[1])
+            return [] if value is None else value.reshape(-1).tolist()
+        return list(node.attributes.get("axes", []))
+
+
+# What a state may go through on its way to a node without becoming another.
+_REPEATING = {
+    "Cast",
+    "ConstantOfShape",
+    "Expand",
+    "Gather",
+    "Identity",
+    "Reshape",
+    "Slice",
+    "Squeeze",
+    "Tile",
+    "Transpose",
+    "Unsqueeze",
+}
+
+
+def _one_of_many(value: Array, axis: int) -> Array | None:
+    if value.ndim < -axis:
+        return value
+    first = value.take([0], axis) if value.shape[axis] else value
+    same = np.array_equal(value, np.broadcast_to(first, value.shape), equal_nan=True)
+    return first if first.size and same else None

@@ -69,7 +69,7 @@ def evaluate(
         with np.errstate(all="ignore"):
             return OPERATORS[node.op_type](node, inputs, opset, room or Room())
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ValueError(f"{node} should be one that can be computed, got: {error}") from error
+        raise ValueError(f"{node} should have fitting inputs, got: {error}") from error
 
 
 def _identity(node: Node, inputs: Inputs, opset: int, room: Room) -> tuple[Array, ...]:
@@ -80,9 +80,7 @@ def _constant(node: Node, inputs: Inputs, opset: int, room: Room) -> tuple[Array
     ((name, value),) = node.attributes.items()
     if name == "value":
         return (value,)
-    dtypes = {"value_float": np.float32, "value_floats": np.float32}
-    dtypes |= {"value_int": np.int64, "value_ints": np.int64}
-    return (np.array(value, dtypes[name]),)
+    return (np.array(value, np.float32 if "float" in name else np.int64),)
 
 
 def _constant_of_shape(
@@ -132,14 +130,10 @@ def _concat(node: Node, inputs: Inputs, opset: int, room: Room) -> tuple[Array, 
 
 def _slice(node: Node, inputs: Inputs, opset: int, room: Room) -> tuple[Array, ...]:
     x = _first(inputs)
-    given: list[tuple[int, ...] | None]
+    given: list[Any] = [node.attributes.get(name) for name in ("starts", "ends", "axes")]
     if len(inputs) > 1:
         given = [None if part is None else _integers(part) for part in inputs[1:]]
-    else:
-        given = [node.attributes.get(name) for name in ("starts", "ends", "axes")]
     starts, ends, axes, strides = [*given, None, None][:4]
-    assert starts is not None
-    assert ends is not None
     index = [slice(None)] * x.ndim
     axes = range(len(starts)) if axes is None else axes
     strides = [1] * len(starts) if strides is None else strides
@@ -167,7 +161,7 @@ def _reshape(node: Node, inputs: Inputs, opset: int, room: Room) -> tuple[Array,
     x, shape = _first(inputs), _axes(node, inputs, "shape")
     assert shape is not None
     if not node.attributes.get("allowzero", 0):
-        shape = tuple(x.shape[axis] if not size else size for axis, size in enumerate(shape))
+        shape = tuple(size if size else x.shape[axis] for axis, size in enumerate(shape))
     return (x.reshape(shape),)
 
 
@@ -226,8 +220,24 @@ def _softmax(node: Node, inputs: Inputs, opset: int, room: Room) -> tuple[Array,
     return ((exponentials / exponentials.sum(axis, keepdims=True)).reshape(x.shape),)
 
 
+def _convolution(node: Node, inputs: Inputs, opset: int, room: Room) -> tuple[Array, ...]:
+    x, weight = _first(inputs), np.asarray(inputs[1])
+    given = node.attributes
+    if weight.ndim != 3 or given.get("group", 1) != 1 or "auto_pad" in given:
+        raise ValueError("Conv should be over one axis and in one group")
+    padded = np.pad(x, [(0, 0), (0, 0), tuple(given.get("pads", (0, 0)))])
+    (stride,), (dilation,) = given.get("strides", [1]), given.get("dilations", [1])
+    span = dilation * (weight.shape[2] - 1) + 1
+    windows = np.lib.stride_tricks.sliding_window_view(padded, span, 2)
+    y = np.einsum("nctk,ock->not", windows[:, :, ::stride, ::dilation], weight)
+    return (y + np.asarray(inputs[2])[:, None] if len(inputs) > 2 else y,)
+
+
 def _one_hot(node: Node, inputs: Inputs, opset: int, room: Room) -> tuple[Array, ...]:
-    indices, depth = np.asarray(inputs[0]).astype(np.int64), int(np.asarray(inputs[1]).item())
+    indices, depth = (
+        np.asarray(inputs[0]).astype(np.int64),
+        int(np.asarray(inputs[1]).item()),
+    )
     off, on = np.asarray(inputs[2])
     wrapped = np.where(indices < 0, indices + depth, indices)
     found = np.where(wrapped[..., None] == np.arange(depth), on, off)
@@ -253,6 +263,7 @@ OPERATORS: dict[str, Callable[..., tuple[Array, ...]]] = {
     "Concat": _concat,
     "Constant": _constant,
     "ConstantOfShape": _constant_of_shape,
+    "Conv": _convolution,
     "Dropout": _identity,
     "Expand": _expand,
     "Gather": _gather,
@@ -276,6 +287,7 @@ OPERATORS: dict[str, Callable[..., tuple[Array, ...]]] = {
 }
 # Those that weights may have gone through: none computes much.
 FOLDABLE = OPERATORS.keys() - {
+    "Conv",
     "Dropout",
     "MatMul",
     "OneHot",
