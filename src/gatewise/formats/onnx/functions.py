@@ -27,6 +27,8 @@ _FUNCTIONS: dict[str, tuple[str, tuple[float | None, ...]]] = {
     "Softsign": ("softsign", ()),
     "Softplus": ("softplus", ()),
 }
+# What gatewise has a name for.
+_LINEAR = Activation("affine", 1.0, 0.0)
 _BY_LOWER = {name.lower(): name for name in _FUNCTIONS}
 
 
@@ -99,6 +101,8 @@ def shortest(activation: Activation) -> Spelling:
     They become the shortest decimals that round to them, as whoever exported them had it,
     or the layer's own default where that does.
     """
+    if activation == _LINEAR:
+        return "linear"
     takes = ACTIVATIONS[activation.name]
     values = activation[1 : 1 + len(takes)]
     numbers = []
@@ -124,7 +128,7 @@ def named(activation: Activation) -> tuple[str, list[float], list[float]]:
     ('LeakyRelu', [0.5], [])
     """
     if activation.name == "linear":
-        activation = Activation("affine", 1.0, 0.0)
+        activation = _LINEAR
     for name, (ours, defaults) in _FUNCTIONS.items():
         if ours == activation.name:
             numbers = [activation.alpha, activation.beta][: len(defaults)]

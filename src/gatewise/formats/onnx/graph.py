@@ -46,9 +46,12 @@ class Graph:
         """Let the graph take an input."""
         self._graph.input.append(self._value(name, dtype, shape))
 
-    def add_output(self, name: str, dtype: np.dtype[Any], shape: Dimensions) -> None:
-        """Let the graph give what has this name."""
-        self._graph.output.append(self._value(name, dtype, shape))
+    def add_output(
+        self, name: str, dtype: np.dtype[Any], shape: Dimensions, *, first: bool = False
+    ) -> None:
+        """Let the graph give what has this name, after all others or before them."""
+        place = 0 if first else len(self._graph.output)
+        self._graph.output.insert(place, self._value(name, dtype, shape))
 
     def _value(self, name: str, dtype: np.dtype[Any], shape: Dimensions) -> Any:
         return self._helper.make_tensor_value_info(name, number_of(dtype), list(shape))

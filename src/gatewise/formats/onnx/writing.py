@@ -115,7 +115,8 @@ class _Writer:
         if y.is_tokens:
             raise ValueError(f"model should make features of tokens, got {model!r}")
         graph.node("Identity", [y.name], name="y")
-        graph.add_output("y", y.dtype, ["batch", self._time, given or "features"])
+        shape = ["batch", self._time, given or "features"]
+        graph.add_output("y", y.dtype, shape, first=True)
         return graph.model(type(model).__name__)
 
     def _add(self, layer: Module, prefix: str, x: Value) -> Value:
