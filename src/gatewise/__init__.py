@@ -42,12 +42,14 @@ if TYPE_CHECKING:
     from gatewise.formats import (
         FormatError,
         from_nam,
+        from_onnx,
         from_rtneural,
         load,
         load_arrays,
         load_metadata,
         save,
         to_nam,
+        to_onnx,
     )
     from gatewise.kernels.memory import release_memory
     from gatewise.layers import (
@@ -97,6 +99,7 @@ __all__ = [
     "clip_grad_norm",
     "fit",
     "from_nam",
+    "from_onnx",
     "from_rtneural",
     "get_num_threads",
     "gru_backward",
@@ -123,6 +126,7 @@ __all__ = [
     "softmax",
     "softmax_cross_entropy",
     "to_nam",
+    "to_onnx",
 ]
 
 thread_limits.register()
