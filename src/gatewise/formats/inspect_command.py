@@ -29,8 +29,8 @@ def add_command(subparsers: Any) -> None:
         help="say what is in a file of arrays, and how to load its layers",
         description="List the arrays in a file of safetensors, NumPy, PyTorch, Keras, "
         "ONNX, a Neural Amp Modeler, RTNeural, AIDA-X, GuitarML or gatewise, and the "
-        "layers that are in it, each with the line of Python that loads it. Nothing in the file is "
-        "trusted, or run.",
+        "layers that are in it, each with the line of Python that loads it. Nothing in "
+        "the file is trusted, or run.",
     )
     parser.add_argument("file", metavar="FILE", help="the file to look at")
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")

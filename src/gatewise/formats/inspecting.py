@@ -13,15 +13,20 @@ from gatewise.formats.errors import FormatError
 from gatewise.formats.found_layers import Found, found_layers, quoted
 from gatewise.formats.json_networks import from_rtneural
 from gatewise.formats.nam import from_nam
+from gatewise.formats.onnx import from_onnx
+from gatewise.formats.onnx.model import parse, scopes
+from gatewise.formats.onnx.plan import OPERATORS
 from gatewise.formats.opening import open_regular
 from gatewise.formats.recognising import opener, recognised
-from gatewise.layers import Sequential
+from gatewise.layers import Module
 
 __all__ = ["Inspection", "inspect", "plain"]
 
 # What JSON and every reader of it can hold.
 _DEEPEST = 20
 _LARGEST = 2**63
+# Nodes of a file, each of which is looked for in the whole of it.
+_MOST_TRIED = 100
 
 
 class Inspection(NamedTuple):
@@ -170,21 +175,43 @@ def _rtneural(container: Container, file: BinaryIO, path: str) -> list[Found]:
     return [alone._replace(notes=found.notes) if alone.python else found]
 
 
+def _onnx(container: Container, file: BinaryIO, path: str) -> list[Found]:
+    nodes = [
+        (scope.path + (node.name or next(filter(None, node.output), "")), node.op_type)
+        for scope in scopes(parse(file))
+        for node in scope.nodes
+        if node.op_type in OPERATORS and node.domain in ("", "ai.onnx")
+    ]
+    found = []
+    for name, kind in nodes[:_MOST_TRIED]:
+        made = _made("from_onnx", from_onnx, path, node=name)
+        found.append(made._replace(layer=made.layer or kind, name=name))
+    if len(nodes) > _MOST_TRIED:
+        found.append(Found(f"{len(nodes) - _MOST_TRIED} more nodes", "", ""))
+    return found
+
+
 def _network(
-    name: str, function: Callable[..., Sequential], path: str, **options: bool
+    name: str, function: Callable[..., Module], path: str, **options: bool
 ) -> Found:
     """A whole network, or why there is none."""
+    found = _made(name, function, path, **options)
+    return found._replace(layer=found.layer or "a network")
+
+
+def _made(
+    name: str, function: Callable[..., Module], path: str, **options: str | bool
+) -> Found:
+    """What a function makes of the file, or no layer, and why."""
     try:
         model = function(path, **options)
     except FormatError as error:
-        return Found("a network", "", "", (_without(path, error),))
-    more = "".join(f", {option}={value}" for option, value in options.items())
+        return Found("", "", "", (str(error).removeprefix(f"{path}: "),))
+    more = "".join(
+        f", {option}={quoted(value) if isinstance(value, str) else value}"
+        for option, value in options.items()
+    )
     return Found(model._description(), "", f"gatewise.{name}({quoted(path)}{more})")
-
-
-def _without(path: str, error: FormatError) -> str:
-    """The words of an error, which begin with the path."""
-    return str(error).removeprefix(f"{path}: ")
 
 
 _FINDERS: Mapping[str, Callable[[Container, BinaryIO, str], list[Found]]] = {
@@ -192,4 +219,5 @@ _FINDERS: Mapping[str, Callable[[Container, BinaryIO, str], list[Found]]] = {
     "nam": _nam,
     "rtneural": _rtneural,
     "guitarml": _rtneural,
+    "onnx": _onnx,
 }
