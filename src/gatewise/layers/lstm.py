@@ -190,7 +190,7 @@ class LSTM(Recurrent):
             raise ValueError(
                 f"proj_size should be below hidden_size {self.hidden_size}, got {proj_size}"
             )
-        self.peepholes = bool(peepholes)
+        self.peepholes = self._has_peepholes = bool(peepholes)
         self.cell_zoneout = cell_zoneout
         self._choose_activations(recurrent_activation, activation)
         self._initialise()
@@ -222,14 +222,6 @@ class LSTM(Recurrent):
     def _zoneout_rates(self) -> tuple[float, ...]:
         options = self._holder.options
         return options["zoneout"], options["cell_zoneout"]
-
-    def _shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
-        shapes = super()._shapes(layer)
-        if self.proj_size:
-            shapes["weight_hr"] = (self.proj_size, self.hidden_size)
-        if self.peepholes:
-            shapes["weight_peephole"] = (3, self.hidden_size)
-        return shapes
 
     def _weights(self, arrays: Mapping[str, Array], suffix: str) -> Weights:
         weights = super()._weights(arrays, suffix)

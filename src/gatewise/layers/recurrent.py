@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from gatewise.kernels import thread_limits
 from gatewise.layers import inputs, passes
-from gatewise.layers.initial_state import InitialState
 from gatewise.layers.module import Gradients
 from gatewise.layers.parameters import Snapshot
+from gatewise.layers.recurrent_dicts import RecurrentFromStateDict
 from gatewise.layers.sequences import Batch
 from gatewise.layers.states import State
 from gatewise.layers.tape import RecurrentTape, check_tape
@@ -19,7 +19,7 @@ from gatewise.layers.tape import RecurrentTape, check_tape
 Array = NDArray[Any]
 
 
-class Recurrent(InitialState):
+class Recurrent(RecurrentFromStateDict):
     """The base of RNN, LSTM and GRU."""
 
     @property

@@ -22,6 +22,30 @@ from gatewise.layers.parameters import Snapshot
 Array = NDArray[Any]
 
 
+def shapes(
+    gates: int,
+    features: int,
+    hidden_size: int,
+    output_size: int,
+    *,
+    bias: bool,
+    peepholes: bool = False,
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of the parameters of one direction of one layer, in PyTorch's order."""
+    rows = gates * hidden_size
+    found: dict[str, tuple[int, ...]] = {
+        "weight_ih": (rows, features),
+        "weight_hh": (rows, output_size),
+    }
+    if bias:
+        found |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+    if output_size != hidden_size:
+        found["weight_hr"] = (output_size, hidden_size)
+    if peepholes:
+        found["weight_peephole"] = (3, hidden_size)
+    return found
+
+
 class RecurrentWeights(Stateful):
     """What a recurrent layer is before it runs: its sizes, its options and its weights.
 
@@ -46,6 +70,7 @@ class RecurrentWeights(Stateful):
     zoneout: float
     variational: bool
     generator: np.random.Generator
+    _has_peepholes = False
     # What the formula's gates and candidates go through.
     _activations: Activations = STANDARD
 
@@ -122,14 +147,10 @@ class RecurrentWeights(Stateful):
     def _shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
         """The shapes of one direction's parameters, in PyTorch's order."""
         features = self.input_size if layer == 0 else self._directions * self.output_size
-        rows = cells.look_up(self._cell).gates * self.hidden_size
-        shapes: dict[str, tuple[int, ...]] = {
-            "weight_ih": (rows, features),
-            "weight_hh": (rows, self.output_size),
-        }
-        if self.bias:
-            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-        return shapes
+        gates, sizes = cells.look_up(self._cell).gates, (self.hidden_size, self.output_size)
+        return shapes(
+            gates, features, *sizes, bias=self.bias, peepholes=self._has_peepholes
+        )
 
     @property
     @abstractmethod
