@@ -122,9 +122,16 @@ def _recurrent(
     prefix: str, parts: Mapping[Part, str], headers: Mapping[str, Header], path: str
 ) -> Found:
     try:
+        for name in parts.values():
+            # Narrow weights have scales, one for each row.
+            is_narrow = headers[name].dtype == np.int8 and f"{name}_scale" in headers
+            if headers[name].dtype.kind != "f" and not is_narrow:
+                raise _NoLayer("its weights are no floating-point numbers")
         cell, sizes, options, used = _sizes(
             {part: headers[name] for part, name in parts.items()}
         )
+        if any(headers[name].dtype == np.int8 for name in parts.values()):
+            options.append("weight_format='int8'")
     except _NoLayer as error:
         return Found(f"a recurrent layer that is not whole: {error}", prefix, "")
     layer = f"{cell}({', '.join([*map(str, sizes), *options])})"
@@ -195,10 +202,7 @@ def _sizes(
         if part not in parts or parts[part].shape != shape:
             name = _named(part)
             raise _NoLayer(f"{name} should have shape {shape}")
-    if any(header.dtype.kind != "f" for header in parts.values()):
-        raise _NoLayer("its weights are no floating-point numbers")
-    sizes = (inputs, units) if len(numbers) == 1 else (inputs, units, len(numbers))
-    options = []
+    options = [f"num_layers={len(numbers)}"] if len(numbers) > 1 else []
     if not kinds & {"bias_ih"}:
         options.append("bias=False")
     if len(directions) > 1:
@@ -207,7 +211,7 @@ def _sizes(
         options.append(f"proj_size={outputs}")
     if "weight_peephole" in kinds:
         options.append("peepholes=True")
-    return cell.name, sizes, [*options, *_dtype(parts.values())], len(shapes)
+    return cell.name, (inputs, units), [*options, *_dtype(parts.values())], len(shapes)
 
 
 def _named(part: Part) -> str:
@@ -218,7 +222,7 @@ def _named(part: Part) -> str:
 def _dtype(headers: Iterable[Header]) -> Iterator[str]:
     """The option that float64 needs, which nothing else does."""
     if np.float64 in {header.dtype.type for header in headers}:
-        yield 'dtype="float64"'
+        yield "dtype='float64'"
 
 
 def _simple(

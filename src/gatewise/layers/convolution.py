@@ -14,6 +14,7 @@ from gatewise.layers import inputs, parameters
 from gatewise.layers.kinds import Feedforward
 from gatewise.layers.module import Gradients, Module
 from gatewise.layers.parameters import Snapshot
+from gatewise.layers.simple_dicts import ConvolutionFromStateDict
 from gatewise.layers.tape import ModuleTape, check_tape
 
 Array = NDArray[Any]
@@ -39,7 +40,7 @@ def _exist(lengths: Lengths, time: int) -> NDArray[np.bool_]:
     return (np.arange(time) < lengths[:, None])[:, :, None]
 
 
-class Conv1d(Feedforward):
+class Conv1d(ConvolutionFromStateDict, Feedforward):
     """A convolution over the steps of sequences.
 
     Step t of the output is a product of the steps ``t * stride - before + k * dilation`` of
