@@ -30,7 +30,7 @@ def test_a_convolution_comes_back(bias: bool, dtype: str) -> None:
             {"weight": np.ones((2, 3, 4)), "bias": np.ones(3)},
             r"bias should have shape \(2,",
         ),
-        ({"conv.weight": np.ones((2, 3, 4))}, "there is prefix='conv.'"),
+        ({"conv.weight": np.ones((2, 3, 4))}, "there is a Conv1d with prefix='conv.'"),
         ({}, "should have a Conv1d's parameters"),
     ],
 )

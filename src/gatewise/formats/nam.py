@@ -102,7 +102,7 @@ def from_nam(path: str | os.PathLike[str]) -> Sequential:
     ...     gatewise.to_nam(amp, path, sample_rate=48000)
     ...     same = gatewise.from_nam(path)
     >>> same
-    Sequential(LSTM(1, 8), Linear(8, 1)) with 361 parameters
+    Sequential(LSTM(1, 8), Linear(8, 1)) with 377 parameters
     >>> x = np.ones((1, 5, 1), np.float32)
     >>> bool(np.allclose(same(x)[0], amp(x)[0], atol=1e-6))
     True
