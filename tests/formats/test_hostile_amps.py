@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -289,3 +292,54 @@ def test_what_is_no_file_stays_what_it_is(tmp_path: Path) -> None:
         (tmp_path / "empty").touch()
         with pytest.raises(gatewise.FormatError, match="empty"):
             opener(tmp_path / "empty")
+
+
+# What opens the files that it is given, and prints all else that was opened or imported.
+WATCHED = """
+import sys
+import gatewise
+from gatewise.formats import inspect
+
+openers = [gatewise.from_nam, gatewise.from_rtneural, gatewise.load_arrays, inspect]
+paths = sys.argv[1:]
+for opener in openers:
+    try:
+        opener(paths[0])
+    except gatewise.FormatError:
+        pass
+seen = []
+names = ("open", "import", "exec", "compile", "os.", "subprocess.", "socket.", "ctypes.")
+sys.addaudithook(lambda name, what: name.startswith(names) and seen.append((name, what)))
+for path in paths:
+    for opener in openers:
+        try:
+            opener(path)
+        except gatewise.FormatError:
+            pass
+# A number is what is open already.
+opened = [what[0] for name, what in seen if name == "open" and type(what[0]) is str]
+assert set(opened) == set(paths), opened
+assert {name for name, _ in seen} == {"open"}, seen
+print(len(opened))
+"""
+
+
+def test_nothing_else_is_opened_or_run(tmp_path: Path) -> None:
+    harm = {
+        "../../etc/passwd": "__import__('os').system('x')",
+        "$ref": "file:///etc/passwd",
+    }
+    contents = [*amp_files.examples(), b"{", amp_files.encoded({"architecture": harm})]
+    contents.append(amp_files.encoded(amp_files.nam_file(1, 3, 1) | {"metadata": harm}))
+    paths = []
+    for number, content in enumerate(contents):
+        paths.append(str(tmp_path / f"{number}.json"))
+        Path(paths[-1]).write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, *paths],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"GATEWISE_BACKEND": "numpy"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 4 * len(paths)

@@ -80,7 +80,18 @@ def tensors() -> dict[str, Any]:
     flat = torch.randn(60)
     cube = torch.randn(2, 3, 4)
     complex_numbers = torch.randn(3, dtype=torch.complex64)
-    plain = ["float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool"]
+    plain = [
+        "float16",
+        "bfloat16",
+        "float32",
+        "float64",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "bool",
+    ]
     found = {name: numbers.to(getattr(torch, name)) for name in plain}
     found |= {
         "complex64": complex_numbers,
