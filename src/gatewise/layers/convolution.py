@@ -10,10 +10,11 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gatewise.kernels import chooser, products, thread_limits
 from gatewise.kernels.windows import Windows
-from gatewise.layers import inputs
+from gatewise.layers import inputs, parameters
 from gatewise.layers.kinds import Feedforward
 from gatewise.layers.module import Gradients, Module
 from gatewise.layers.parameters import Snapshot
+from gatewise.layers.simple_dicts import ConvolutionFromStateDict
 from gatewise.layers.tape import ModuleTape, check_tape
 
 Array = NDArray[Any]
@@ -39,7 +40,7 @@ def _exist(lengths: Lengths, time: int) -> NDArray[np.bool_]:
     return (np.arange(time) < lengths[:, None])[:, :, None]
 
 
-class Conv1d(Feedforward):
+class Conv1d(ConvolutionFromStateDict, Feedforward):
     """A convolution over the steps of sequences.
 
     Step t of the output is a product of the steps ``t * stride - before + k * dilation`` of
@@ -119,12 +120,12 @@ class Conv1d(Feedforward):
         self.padding, before, after = self._sides(padding)
         self.bias = bool(bias)
         self._windows = Windows(self.kernel_size, self.stride, self.dilation, before, after)
-        generator = np.random.default_rng(seed)
         bound = 1 / np.sqrt(self.in_channels * self.kernel_size)
+        draw = parameters.uniform(np.random.default_rng(seed), bound)
         shape = (self.out_channels, self.in_channels, self.kernel_size)
-        self._add_parameter("weight", generator.uniform(-bound, bound, shape))
+        self._add_parameter("weight", shape, draw)
         if self.bias:
-            self._add_parameter("bias", generator.uniform(-bound, bound, shape[0]))
+            self._add_parameter("bias", shape[:1], draw)
 
     def _sides(self, padding: int | str) -> tuple[int | str, int, int]:
         """The padding as it is kept, and how much there is before and after."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +21,21 @@ from gatewise.kernels import chooser
 
 Array = NDArray[Any]
 
-__all__ = ["Holder", "Snapshot", "Values", "Version", "change", "frozen", "settled"]
+__all__ = [
+    "Draw",
+    "Holder",
+    "Snapshot",
+    "Values",
+    "Version",
+    "are_left_out",
+    "change",
+    "first_values",
+    "frozen",
+    "left_out",
+    "placeholder",
+    "settled",
+    "uniform",
+]
 
 
 class Snapshot:
@@ -165,8 +181,64 @@ def change(
         turn.release()
 
 
+# Makes what a parameter of this shape starts from.
+Draw = Callable[[tuple[int, ...]], Array]
+
+
+def uniform(generator: np.random.Generator, bound: float) -> Draw:
+    """What draws as PyTorch does, within `bound` of 0."""
+    return lambda shape: generator.uniform(-bound, bound, shape)
+
+
+# How many parameters may still be made without values, if they are.
+_left_out: ContextVar[int | None] = ContextVar("_left_out", default=None)
+
+
+@contextmanager
+def left_out(most: int) -> Iterator[None]:
+    """Let the layers of this thread that are made meanwhile take no memory.
+
+    What would be parameters then has their dtypes and shapes alone, and has to be replaced
+    by arrays that have values. So sizes that came out of a file can be compared with its
+    bytes before any memory is taken.
+
+    Parameters
+    ----------
+    most
+        So many parameters can be made; one more is a ValueError.
+    """
+    token = _left_out.set(most)
+    try:
+        yield
+    finally:
+        _left_out.reset(token)
+
+
+def are_left_out() -> bool:
+    """Whether layers are made without the values of their parameters."""
+    return _left_out.get() is not None
+
+
+def placeholder(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array without memory of its own."""
+    return np.broadcast_to(np.zeros((), dtype), shape)
+
+
+def first_values(shape: tuple[int, ...], dtype: np.dtype[Any], draw: Draw) -> Array:
+    """What a parameter starts from: what `draw` returns, or nothing but the shape."""
+    most = _left_out.get()
+    if most is None:
+        return frozen(draw(shape), dtype)
+    if most == 0:
+        raise ValueError("there are not so many arrays as the layers have parameters")
+    _left_out.set(most - 1)
+    return placeholder(shape, dtype)
+
+
 def frozen(value: Array, dtype: np.dtype[Any]) -> Array:
     """A read-only copy that is nobody else's."""
+    if are_left_out():
+        return placeholder(value.shape, dtype)
     # Memory used before: training makes these anew in every step.
     array: Array = chooser.kernels.empty(value.shape, dtype)
     array[...] = value
