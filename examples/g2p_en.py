@@ -57,8 +57,9 @@ class G2p:
 
     def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
         self.encoder = gru(arrays, "enc")
-        last = gatewise.Linear(self.encoder.hidden_size, len(arrays["fc_b"]))
-        last.set_parameters({"weight": arrays["fc_w"], "bias": arrays["fc_b"]})
+        last = gatewise.Linear.from_state_dict(
+            {"weight": arrays["fc_w"], "bias": arrays["fc_b"]}
+        )
         self.decoder = gatewise.Sequential(gru(arrays, "dec"), last)
         self.stream = self.decoder.stream()
 
@@ -73,7 +74,7 @@ class G2p:
             self.stream = self.decoder.stream(batch=len(words))
         self.stream.reset((state, None))
         tokens, ended = np.full(len(words), START), np.zeros(len(words), bool)
-        said = []
+        said: list[np.ndarray] = []
         while len(said) < LONGEST:
             tokens = self.stream(tokens).argmax(axis=-1)
             ended |= tokens == END

@@ -33,9 +33,7 @@ class VoiceEncoder:
 
     def __init__(self, arrays: Mapping[str, np.ndarray], prefix: str = "") -> None:
         self.lstm = gatewise.LSTM.from_state_dict(arrays, prefix=f"{prefix}lstm.")
-        weight = arrays[f"{prefix}linear.weight"]
-        self.linear = gatewise.Linear(weight.shape[1], weight.shape[0])
-        self.linear.load_state_dict(arrays, prefix=f"{prefix}linear.")
+        self.linear = gatewise.Linear.from_state_dict(arrays, prefix=f"{prefix}linear.")
 
     def __call__(self, mels: np.ndarray) -> np.ndarray:
         """Return an embedding for each mel spectrum of ``(batch, steps, bands)``."""

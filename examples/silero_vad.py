@@ -72,9 +72,8 @@ class SileroVAD:
         self.first = gatewise.Conv1d(bins, len(arrays["conv1.weight"]), 3, padding=1)
         self.first.load_state_dict(arrays, prefix="conv1.")
         lstm = gatewise.LSTM.from_state_dict(arrays, prefix="lstm_cell.")
-        last = gatewise.Linear(lstm.hidden_size, 1)
         weight, bias = arrays["final_conv.weight"], arrays["final_conv.bias"]
-        last.set_parameters({"weight": weight[..., 0], "bias": bias})
+        last = gatewise.Linear.from_state_dict({"weight": weight[..., 0], "bias": bias})
         relu = gatewise.ReLU()
         self.rest = gatewise.Sequential(
             relu,
