@@ -35,14 +35,28 @@ except (ImportError, ValueError) as error:
     raise
 
 if TYPE_CHECKING:
+    from gatewise import formats as formats
     from gatewise import layers as layers
     from gatewise import training as training
     from gatewise._config import show_config
+    from gatewise.formats import (
+        FormatError,
+        from_nam,
+        from_onnx,
+        from_rtneural,
+        load,
+        load_arrays,
+        load_metadata,
+        save,
+        to_nam,
+        to_onnx,
+    )
     from gatewise.kernels.memory import release_memory
     from gatewise.layers import (
         GRU,
         LSTM,
         RNN,
+        Conv1d,
         Dropout,
         Embedding,
         Linear,
@@ -71,8 +85,10 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "Conv1d",
     "Dropout",
     "Embedding",
+    "FormatError",
     "Linear",
     "ReLU",
     "Sequential",
@@ -82,11 +98,17 @@ __all__ = [
     "__version__",
     "clip_grad_norm",
     "fit",
+    "from_nam",
+    "from_onnx",
+    "from_rtneural",
     "get_num_threads",
     "gru_backward",
     "gru_cell_backward",
     "gru_cell_forward",
     "gru_forward",
+    "load",
+    "load_arrays",
+    "load_metadata",
     "lstm_backward",
     "lstm_cell_backward",
     "lstm_cell_forward",
@@ -97,17 +119,20 @@ __all__ = [
     "rnn_cell_backward",
     "rnn_cell_forward",
     "rnn_forward",
+    "save",
     "set_num_threads",
     "show_config",
     "sigmoid",
     "softmax",
     "softmax_cross_entropy",
+    "to_nam",
+    "to_onnx",
 ]
 
 thread_limits.register()
 
 # Imported when the first of their names is asked for, so that the import stays light.
-_LATER = ("_config", "kernels.memory", "layers", "training")
+_LATER = ("_config", "kernels.memory", "layers", "formats", "training")
 
 if not TYPE_CHECKING:
     # Type checkers know the names from above, and so that there are no others.

@@ -29,7 +29,7 @@ class InitialState(RecurrentWeights):
         self._state_form = Form(features, self.num_layers * self._directions)
         if self.learn_initial_state:
             for name, shape in self._initial_shapes().items():
-                self._add_parameter(name, np.zeros(shape))
+                self._add_parameter(name, shape, np.zeros)
 
     def _initial_shapes(self) -> dict[str, tuple[int, int]]:
         """The shapes of the initial state's parameters, by their names."""

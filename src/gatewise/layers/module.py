@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from gatewise import _checks
 from gatewise.kernels import thread_limits
 from gatewise.layers import inputs, parameters
-from gatewise.layers.parameters import Holder, Snapshot
+from gatewise.layers.parameters import Draw, Holder, Snapshot
 
 Array = NDArray[Any]
 Gradients = dict[str, Array]
@@ -288,15 +288,27 @@ class Module:
             new.setdefault(layer._holder, {})[own] = parameters.frozen(value, value.dtype)
         parameters.change(new.items())
 
-    def _add_parameter(self, name: str, value: Array) -> None:
-        self._holder.values.after.arrays[name] = parameters.frozen(value, self._dtype)
+    def _add_parameter(self, name: str, shape: tuple[int, ...], draw: Draw) -> None:
+        """Have a parameter that starts from what `draw` returns for its shape."""
+        value = parameters.first_values(shape, self._dtype, draw)
+        self._holder.values.after.arrays[name] = value
 
-    def _add_drawn(
-        self, name: str, shape: tuple[int, ...], draw: Callable[..., Any]
-    ) -> None:
-        """Add a parameter of random numbers, which `parameters.undrawn` can save."""
-        array = parameters.drawn(shape, self._dtype, draw)
-        self._holder.values.after.arrays[name] = array
+    def _take_over(self, values: Mapping[str, Array]) -> None:
+        """Make these very arrays the parameters, of a layer that nobody else has yet.
+
+        Raises
+        ------
+        ValueError
+            If one cannot take its place, after which the layer is of no use.
+        """
+        places = self._places(self._snapshot())
+        for name, value in values.items():
+            layer, own = places[name]
+            problem = layer._problem(own, layer._holder.values.after.arrays[own], value)
+            if problem:
+                raise ValueError(f"{name}: {problem}")
+            value.flags.writeable = False
+            layer._holder.values.after.arrays[own] = value
 
     def _arguments(self) -> dict[str, Any]:
         """The constructor's arguments that make this layer again, as JSON has them.

@@ -22,15 +22,19 @@ from gatewise.kernels import chooser
 Array = NDArray[Any]
 
 __all__ = [
+    "Draw",
     "Holder",
     "Snapshot",
     "Values",
     "Version",
+    "are_left_out",
     "change",
-    "drawn",
+    "first_values",
     "frozen",
+    "left_out",
+    "placeholder",
     "settled",
-    "undrawn",
+    "uniform",
 ]
 
 
@@ -177,33 +181,64 @@ def change(
         turn.release()
 
 
-_undrawn: ContextVar[bool] = ContextVar("_undrawn", default=False)
+# Makes what a parameter of this shape starts from.
+Draw = Callable[[tuple[int, ...]], Array]
+
+
+def uniform(generator: np.random.Generator, bound: float) -> Draw:
+    """What draws as PyTorch does, within `bound` of 0."""
+    return lambda shape: generator.uniform(-bound, bound, shape)
+
+
+# How many parameters may still be made without values, if they are.
+_left_out: ContextVar[int | None] = ContextVar("_left_out", default=None)
 
 
 @contextmanager
-def undrawn() -> Iterator[None]:
-    """Let layers that are made have zeros for parameters, since they get others at once.
+def left_out(most: int) -> Iterator[None]:
+    """Let the layers of this thread that are made meanwhile take no memory.
 
-    To draw so many random numbers takes longer than to read as many from a file.
+    What would be parameters then has their dtypes and shapes alone, and has to be replaced
+    by arrays that have values. So sizes that came out of a file can be compared with its
+    bytes before any memory is taken.
+
+    Parameters
+    ----------
+    most
+        So many parameters can be made; one more is a ValueError.
     """
-    token = _undrawn.set(True)
+    token = _left_out.set(most)
     try:
         yield
     finally:
-        _undrawn.reset(token)
+        _left_out.reset(token)
 
 
-def drawn(shape: tuple[int, ...], dtype: np.dtype[Any], draw: Callable[..., Any]) -> Array:
-    """What `draw` gives for a shape, read-only; inside `undrawn` zeros."""
-    if not _undrawn.get():
+def are_left_out() -> bool:
+    """Whether layers are made without the values of their parameters."""
+    return _left_out.get() is not None
+
+
+def placeholder(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array without memory of its own."""
+    return np.broadcast_to(np.zeros((), dtype), shape)
+
+
+def first_values(shape: tuple[int, ...], dtype: np.dtype[Any], draw: Draw) -> Array:
+    """What a parameter starts from: what `draw` returns, or nothing but the shape."""
+    most = _left_out.get()
+    if most is None:
         return frozen(draw(shape), dtype)
-    zeros: Array = np.zeros(shape, dtype)
-    zeros.flags.writeable = False
-    return zeros
+    if most == 0:
+        raise ValueError("there are not so many arrays as the layers have parameters")
+    _left_out.set(most - 1)
+    return placeholder(shape, dtype)
 
 
 def frozen(value: Array, dtype: np.dtype[Any]) -> Array:
     """A read-only copy that is nobody else's."""
+    if are_left_out():
+        return placeholder(value.shape, dtype)
     # Memory used before: training makes these anew in every step.
     array: Array = chooser.kernels.empty(value.shape, dtype)
     array[...] = value

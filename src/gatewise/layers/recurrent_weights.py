@@ -6,7 +6,6 @@ import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from gatewise.direction import Prepared, Weights
 from gatewise.kernels import activations, cells, formats
 from gatewise.kernels.activations import STANDARD, Activations, Spelling
-from gatewise.layers import inputs, quantized
+from gatewise.layers import inputs, parameters, quantized
 from gatewise.layers.kinds import Stateful
 from gatewise.layers.module import SHOWN, Gradients
 from gatewise.layers.parameters import Snapshot
@@ -108,7 +107,7 @@ class RecurrentWeights(Stateful):
         self.learn_initial_state = inputs.flag("learn_initial_state", learn_initial_state)
         self._directions = 2 if self.bidirectional else 1
         self.generator = np.random.default_rng(seed)
-        if self.dropout and self.num_layers == 1:
+        if self.dropout and self.num_layers == 1 and not parameters.are_left_out():
             warnings.warn(
                 f"dropout={self.dropout:g} hides outputs of a layer from the next one, and "
                 "with num_layers=1 there is none; a Dropout layer hides the last one's",
@@ -119,11 +118,11 @@ class RecurrentWeights(Stateful):
     def _initialise(self) -> None:
         """Draw every parameter as PyTorch does, uniform within 1 / sqrt(hidden_size)."""
         bound = 1 / np.sqrt(self.hidden_size)
-        draw = partial(self.generator.uniform, -bound, bound)
+        draw = parameters.uniform(self.generator, bound)
         for layer in range(self.num_layers):
             for suffix in self._suffixes(layer):
                 for name, shape in self._shapes(layer).items():
-                    self._add_drawn(name + suffix, shape, draw)
+                    self._add_parameter(name + suffix, shape, draw)
 
     def _choose_activations(self, gates: Spelling, candidate: Spelling) -> None:
         """Take the activations of an LSTM or a GRU, as they were given."""
@@ -251,7 +250,11 @@ class RecurrentWeights(Stateful):
         if self.dtype != np.float32:
             raise ValueError(f"only layers of float32 can be quantized, got {self.dtype}")
         state = self.__getstate__()
-        arrays = quantized.narrowed(state.pop("_arrays"), weight_format)
+        arrays = state.pop("_arrays")
+        if parameters.are_left_out():
+            arrays = quantized.narrow_placeholders(arrays, weight_format)
+        else:
+            arrays = quantized.narrowed(arrays, weight_format)
         narrow = self.__new__(type(self))
         narrow.__setstate__(
             copy.deepcopy(state) | {"_arrays": arrays, "weight_format": weight_format}

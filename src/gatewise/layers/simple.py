@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gatewise import _checks
 from gatewise.kernels import chooser, products, thread_limits
-from gatewise.layers import inputs
+from gatewise.layers import inputs, parameters
 from gatewise.layers.kinds import Feedforward
 from gatewise.layers.masks import Mask
 from gatewise.layers.module import SHOWN, Gradients, Module
@@ -99,7 +98,8 @@ class Embedding(EmbeddingFromStateDict, Feedforward):
         self.num_embeddings = inputs.size("num_embeddings", num_embeddings)
         self.embedding_dim = inputs.size("embedding_dim", embedding_dim)
         shape = (self.num_embeddings, self.embedding_dim)
-        self._add_drawn("weight", shape, np.random.default_rng(seed).standard_normal)
+        generator = np.random.default_rng(seed)
+        self._add_parameter("weight", shape, generator.standard_normal)
 
     def _tokens(self, x: ArrayLike) -> NDArray[np.int64]:
         tokens = inputs.as_array("x", x)
@@ -211,10 +211,10 @@ class Linear(LinearFromStateDict, Feedforward):
         self.out_features = inputs.size("out_features", out_features)
         self.bias = bool(bias)
         bound = 1 / np.sqrt(self.in_features)
-        draw = partial(np.random.default_rng(seed).uniform, -bound, bound)
-        self._add_drawn("weight", (self.out_features, self.in_features), draw)
+        draw = parameters.uniform(np.random.default_rng(seed), bound)
+        self._add_parameter("weight", (self.out_features, self.in_features), draw)
         if self.bias:
-            self._add_drawn("bias", (self.out_features,), draw)
+            self._add_parameter("bias", (self.out_features,), draw)
 
     def _rows(self, x: ArrayLike) -> Array:
         rows = inputs.real("x", x, self._dtype)

@@ -116,7 +116,8 @@ class FromStateDict(Module):
         # With narrow weights everything else is float32.
         is_wide = "d" in kinds and "b" not in kinds
         dtype = {"dtype": "float64" if is_wide else "float32"}
-        with parameters.undrawn():
+        # An initial state that is to be learnt may come on top.
+        with parameters.left_out(len(arrays) + 2):
             layer = cls(**(arguments | dtype | options))
         return layer._filled(arrays)
 
