@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gatewise.formats.errors import FormatError
 from gatewise.formats.onnx import functions
 from gatewise.formats.onnx.constants import Constants
-from gatewise.formats.onnx.model import Scope, as_format_error, parse, scopes
+from gatewise.formats.onnx.model import Scope, parse, scopes
 from gatewise.formats.onnx.node import plain
 from gatewise.formats.onnx.plan import OPERATORS, Plan, plan_of
 from gatewise.formats.onnx.rows import Rows
@@ -74,7 +74,7 @@ def from_onnx(path: str | os.PathLike[str], node: str | None = None) -> Layer:
     """
     if node is not None and not isinstance(node, str):
         raise TypeError(f"node should be a name or None, got {type(node).__name__}")
-    with open_regular(path) as file, as_format_error():
+    with open_regular(path) as file:
         model = parse(file)
         scope, chosen = _chosen(list(scopes(model)), node)
         try:
