@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from gatewise.formats.errors import FormatError
 from gatewise.formats.onnx import wire
 from gatewise.formats.onnx.library import library
 
-__all__ = ["Scope", "as_format_error", "parse", "scopes"]
+__all__ = ["Scope", "parse", "scopes"]
 
 # Protobuf's own.
 _MOST_BYTES = 2**31 - 1
@@ -42,8 +41,10 @@ def parse(file: BinaryIO) -> Any:
     except Exception as error:
         # It is an error of protobuf's, which is the library's own matter.
         raise FormatError(f"should be a model of ONNX, got none: {error}") from error
-    if not model.HasField("graph") or model.ir_version < 1:
-        raise FormatError("should be a model of ONNX, got one without a graph or a version")
+    # The operators' version comes after the graph: a file cut short between them has none.
+    has_opset = model.ir_version < 3 or len(model.opset_import)
+    if not model.HasField("graph") or model.ir_version < 1 or not has_opset:
+        raise FormatError("should be a model of ONNX, got one without a graph or versions")
     return model
 
 
@@ -147,12 +148,3 @@ def _nested(scope: Scope, depth: int) -> Iterator[Scope]:
                 )
                 path = f"{scope.path}{label}.{which}/"
                 yield from _nested(Scope(graph, path, scope, scope.opset), depth + 1)
-
-
-@contextmanager
-def as_format_error() -> Iterator[None]:
-    """Let what the library finds wrong with a text, when one is asked for, be one error."""
-    try:
-        yield
-    except UnicodeDecodeError as error:
-        raise FormatError(f"should have names in UTF-8, got {error.object!r}") from error
