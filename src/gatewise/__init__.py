@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         save,
         to_nam,
         to_onnx,
+        to_rtneural,
     )
     from gatewise.kernels.memory import release_memory
     from gatewise.layers import (
@@ -127,6 +128,7 @@ __all__ = [
     "softmax_cross_entropy",
     "to_nam",
     "to_onnx",
+    "to_rtneural",
 ]
 
 thread_limits.register()

@@ -10,6 +10,7 @@ from gatewise.formats.models import load, load_metadata, save
 from gatewise.formats.nam import from_nam, to_nam
 from gatewise.formats.onnx import from_onnx, to_onnx
 from gatewise.formats.reading import load_arrays, open_arrays
+from gatewise.formats.rtneural_writing import to_rtneural
 
 __all__ = [
     "Arrays",
@@ -25,4 +26,5 @@ __all__ = [
     "save",
     "to_nam",
     "to_onnx",
+    "to_rtneural",
 ]
