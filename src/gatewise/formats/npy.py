@@ -165,7 +165,9 @@ def read_npy_texts(stream: Any, name: str, npy: Npy) -> Any:
     count = byte_count(name, npy.header.shape, 1)
     size = count * npy.dtype.itemsize
     if count > _MOST_TEXTS or size > _LONGEST_TEXTS:
-        raise FormatError(f"{name[:100]!r} has {count} texts of {size} bytes, more than are read")
+        raise FormatError(
+            f"{name[:100]!r} has {count} texts of {size} bytes, more than are read"
+        )
     content = stream.read(size)
     if len(content) != size:
         raise FormatError(f"{name[:100]!r} is cut off")
