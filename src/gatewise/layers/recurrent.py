@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from gatewise.kernels import cells, thread_limits
 from gatewise.layers import inputs, passes
+from gatewise.layers.keras_arrays import KerasArrays
 from gatewise.layers.module import Gradients
 from gatewise.layers.parameters import Snapshot
-from gatewise.layers.recurrent_weights import RecurrentWeights
 from gatewise.layers.sequences import Batch
 from gatewise.layers.states import Form, State
 from gatewise.layers.tape import RecurrentTape, check_tape
@@ -19,7 +19,7 @@ from gatewise.layers.tape import RecurrentTape, check_tape
 Array = NDArray[Any]
 
 
-class Recurrent(RecurrentWeights):
+class Recurrent(KerasArrays):
     """The base of RNN, LSTM and GRU."""
 
     def _initialise(self) -> None:
