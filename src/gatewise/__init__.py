@@ -35,9 +35,11 @@ except (ImportError, ValueError) as error:
     raise
 
 if TYPE_CHECKING:
+    from gatewise import formats as formats
     from gatewise import layers as layers
     from gatewise import training as training
     from gatewise._config import show_config
+    from gatewise.formats import FormatError, from_keras, to_keras
     from gatewise.kernels.memory import release_memory
     from gatewise.layers import (
         GRU,
@@ -73,6 +75,7 @@ __all__ = [
     "AdamW",
     "Dropout",
     "Embedding",
+    "FormatError",
     "Linear",
     "ReLU",
     "Sequential",
@@ -82,6 +85,7 @@ __all__ = [
     "__version__",
     "clip_grad_norm",
     "fit",
+    "from_keras",
     "get_num_threads",
     "gru_backward",
     "gru_cell_backward",
@@ -102,12 +106,13 @@ __all__ = [
     "sigmoid",
     "softmax",
     "softmax_cross_entropy",
+    "to_keras",
 ]
 
 thread_limits.register()
 
 # Imported when the first of their names is asked for, so that the import stays light.
-_LATER = ("_config", "kernels.memory", "layers", "training")
+_LATER = ("_config", "formats", "kernels.memory", "layers", "training")
 
 if not TYPE_CHECKING:
     # Type checkers know the names from above, and so that there are no others.
