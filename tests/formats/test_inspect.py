@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,31 @@ def onnx(path: Path) -> None:
     gatewise.to_onnx(gatewise.GRU(3, 4, bidirectional=True, seed=0), path)
 
 
+def net() -> gatewise.Sequential:
+    return gatewise.Sequential(
+        gatewise.LSTM(3, 4, bidirectional=True, seed=0),
+        gatewise.Linear(8, 2, seed=1),
+        gatewise.Tanh(),
+    )
+
+
+def keras(suffix: str) -> Callable[[Path], object]:
+    def write(path: Path) -> None:
+        pytest.importorskip("h5py")
+        named = path.with_suffix(suffix)
+        gatewise.to_keras(net(), named)
+        named.rename(path)
+
+    return write
+
+
+def keras_weights(path: Path) -> None:
+    keras(".keras")(path)
+    with zipfile.ZipFile(path) as archive:
+        path.write_bytes(archive.read("model.weights.h5"))
+
+
+KERAS = ["LSTM(3, 4, bidirectional=True)", "Linear(8, 2)"]
 FILES: dict[str, tuple[Callable[[Path], object], str, list[str]]] = {
     "own": (
         own,
@@ -166,6 +192,10 @@ FILES: dict[str, tuple[Callable[[Path], object], str, list[str]]] = {
         "json",
         ["Linear(2, 1)"],
     ),
+    "keras": (keras(".keras"), "keras", KERAS),
+    "h5": (keras(".h5"), "hdf5", KERAS),
+    # Which says no activations.
+    "weights": (keras_weights, "hdf5", KERAS[::-1]),
     "onnx": (onnx, "onnx", ["GRU(3, 4, bidirectional=True)"]),
 }
 
@@ -180,6 +210,8 @@ def test_the_lines_of_every_format_work(name: str, tmp_path: Path) -> None:
     assert [found.layer for found in seen.layers] == layers
     check_lines(seen.layers)
     json.dumps(seen.plain(), allow_nan=False)
+    for found in seen.layers:
+        assert bool(found.notes) == (name in ("aida", "guitarml", "weights"))
     # What load_arrays gives is what was listed.
     arrays = gatewise.load_arrays(path)
     assert {n: (a.dtype, a.shape) for n, a in arrays.items()} == {

@@ -214,7 +214,7 @@ def _keras(container: Container, file: BinaryIO, path: str) -> list[Found]:
         layers = [layer for layer in layers_of(container)[0] if not layer.is_inner]
     except FormatError as error:
         return [Found("layers of Keras", "", "", (str(error),))]
-    layers = [layer for layer in layers if layer.parts or list(layer.place.names())]
+    layers = [layer for layer in layers if layer.parts or any(layer.place.names())]
     if not layers:
         return _by_names(container, file, path)
     found = [_keras_layer(path, layer.name, layer.kind) for layer in layers[:_MOST_TRIED]]
