@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import reprlib
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -131,7 +132,8 @@ def make(said: object, most: int) -> Module:
     except RecursionError:
         raise FormatError("its layers are nested too deep") from None
     except (TypeError, ValueError, OverflowError) as error:
-        raise FormatError(f"its layers cannot be made: {error}") from None
+        said = textwrap.shorten(str(error), 300, placeholder=" ...")
+        raise FormatError(f"its layers cannot be made: {said}") from None
 
 
 class _Making:
