@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -142,8 +142,19 @@ def settled(snapshot: Snapshot) -> Values:
     return Values(_Change(), snapshot, snapshot)
 
 
-def change(new: Iterable[tuple[Holder, dict[str, Array]]]) -> None:
-    """Let all these hold the new arrays from one moment on; other arrays stay theirs."""
+def change(
+    new: Iterable[tuple[Holder, Mapping[str, Array | None]]], *, may_add: bool = False
+) -> None:
+    """Let all these hold the new arrays from one moment on; other arrays stay theirs.
+
+    With None for an array there is none of its name any more. Names that are not there yet
+    have to be wanted, with `may_add`: otherwise they are of arrays that went meanwhile.
+
+    Raises
+    ------
+    ValueError
+        If a name is not there, and not wanted. Nothing changes then.
+    """
     turn = _turn
     if not turn.acquire(timeout=_PATIENCE):
         turn = _new_turn()
@@ -153,7 +164,14 @@ def change(new: Iterable[tuple[Holder, dict[str, Array]]]) -> None:
         after: dict[Holder, Snapshot] = {}
         for holder, arrays in new:
             before = holder.values.now()
-            after[holder] = Snapshot(before.arrays | arrays)
+            gone = arrays.keys() - before.arrays.keys()
+            if gone and not may_add:
+                raise ValueError(
+                    "parameters should be those of the layer, got "
+                    f"{', '.join(sorted(gone))}, taken away meanwhile"
+                )
+            merged = {**before.arrays, **arrays}
+            after[holder] = Snapshot({n: a for n, a in merged.items() if a is not None})
             holder.values = Values(step, before, after[holder])
         step.made = True
         for holder, snapshot in after.items():

@@ -22,14 +22,38 @@ from gatewise.layers.parameters import Snapshot
 Array = NDArray[Any]
 
 
+def shapes(
+    gates: int,
+    features: int,
+    hidden_size: int,
+    output_size: int,
+    *,
+    bias: bool,
+    peepholes: bool = False,
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of the parameters of one direction of one layer, in PyTorch's order."""
+    rows = gates * hidden_size
+    found: dict[str, tuple[int, ...]] = {
+        "weight_ih": (rows, features),
+        "weight_hh": (rows, output_size),
+    }
+    if bias:
+        found |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+    if output_size != hidden_size:
+        found["weight_hr"] = (output_size, hidden_size)
+    if peepholes:
+        found["weight_peephole"] = (3, hidden_size)
+    return found
+
+
 class RecurrentWeights(Stateful):
     """What a recurrent layer is before it runs: its sizes, its options and its weights.
 
     Raises
     ------
     TypeError
-        If a size is no integer, a probability no number, `tokens` or `variational` no bool,
-        or `dtype` no dtype.
+        If a size is no integer, a probability no number, `tokens`, `variational` or
+        `learn_initial_state` no bool, or `dtype` no dtype.
     ValueError
         If an option is out of range, or none of those that there are.
     """
@@ -46,6 +70,7 @@ class RecurrentWeights(Stateful):
     zoneout: float
     variational: bool
     generator: np.random.Generator
+    _has_peepholes = False
     # What the formula's gates and candidates go through.
     _activations: Activations = STANDARD
 
@@ -62,6 +87,7 @@ class RecurrentWeights(Stateful):
         zoneout: float,
         variational: bool,
         tokens: bool,
+        learn_initial_state: bool,
         dtype: DTypeLike,
         seed: int | np.random.Generator | None,
     ) -> None:
@@ -78,6 +104,7 @@ class RecurrentWeights(Stateful):
         self.zoneout = zoneout
         self.variational = variational
         self.tokens = inputs.flag("tokens", tokens)
+        self.learn_initial_state = inputs.flag("learn_initial_state", learn_initial_state)
         self._directions = 2 if self.bidirectional else 1
         self.generator = np.random.default_rng(seed)
         if self.dropout and self.num_layers == 1 and not parameters.are_left_out():
@@ -120,14 +147,10 @@ class RecurrentWeights(Stateful):
     def _shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
         """The shapes of one direction's parameters, in PyTorch's order."""
         features = self.input_size if layer == 0 else self._directions * self.output_size
-        rows = cells.look_up(self._cell).gates * self.hidden_size
-        shapes: dict[str, tuple[int, ...]] = {
-            "weight_ih": (rows, features),
-            "weight_hh": (rows, self.output_size),
-        }
-        if self.bias:
-            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-        return shapes
+        gates, sizes = cells.look_up(self._cell).gates, (self.hidden_size, self.output_size)
+        return shapes(
+            gates, features, *sizes, bias=self.bias, peepholes=self._has_peepholes
+        )
 
     @property
     @abstractmethod
@@ -260,6 +283,7 @@ class RecurrentWeights(Stateful):
             "zoneout": (self.zoneout, 0.0),
             "variational": (self.variational, False),
             "tokens": (self.tokens, False),
+            "learn_initial_state": (self.learn_initial_state, False),
             **self._own_options(),
             **self._dtype_and_default(),
         }

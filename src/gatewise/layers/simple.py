@@ -16,6 +16,7 @@ from gatewise.layers.kinds import Feedforward
 from gatewise.layers.masks import Mask
 from gatewise.layers.module import SHOWN, Gradients, Module
 from gatewise.layers.parameters import Snapshot
+from gatewise.layers.simple_dicts import EmbeddingFromStateDict, LinearFromStateDict
 from gatewise.layers.tape import ModuleTape, check_tape
 
 Array = NDArray[Any]
@@ -54,7 +55,7 @@ def _as_rows(array: Array) -> Array:
     return np.ascontiguousarray(array).reshape(1, -1, array.shape[-1])
 
 
-class Embedding(Feedforward):
+class Embedding(EmbeddingFromStateDict, Feedforward):
     """A table with a row of features for each token.
 
     A call takes integers of any shape and adds an axis for the features.
@@ -164,7 +165,7 @@ def _pack_linear(snapshot: Snapshot) -> Any:
     return chooser.kernels.pack_linear(arrays["weight"], arrays.get("bias"))
 
 
-class Linear(Feedforward):
+class Linear(LinearFromStateDict, Feedforward):
     """``y = x W^T + b`` on the last axis.
 
     Parameters
