@@ -25,6 +25,7 @@ from gatewise.formats.safetensors import write_safetensors
 from tests.formats import amp_files
 
 Arrays = dict[str, Any]
+DATA = Path(__file__).parents[1] / "data"
 
 
 def state() -> Arrays:
@@ -160,6 +161,10 @@ def keras_weights(path: Path) -> None:
         path.write_bytes(archive.read("model.weights.h5"))
 
 
+def pytorch(path: Path) -> None:
+    path.write_bytes((DATA / "torch_files" / "checkpoint.pt").read_bytes())
+
+
 KERAS = ["LSTM(3, 4, bidirectional=True)", "Linear(8, 2)"]
 FILES: dict[str, tuple[Callable[[Path], object], str, list[str]]] = {
     "own": (
@@ -192,6 +197,7 @@ FILES: dict[str, tuple[Callable[[Path], object], str, list[str]]] = {
         "json",
         ["Linear(2, 1)"],
     ),
+    "pytorch": (pytorch, "pytorch", ["GRU(2, 3)"]),
     "keras": (keras(".keras"), "keras", KERAS),
     "h5": (keras(".h5"), "hdf5", KERAS),
     # Which says no activations.
@@ -285,6 +291,8 @@ def test_a_recurrent_layer_is_told_by_its_shapes(given: Arrays, layer: str) -> N
         {"weight": (0, 2), "bias": (0,)},
         {"bias": (3,)},
         {"my_weights": (3, 2)},
+        {"optimizer.mean.0.weight": (3, 2)},
+        {"a.optimizer_state/weight_ih_l0": (3, 2)},
     ],
 )
 def test_what_is_no_layer_is_not_called_one(given: Arrays) -> None:
