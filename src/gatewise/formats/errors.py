@@ -12,12 +12,15 @@ class FormatError(ValueError):
 
     Examples
     --------
-    >>> import os
-    >>> from gatewise.formats.opening import open_regular
-    >>> try:
-    ...     with open_regular(os.curdir) as file:
-    ...         pass
-    ... except gatewise.FormatError as error:
-    ...     print(error)
-    .: should be a regular file, got a directory
+    >>> import os, tempfile
+    >>> import gatewise
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     path = os.path.join(directory, "model.pt")
+    ...     with open(path, "w") as file:
+    ...         _ = file.write("<html>Not found</html>")
+    ...     try:
+    ...         gatewise.load_arrays(path)
+    ...     except gatewise.FormatError as error:
+    ...         print(str(error).removeprefix(path))
+    : is an HTML page, which a download can give instead
     """
