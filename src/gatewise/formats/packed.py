@@ -74,6 +74,7 @@ def open_packed(file: BinaryIO) -> Container:
     if start[257:262] != b"ustar":
         return _open_inner(io.BytesIO(start + stream.rest()), "the file in it")
     found: dict[str, BinaryIO] = {}
+    reason = "it is empty"
     for name, content in _members(stream, start):
         try:
             recognised(content, name)
@@ -84,7 +85,7 @@ def open_packed(file: BinaryIO) -> Container:
         found[name] = content
     if len(found) != 1:
         names = ", ".join(repr(name[:100]) for name in list(found)[:5])
-        said = f"it has {names}" if found else f"it has none: {reason}"
+        said = f"it has {names}" if found else f"has none: {reason}"
         raise FormatError(f"should have one file of arrays in it, and {said}")
     ((name, content),) = found.items()
     return _open_inner(content, repr(name[:100]))
