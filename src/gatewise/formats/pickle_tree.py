@@ -11,6 +11,7 @@ from gatewise.formats.pickle_values import (
     Inert,
     Leaf,
     Placeholder,
+    as_bytes,
     kind_of,
 )
 from gatewise.formats.pickles import Pickle
@@ -174,6 +175,8 @@ class _Walk:
             self._count(len(state.pairs))
             if _is_module(state):
                 return self._module(value, state, path, bare)
+        if isinstance(state, Entries) and _is_script(value):
+            return self._script(value, state, path, bare)
         # Objects refer to each other at will, and the same one by many ways.
         before = self._seen.get((id(value), bare))
         if before is not None:
@@ -234,6 +237,22 @@ class _Walk:
                 self._put(found, key, self.value(value, (*path, key), bare=True))
         return found
 
+    def _script(
+        self, module: Inert, state: Entries, path: tuple[str, ...], bare: bool
+    ) -> Any:
+        """A module of TorchScript, whose parameters are attributes of it."""
+        found: dict[str, Any] = {"__class__": str(module)}
+        for key, value in state.pairs:
+            name = str(key) if isinstance(key, str) else ""
+            is_part = isinstance(value, Leaf) or (
+                isinstance(value, Inert) and _is_script(value)
+            )
+            if name and (is_part or not name.startswith("_")):
+                self._put(
+                    found, name, self.value(value, (*path, name), bare=bare or not is_part)
+                )
+        return found
+
     def _texts(self, values: Any) -> set[str]:
         if not isinstance(values, list | tuple):
             return set()
@@ -243,6 +262,11 @@ class _Walk:
 
 def _is_module(state: Entries) -> bool:
     return all(isinstance(state.get(name), Entries) for name in ("_parameters", "_modules"))
+
+
+def _is_script(value: Inert) -> bool:
+    kind = value.function
+    return isinstance(kind, Placeholder) and kind.module.split(".")[0] == "__torch__"
 
 
 def _has_more(value: Inert) -> bool:
@@ -266,13 +290,15 @@ def _plain(value: Any) -> Any:
 
 
 def _key(key: Any, index: int) -> str:
-    """A key as text; one that is no text, number or name has its place beside it."""
+    """A key as text; one that can be anything has its place in its dictionary beside it."""
     if isinstance(key, str):
         return str(key)
     if key is None or isinstance(key, bool | int | float | Placeholder):
         return str(key)
-    if isinstance(key, bytes) and len(key) <= _LONGEST_NAME:
-        return key.decode("utf-8", "backslashreplace")
+    if isinstance(key, bytes | Encoded) and len(key) <= _LONGEST_NAME:
+        return (as_bytes(key) or b"").decode("utf-8", "backslashreplace")
+    if isinstance(key, Inert):
+        return f"{str(key)[:_LONGEST_NAME]} {index}"
     if (
         isinstance(key, tuple)
         and len(key) < 10

@@ -9,18 +9,23 @@ made of, except for the few names that the caller knows how to stand in for.
 from __future__ import annotations
 
 import os
-import re
 import struct
 from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple
 
 from gatewise.formats.errors import FormatError
+from gatewise.formats.pickle_text import (
+    float_from,
+    integer_from,
+    old_text,
+    unicode_from,
+    unquoted,
+)
 from gatewise.formats.pickle_values import (
     PYTHON,
     Builders,
     Entries,
     Inert,
-    OldText,
     Placeholder,
     kind_of,
 )
@@ -33,21 +38,6 @@ _MOST_OPERATIONS = 1 << 22
 _LONGEST_NAME = 1000
 # More digits than anyone has needed, and few enough to write them out at once.
 _LONGEST_INTEGER = 256
-_INTEGER = re.compile(rb"[-+]?\d{1,600}L?")
-_FLOAT = re.compile(rb"[-+]?(\d+\.?\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?|inf|nan)")
-_ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|.?)", re.DOTALL)
-_ESCAPES = {
-    b"\\": b"\\",
-    b"'": b"'",
-    b'"': b'"',
-    b"n": b"\n",
-    b"r": b"\r",
-    b"t": b"\t",
-    b"a": b"\a",
-    b"b": b"\b",
-    b"f": b"\f",
-    b"v": b"\v",
-}
 
 
 class Pickle(NamedTuple):
@@ -230,19 +220,10 @@ class _Machine:
             )
 
     def _integer_text(self) -> None:
-        line = self._line()
-        if line in (b"00", b"01"):
-            self._push(line == b"01")
-        elif _INTEGER.fullmatch(line):
-            self._push(int(line.rstrip(b"L")))
-        else:
-            raise FormatError(f"a whole number should follow, got {line[:20]!r}")
+        self._push(integer_from(self._line()))
 
     def _float_text(self) -> None:
-        line = self._line()
-        if not _FLOAT.fullmatch(line):
-            raise FormatError(f"a number should follow, got {line[:20]!r}")
-        self._push(float(line))
+        self._push(float_from(self._line()))
 
     def _number_text(self) -> int:
         line = self._line(20)
@@ -261,18 +242,10 @@ class _Machine:
         self._push(self._signed(length))
 
     def _string_text(self) -> None:
-        line = self._line(None)
-        if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
-            raise FormatError("a text in quotes should follow")
-        self._push(_old_text(_ESCAPE.sub(_unescaped, line[1:-1])))
+        self._push(old_text(unquoted(self._line(None))))
 
     def _unicode_text(self) -> None:
-        try:
-            text = self._line(None).decode("raw-unicode-escape")
-        except UnicodeDecodeError as error:
-            raise FormatError(f"is no text: {error.reason}") from None
-        # Halves of letters can be shown to nobody.
-        self._push(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+        self._push(unicode_from(self._line(None)))
 
     def _text(self, length: int) -> None:
         self._push(self._read(length).decode("utf-8", "backslashreplace"))
@@ -378,25 +351,6 @@ class _Machine:
 
 _NOTHING = object()
 
-
-def _unescaped(found: re.Match[bytes]) -> bytes:
-    code = found[1]
-    if code[:1] == b"x" and len(code) == 3:
-        return bytes([int(code[1:], 16)])
-    if code not in _ESCAPES:
-        raise FormatError(f"a text should have escapes of Python, got \\{code!r}")
-    return _ESCAPES[code]
-
-
-def _old_text(content: bytes) -> str | bytes:
-    try:
-        text = OldText(content, "utf-8")
-    except UnicodeDecodeError:
-        return content
-    text.content = content
-    return text
-
-
 # Left out are those for extensions (EXT1 to EXT4), which name code by numbers, for buffers
 # outside of the file (NEXT_BUFFER, READONLY_BUFFER), and PERSID, which nobody's files have.
 _OPERATIONS: dict[bytes, Callable[[_Machine], Any]] = {
@@ -417,8 +371,8 @@ _OPERATIONS: dict[bytes, Callable[[_Machine], Any]] = {
     b"\x8b": lambda machine: machine._long(machine._integer(4)),
     b"G": lambda machine: machine._push(struct.unpack(">d", machine._read(8))[0]),
     b"S": _Machine._string_text,
-    b"T": lambda machine: machine._push(_old_text(machine._read(machine._signed(4)))),
-    b"U": lambda machine: machine._push(_old_text(machine._read(machine._integer(1)))),
+    b"T": lambda machine: machine._push(old_text(machine._read(machine._signed(4)))),
+    b"U": lambda machine: machine._push(old_text(machine._read(machine._integer(1)))),
     b"V": _Machine._unicode_text,
     b"X": lambda machine: machine._text(machine._integer(4)),
     b"\x8c": lambda machine: machine._text(machine._integer(1)),

@@ -160,14 +160,8 @@ def recognised(file: BinaryIO, name: str | os.PathLike[str]) -> str:
 
 def _recognised_zip(file: BinaryIO) -> str:
     names = open_zip(file).names
-    folders = {part for name in names for part in name.split("/")[:-1]}
     files = {name.rpartition("/")[2] for name in names}
     if "data.pkl" in files:
-        if "code" in folders or "constants.pkl" in files:
-            raise FormatError(
-                "is a TorchScript program, which is not run; "
-                "torch.save(module.state_dict(), ...) keeps the weights alone"
-            )
         return "pytorch"
     if "model.weights.h5" in files:
         return "keras"

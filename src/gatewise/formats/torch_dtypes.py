@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gatewise.formats.containers import Array
+from gatewise.formats.small_floats import SMALL_FLOATS, widened
 
 __all__ = ["DTYPES", "STORAGES", "Kind"]
 
@@ -42,48 +43,15 @@ class Kind(NamedTuple):
         return self.name if self.dtype != self.raw and self.name != "bool" else ""
 
 
-def _bfloat16(raw: Array) -> Array:
-    """Half of a float32, the upper one."""
-    wide = raw.astype(np.uint32)
-    wide <<= np.uint32(16)
-    return wide.view(np.float32)
-
-
 def _complex32(raw: Array) -> Array:
     halves = raw.view(np.dtype("f2").newbyteorder(raw.dtype.byteorder))
     return halves.astype(np.float32).view(np.complex64)
 
 
-def _small_float(exponent_bits: int, bias: int, *, like: str) -> Callable[[Array], Array]:
-    """One of the floats of eight bits, looked up."""
-
-    @cache
-    def table() -> Array:
-        codes = np.arange(256)
-        fraction_bits = 7 - exponent_bits
-        sign = np.where(codes >> 7, np.float32(-1), np.float32(1))
-        exponent = (codes >> fraction_bits) & ((1 << exponent_bits) - 1)
-        fraction = (codes & ((1 << fraction_bits) - 1)) / (1 << fraction_bits)
-        is_normal = exponent > 0
-        power = np.where(is_normal, exponent, 1) - bias
-        value: Array = (sign * np.ldexp(fraction + is_normal, power)).astype(np.float32)
-        if like == "ieee":
-            top = exponent == (1 << exponent_bits) - 1
-            value[top] = np.where(fraction[top], np.nan, sign[top] * np.inf)
-        elif like == "finite":
-            value[[0x7F, 0xFF]] = np.nan
-        else:
-            # Where others have a negative zero.
-            value[0x80] = np.nan
-        return value
-
-    return lambda raw: np.take(table(), raw)
-
-
-def _exponents(raw: Array) -> Array:
-    """Powers of two and nothing else."""
-    value = np.ldexp(np.float32(1), raw.astype(np.int32) - 127)
-    return np.where(raw == 255, np.float32(np.nan), value).astype(np.float32)
+def _small(name: str, stored: str) -> Kind:
+    """A float that NumPy has none of, by PyTorch's name and by that in safetensors."""
+    widen = partial(widened, name=stored)
+    return _read_as(name, "f4", SMALL_FLOATS[stored].lstrip("<"), widen)
 
 
 def _same(name: str) -> Kind:
@@ -103,13 +71,13 @@ _KINDS = (
     *map(_same, ("float64", "float32", "float16", "complex64", "complex128")),
     *map(_same, ("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8")),
     _read_as("bool", "?", "u1", lambda raw: raw != 0),
-    _read_as("bfloat16", "f4", "u2", _bfloat16),
+    _small("bfloat16", "BF16"),
     _read_as("complex32", "c8", "u4", _complex32),
-    _read_as("float8_e4m3fn", "f4", "u1", _small_float(4, 7, like="finite")),
-    _read_as("float8_e5m2", "f4", "u1", _small_float(5, 15, like="ieee")),
-    _read_as("float8_e4m3fnuz", "f4", "u1", _small_float(4, 8, like="unsigned zero")),
-    _read_as("float8_e5m2fnuz", "f4", "u1", _small_float(5, 16, like="unsigned zero")),
-    _read_as("float8_e8m0fnu", "f4", "u1", _exponents),
+    _small("float8_e4m3fn", "F8_E4M3"),
+    _small("float8_e4m3fnuz", "F8_E4M3FNUZ"),
+    _small("float8_e5m2", "F8_E5M2"),
+    _small("float8_e5m2fnuz", "F8_E5M2FNUZ"),
+    _small("float8_e8m0fnu", "F8_E8M0"),
     *(_not_read(name, 1) for name in ("float4_e2m1fn_x2", "qint8", "quint8")),
     *(_not_read(name, 1) for name in ("quint4x2", "quint2x4")),
     _not_read("qint32", 4),
