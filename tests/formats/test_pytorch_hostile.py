@@ -303,6 +303,8 @@ print(json.dumps([events, outcome]))
 def test_nothing_is_imported_run_or_opened(tmp_path: Path) -> None:
     for index, name in enumerate(made.NAMES):
         (tmp_path / f"good{index}").write_bytes((made.FOLDER / name).read_bytes())
+    content = (made.FOLDER / "state.pt").read_bytes()
+    (tmp_path / "good.tar").write_bytes(archived({"net.pt": content}).getvalue())
     for index, program in enumerate(MALICE):
         evil = b"\x80\x04" + program if program[:1] != b"\x80" else program
         value = evil.removesuffix(b".")
@@ -336,12 +338,16 @@ def test_nothing_is_imported_run_or_opened(tmp_path: Path) -> None:
 
 
 def in_the_oldest_format(program: bytes) -> io.BytesIO:
+    return archived(dict.fromkeys(("storages", "tensors", "pickle"), program))
+
+
+def archived(members: dict[str, bytes]) -> io.BytesIO:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as archive:
-        for name in ("storages", "tensors", "pickle"):
+        for name, content in members.items():
             member = tarfile.TarInfo(name)
-            member.size = len(program)
-            archive.addfile(member, io.BytesIO(program))
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
     return file
 
 
