@@ -21,6 +21,7 @@ from tests import new_process
 from tests.formats import torch_files as made
 from tests.formats.test_pickles import MALICE
 
+NEGATIVE = b"}X\x03\0\0\0neg\x88s"
 SIX = np.arange(6, dtype="<f4").tobytes()
 
 
@@ -64,6 +65,10 @@ def read_all(file: io.BytesIO) -> dict[str, np.ndarray]:
         ([made.tensor(source=made.storage(key="../../../etc/passwd"))], "is not there"),
         ([made.tensor(source=made.storage(key="x" * 200))], "a short text"),
         ([made.tensor(source=made.text("net/data/0") + b"Q")], "should be a storage"),
+        (
+            [made.tensor((2,), (1,), 0, made.storage(24, "BoolStorage"), NEGATIVE)],
+            "no negative",
+        ),
         ([made.tensor(source=b"]")], "a tensor should be made, got the arguments"),
         # What broke the memory of another reader: entries set in what is no dictionary.
         ([made.tensor() + b"K\x00K\x01s"], "sets an entry in a Tensor"),

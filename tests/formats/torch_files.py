@@ -84,6 +84,7 @@ def tensor(
     strides: tuple[int, ...] = (3, 1),
     offset: int = 0,
     source: bytes | None = None,
+    extra: bytes = b"",
 ) -> bytes:
     """The operations that give a tensor."""
     return (
@@ -94,7 +95,9 @@ def tensor(
         + b"".join(map(whole, shape))
         + b"t("
         + b"".join(map(whole, strides))
-        + b"t\x89}tR"
+        + b"t\x89}"
+        + extra
+        + b"tR"
     )
 
 

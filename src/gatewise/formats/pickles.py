@@ -116,11 +116,12 @@ class _Machine:
         self._names: dict[tuple[str, str], Placeholder] = {}
 
     def run(self, most: int) -> Pickle:
-        operations = _OPERATIONS
+        operations, read = _OPERATIONS, self._file.read
         for step in range(1, most + 1):
             start = self._place
             try:
-                code = self._read(1)
+                code = read(1)
+                self._place += 1
                 if code == b".":
                     if len(self._stack) != 1 or self._marks:
                         raise FormatError(
@@ -129,6 +130,8 @@ class _Machine:
                     return Pickle(self._stack[0], step)
                 operation = operations.get(code)
                 if operation is None:
+                    if not code:
+                        raise FormatError("ends early")
                     raise FormatError(f"{code!r} is no operation of a pickle that is read")
                 operation(self)
             except FormatError as error:
