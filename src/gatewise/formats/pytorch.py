@@ -37,8 +37,9 @@ def open_pytorch(file: BinaryIO) -> Container:
     No code of the file is run, whatever it names. An array's name is made of the keys that
     lead to it, joined by dots: those of a state_dict as they are, and those of a checkpoint
     such as ``"model.weight_ih_l0"`` or ``"optimizer.state.0.exp_avg"``. Whole modules give
-    the names of their state_dict. Everything else, such as numbers and what is left of
-    objects of unknown classes, is in the metadata.
+    the names of their state_dict; those of TorchScript may have more tensors, since its
+    files do not tell parameters from others. Everything else, such as numbers and what is
+    left of objects of unknown classes, is in the metadata.
 
     float16 stays what it is; bfloat16, complex32 and the floats of eight bits are read as
     float32 and complex64, exactly. Quantized, sparse and nested tensors, and tensors
