@@ -13,7 +13,7 @@ from gatewise.formats.containers import Array, Container, Header
 from gatewise.formats.errors import FormatError
 from gatewise.formats.pickle_numpy import NUMPY
 from gatewise.formats.pickle_tree import Tree, find_arrays
-from gatewise.formats.pickle_values import PYTHON, Placeholder
+from gatewise.formats.pickle_values import PYTHON, Placeholder, kind_of
 from gatewise.formats.pickles import load_pickle
 from gatewise.formats.torch_dtypes import Kind
 from gatewise.formats.torch_tensors import TORCH, Storage, as_text, storage_kind
@@ -237,7 +237,9 @@ def _byte_order(archive: Zip, name: str) -> Literal["<", ">"]:
 def _checked_key(key: Any) -> str:
     key = as_text(key)
     if not isinstance(key, str) or not 0 < len(key) <= 100:
-        raise FormatError(f"the name of a storage should be a short text, got {key!r:.100}")
+        raise FormatError(
+            f"the name of a storage should be a short text, got a {kind_of(key)}"
+        )
     return key
 
 
