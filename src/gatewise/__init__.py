@@ -39,7 +39,15 @@ if TYPE_CHECKING:
     from gatewise import layers as layers
     from gatewise import training as training
     from gatewise._config import show_config
-    from gatewise.formats import FormatError, from_keras, to_keras
+    from gatewise.formats import (
+        FormatError,
+        from_keras,
+        load,
+        load_arrays,
+        load_metadata,
+        save,
+        to_keras,
+    )
     from gatewise.kernels.memory import release_memory
     from gatewise.layers import (
         GRU,
@@ -91,6 +99,9 @@ __all__ = [
     "gru_cell_backward",
     "gru_cell_forward",
     "gru_forward",
+    "load",
+    "load_arrays",
+    "load_metadata",
     "lstm_backward",
     "lstm_cell_backward",
     "lstm_cell_forward",
@@ -101,6 +112,7 @@ __all__ = [
     "rnn_cell_backward",
     "rnn_cell_forward",
     "rnn_forward",
+    "save",
     "set_num_threads",
     "show_config",
     "sigmoid",
@@ -112,7 +124,7 @@ __all__ = [
 thread_limits.register()
 
 # Imported when the first of their names is asked for, so that the import stays light.
-_LATER = ("_config", "formats", "kernels.memory", "layers", "training")
+_LATER = ("_config", "kernels.memory", "layers", "formats", "training")
 
 if not TYPE_CHECKING:
     # Type checkers know the names from above, and so that there are no others.

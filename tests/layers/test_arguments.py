@@ -21,6 +21,7 @@ SHARED: dict[str, Any] = {
     "zoneout": 0.125,
     "variational": True,
     "tokens": True,
+    "learn_initial_state": True,
     "dtype": "float64",
 }
 GATES: dict[str, Any] = {

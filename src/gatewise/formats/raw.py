@@ -13,7 +13,7 @@ from gatewise.formats.errors import FormatError
 
 Array = NDArray[Any]
 
-__all__ = ["byte_count", "read_array"]
+__all__ = ["byte_count", "little_endian", "read_array"]
 
 # What every NumPy can have.
 _MOST_AXES = 32
@@ -90,3 +90,17 @@ def read_array(
     if not dtype.isnative:
         array = array.byteswap(inplace=True).view(dtype.newbyteorder("="))
     return array.reshape(shape, order=order)
+
+
+def little_endian(array: Array) -> memoryview:
+    """Return an array's bytes in the order of its rows, little-endian, copied if need be.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gatewise.formats.raw import little_endian
+    >>> list(little_endian(np.array([[1, 2], [3, 4]], np.uint8).T))
+    [1, 3, 2, 4]
+    """
+    flat = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1)
+    return flat.view(np.uint8).data

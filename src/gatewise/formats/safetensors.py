@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from gatewise.formats.containers import Container, Header
 from gatewise.formats.errors import FormatError
 from gatewise.formats.json_text import parse_json
-from gatewise.formats.raw import byte_count, read_array
+from gatewise.formats.raw import byte_count, little_endian, read_array
 from gatewise.formats.small_floats import SMALL_FLOATS, widened
 
 Array = NDArray[Any]
 
-__all__ = ["open_safetensors", "write_safetensors"]
+__all__ = ["open_safetensors", "stored_dtype", "write_safetensors"]
 
 _LENGTH = 8
 # As in the reference implementation.
@@ -230,7 +230,7 @@ def write_safetensors(
     for name, value in metadata.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError(f"metadata should hold texts only, got {name!r}: {value!r}")
-    stored = {name: _stored_dtype(name, array) for name, array in arrays.items()}
+    stored = {name: stored_dtype(name, array) for name, array in arrays.items()}
     order = sorted(arrays, key=lambda name: -arrays[name].dtype.itemsize)
     offsets, place = {}, 0
     for name in order:
@@ -253,12 +253,19 @@ def write_safetensors(
     file.write(len(text).to_bytes(_LENGTH, "little"))
     file.write(text)
     for name in order:
-        array = arrays[name]
-        flat = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1)
-        file.write(flat.view(np.uint8).data)
+        file.write(little_endian(arrays[name]))
 
 
-def _stored_dtype(name: str, array: Array) -> str:
+def stored_dtype(name: str, array: Array) -> str:
+    """Return what the format calls the dtype of an array that is to have this name.
+
+    Raises
+    ------
+    TypeError
+        If it calls it nothing.
+    ValueError
+        If the name is taken.
+    """
     if not isinstance(name, str):
         raise TypeError(f"arrays should have texts as names, got {name!r}")
     if name == _METADATA:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +15,7 @@ from gatewise.layers.streamable import Steps
 Array = NDArray[Any]
 
 
-class Feedforward(Module):
+class Feedforward(Module, ABC):
     """A layer that maps arrays to arrays and carries no state from step to step."""
 
     def __call__(self, x: ArrayLike, *, num_threads: int | None = None) -> Array:
@@ -84,7 +84,7 @@ class Feedforward(Module):
         """`forward`, with the parameters of `snapshot`."""
 
 
-class Stateful(Module):
+class Stateful(Module, ABC):
     """A layer over sequences that carries a state from step to step."""
 
     def __call__(
@@ -132,7 +132,8 @@ class Stateful(Module):
     def stream(self, batch: int = 1, num_threads: int | None = None) -> Stream:
         """Return a stream that runs this layer step by step; see `Stream`.
 
-        What a step returns is overwritten by the next one: copy what is to be kept.
+        What a step returns is overwritten by the next one: copy what is to be kept. The
+        stream starts from each layer's `initial_state`, or from zeros where there is none.
 
         Parameters
         ----------
@@ -196,7 +197,7 @@ class Stateful(Module):
 
     @abstractmethod
     def _stream_state(self, name: str, state: Any, batch: int) -> Any:
-        """A state for a batch in arrays that nobody else has; zeros if None.
+        """A state for a batch in arrays that nobody else has; the initial one if None.
 
         With a batch of one, `state` may be without its axis.
         """

@@ -162,12 +162,15 @@ class Sequential(Stateful):
         return self.layers[0]._stream_input(array)
 
     def _stream_state(self, name: str, state: Any, batch: int) -> States:
-        return tuple(
-            layer._stream_state(f"{name}[{position}]", part, batch)
-            if isinstance(layer, Stateful)
-            else None
-            for position, (layer, part) in enumerate(
-                zip(self.layers, self._initial(name, state), strict=True)
+        initials = self._initial(name, state)
+        return self._at_one_moment(
+            lambda: tuple(
+                layer._stream_state(f"{name}[{position}]", part, batch)
+                if isinstance(layer, Stateful)
+                else None
+                for position, (layer, part) in enumerate(
+                    zip(self.layers, initials, strict=True)
+                )
             )
         )
 
@@ -183,15 +186,15 @@ class Sequential(Stateful):
             is_first = False
         return stages
 
-    def _places(self) -> dict[str, tuple[Module, str]]:
+    def _places(self, snapshot: Snapshot) -> dict[str, tuple[Module, str]]:
         return {
             f"{position}.{name}": place
             for position, layer in enumerate(self.layers)
-            for name, place in layer._places().items()
+            for name, place in layer._places(snapshot.parts[position]).items()
         }
 
     def _named_arrays(self, snapshot: Snapshot) -> dict[str, Array]:
-        aliases = self._aliases()
+        aliases = self._aliases(snapshot)
         return {
             f"{position}.{name}": array
             for position, layer in enumerate(self.layers)
@@ -232,7 +235,8 @@ class Sequential(Stateful):
         x
             What the first layer takes.
         state
-            Every layer's initial state; zeros if None.
+            Every layer's initial state. Where it is None, or one of its entries, a layer
+            starts from its own `initial_state`, or from zeros.
         lengths
             How many steps of each sequence exist, for the layers that have a state.
         num_threads
@@ -339,7 +343,7 @@ class Sequential(Stateful):
         dfinals = self._initial("dstate", dstate)
         dinitials: list[Any] = []
         sums: Gradients = {}
-        aliases = self._aliases()
+        aliases = self._aliases(tape.snapshot)
         dvalue: Any = dy
         for position in reversed(range(len(self.layers))):
             layer, own = self.layers[position], tape.tapes[position]
@@ -358,7 +362,8 @@ class Sequential(Stateful):
             for name, gradient in found.items():
                 first = aliases.get(f"{position}.{name}", f"{position}.{name}")
                 sums[first] = sums[first] + gradient if first in sums else gradient
-        ordered = {name: sums[name] for name in self._named_arrays(tape.snapshot)}
+        names = self._named_arrays(tape.snapshot)
+        ordered = {name: sums[name] for name in names if name in sums}
         return dvalue, tuple(dinitials), ordered
 
     def _initial(self, name: str, state: Any) -> States:
@@ -375,9 +380,6 @@ class Sequential(Stateful):
                 f"got {len(state)}"
             )
         return tuple(state)
-
-    def _arguments_and_defaults(self) -> dict[str, tuple[Any, Any]]:
-        raise NotImplementedError("a Sequential is made of its layers alone")
 
     def _description(self) -> str:
         layers = ", ".join(layer._description() for layer in self.layers)

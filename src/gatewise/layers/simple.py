@@ -11,11 +11,12 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gatewise import _checks
 from gatewise.kernels import chooser, products, thread_limits
-from gatewise.layers import inputs
+from gatewise.layers import inputs, parameters
 from gatewise.layers.kinds import Feedforward
 from gatewise.layers.masks import Mask
 from gatewise.layers.module import SHOWN, Gradients, Module
 from gatewise.layers.parameters import Snapshot
+from gatewise.layers.simple_dicts import EmbeddingFromStateDict, LinearFromStateDict
 from gatewise.layers.tape import ModuleTape, check_tape
 
 Array = NDArray[Any]
@@ -54,7 +55,7 @@ def _as_rows(array: Array) -> Array:
     return np.ascontiguousarray(array).reshape(1, -1, array.shape[-1])
 
 
-class Embedding(Feedforward):
+class Embedding(EmbeddingFromStateDict, Feedforward):
     """A table with a row of features for each token.
 
     A call takes integers of any shape and adds an axis for the features.
@@ -97,7 +98,8 @@ class Embedding(Feedforward):
         self.num_embeddings = inputs.size("num_embeddings", num_embeddings)
         self.embedding_dim = inputs.size("embedding_dim", embedding_dim)
         shape = (self.num_embeddings, self.embedding_dim)
-        self._add_parameter("weight", np.random.default_rng(seed).standard_normal(shape))
+        generator = np.random.default_rng(seed)
+        self._add_parameter("weight", shape, generator.standard_normal)
 
     def _tokens(self, x: ArrayLike) -> NDArray[np.int64]:
         tokens = inputs.as_array("x", x)
@@ -163,7 +165,7 @@ def _pack_linear(snapshot: Snapshot) -> Any:
     return chooser.kernels.pack_linear(arrays["weight"], arrays.get("bias"))
 
 
-class Linear(Feedforward):
+class Linear(LinearFromStateDict, Feedforward):
     """``y = x W^T + b`` on the last axis.
 
     Parameters
@@ -210,10 +212,10 @@ class Linear(Feedforward):
         self.bias = bool(bias)
         generator = np.random.default_rng(seed)
         bound = 1 / np.sqrt(self.in_features)
-        shape = (self.out_features, self.in_features)
-        self._add_parameter("weight", generator.uniform(-bound, bound, shape))
+        draw = parameters.uniform(generator, bound)
+        self._add_parameter("weight", (self.out_features, self.in_features), draw)
         if self.bias:
-            self._add_parameter("bias", generator.uniform(-bound, bound, shape[0]))
+            self._add_parameter("bias", (self.out_features,), draw)
 
     def _rows(self, x: ArrayLike) -> Array:
         rows = inputs.real("x", x, self._dtype)
