@@ -28,29 +28,13 @@ SAMPLE_RATE = 16_000
 
 
 def convolution(
-    arrays: Mapping[str, np.ndarray], name: str, stride: int = 1, padding: int = 0
+    arrays: Mapping[str, np.ndarray], name: str, stride: int = 1
 ) -> gatewise.Conv1d:
-    """Return the convolution of this name without its bias."""
+    """Return the convolution of this name, with its weights."""
     outputs, inputs, size = arrays[f"{name}.weight"].shape
-    layer = gatewise.Conv1d(inputs, outputs, size, stride, padding, bias=False)
-    layer.set_parameters({"weight": arrays[f"{name}.weight"]})
+    layer = gatewise.Conv1d(inputs, outputs, size, stride, padding=1)
+    layer.load_state_dict(arrays, prefix=f"{name}.")
     return layer
-
-
-def over_all_rows(
-    arrays: Mapping[str, np.ndarray], name: str, rows: int, stride: int = 1
-) -> gatewise.Linear:
-    """Return a convolution over so few rows that one matrix does it for all of them."""
-    layer = convolution(arrays, name, stride, padding=1)
-    # What each number of the input contributes to each of the output.
-    each = np.eye(rows * layer.in_channels, dtype=np.float32)
-    weight = layer(each.reshape(len(each), rows, -1)).reshape(len(each), -1).T
-    bias = arrays[f"{name}.bias"]
-    linear = gatewise.Linear(len(each), len(weight))
-    linear.set_parameters(
-        {"weight": weight, "bias": np.tile(bias, len(weight) // len(bias))}
-    )
-    return linear
 
 
 class SileroVAD:
@@ -69,39 +53,38 @@ class SileroVAD:
         pairs = basis.reshape(2, bins, frame).swapaxes(0, 1).reshape(basis.shape)
         self.spectrum = gatewise.Conv1d(1, 2 * bins, frame, frame // 2, bias=False)
         self.spectrum.set_parameters({"weight": pairs})
-        self.first = gatewise.Conv1d(bins, len(arrays["conv1.weight"]), 3, padding=1)
-        self.first.load_state_dict(arrays, prefix="conv1.")
+        relu = gatewise.ReLU()
+        self.encoder = gatewise.Sequential(
+            convolution(arrays, "conv1"),
+            relu,
+            convolution(arrays, "conv2", stride=2),
+            relu,
+            convolution(arrays, "conv3", stride=2),
+            relu,
+            convolution(arrays, "conv4"),
+            relu,
+        )
         lstm = gatewise.LSTM.from_state_dict(arrays, prefix="lstm_cell.")
         weight, bias = arrays["final_conv.weight"], arrays["final_conv.bias"]
         last = gatewise.Linear.from_state_dict({"weight": weight[..., 0], "bias": bias})
-        relu = gatewise.ReLU()
-        self.rest = gatewise.Sequential(
-            relu,
-            over_all_rows(arrays, "conv2", rows=4, stride=2),
-            relu,
-            over_all_rows(arrays, "conv3", rows=2, stride=2),
-            relu,
-            over_all_rows(arrays, "conv4", rows=1),
-            relu,
-            lstm,
-            relu,
-            last,
-            gatewise.Sigmoid(),
-        )
+        self.decoder = gatewise.Sequential(lstm, relu, last, gatewise.Sigmoid())
 
     def windows(self, count: int) -> np.ndarray:
         """Return silent windows, in which each chunk stands between its edges."""
         return np.zeros((count, self.edge + self.chunk + self.edge, 1), np.float32)
 
     def features(self, windows: np.ndarray) -> np.ndarray:
-        """Return the first convolution's output; the windows' ends are written here."""
+        """Return what the LSTM reads of each window, whose end is written here."""
         edge = self.edge
         windows[:, -edge:] = windows[:, -edge - 2 : -2 * edge - 2 : -1]
         spectrum = np.abs(self.spectrum(windows).view(np.complex64))
-        return self.first(spectrum).reshape(len(windows), -1)
+        features: np.ndarray = self.encoder(spectrum)[0][:, 0]
+        return features
 
     def __call__(self, samples: np.ndarray, block: int = 32) -> np.ndarray:
         """Return the probabilities of a whole clip, which silence fills up to a chunk."""
+        if not len(samples):
+            return np.zeros(0, np.float32)
         edge, chunk = self.edge, self.chunk
         count = -(-len(samples) // chunk)
         padded = np.zeros(edge + count * chunk, np.float32)
@@ -114,7 +97,7 @@ class SileroVAD:
             part = pieces[first : first + block, :, None]
             windows[: len(part), :-edge] = part
             features.append(self.features(windows[: len(part)]))
-        probabilities, _ = self.rest(np.concatenate(features))
+        probabilities, _ = self.decoder(np.concatenate(features))
         return np.ravel(probabilities)
 
     def stream(self) -> SileroStream:
@@ -128,14 +111,14 @@ class SileroStream:
     def __init__(self, detector: SileroVAD) -> None:
         self.detector = detector
         self.window = detector.windows(1)
-        self.rest = detector.rest.stream()
+        self.decoder = detector.decoder.stream()
 
     def __call__(self, chunk: np.ndarray) -> float:
         """Return the probability that this chunk has speech."""
         samples, edge = self.window[0, :, 0], self.detector.edge
         samples[:edge] = samples[-2 * edge : -edge]
         samples[edge:-edge] = chunk
-        return float(self.rest(self.detector.features(self.window)[0])[0])
+        return float(self.decoder(self.detector.features(self.window)[0])[0])
 
 
 def recording(path: str) -> np.ndarray:

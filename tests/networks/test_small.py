@@ -103,6 +103,7 @@ def test_speech_is_found_as_by_the_definition(example: Any, backend: str) -> Non
     assert np.abs(detector(samples, block=4) - expected).max() < 1e-5
     ended = np.concatenate([samples[:-20], np.zeros(20, np.float32)])
     assert np.array_equal(detector(samples[:-20]), detector(ended))
+    assert detector(samples[:0]).shape == (0,)
     stream = detector.stream()
     live = [stream(chunk) for chunk in samples.reshape(-1, 64)]
     assert np.abs(live - expected).max() < 1e-5
