@@ -192,11 +192,11 @@ def _open_zip(file: BinaryIO, size: int) -> Container:
     tops = [
         name.removesuffix("data.pkl")
         for name in archive.names
-        if name.count("/") == 1 and name.endswith("/data.pkl")
+        if name.count("/") <= 1 and name.split("/")[-1] == "data.pkl"
     ]
     if len(tops) != 1:
         raise FormatError(
-            "should hold one data.pkl in a folder, as files of torch.save do, got "
+            "should hold one data.pkl, as files of torch.save do, got "
             f"{len(tops)} beside {', '.join(archive.names[:5])[:200]!r}"
         )
     top = tops[0]
