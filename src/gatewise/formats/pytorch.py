@@ -28,7 +28,12 @@ _PROTOCOL = 1001
 # storage may be there under several names, or repeated by strides of zero.
 _LARGEST = 64 << 20
 _LARGEST_RATIO = 32
-_FEW_OPERATIONS = 1 << 18
+# What an array takes beside its numbers.
+_EACH = 512
+# A pickle may have so many steps, or so many for each byte of the file.
+_FEW_OPERATIONS = 1 << 21
+_VERY_FEW_OPERATIONS = 1000
+_OPERATIONS_RATIO = 1.25
 
 
 def open_pytorch(file: BinaryIO) -> Container:
@@ -100,13 +105,14 @@ class _PyTorch:
         self._arrays = tree.arrays
         self._unread = tree.unread
         claimed = sum(
-            math.prod(header.shape) * header.dtype.itemsize for header in headers.values()
+            math.prod(header.shape) * header.dtype.itemsize + _EACH
+            for header in headers.values()
         )
         most = max(_LARGEST, _LARGEST_RATIO * size)
         if claimed > most:
             raise FormatError(
-                f"its arrays take {claimed} bytes, and at most {most} are read: 64 MiB, or "
-                f"{_LARGEST_RATIO} times the {size} bytes of the file"
+                f"its {len(headers)} arrays take {claimed} bytes, and at most {most} are "
+                f"read: 64 MiB, or {_LARGEST_RATIO} times the {size} bytes of the file"
             )
 
     def read(self, name: str) -> Array:
@@ -135,15 +141,18 @@ class _Member:
         self._archive = archive
         self._name = name
         self._content: bytes | None = None
+        # Whether all of it has been compared with its checksum.
+        self._is_checked = False
 
     def read_into(self, start: int, view: memoryview) -> None:
-        if start and not self._archive.is_stored(self._name):
+        if len(view) == self.size and not self._is_checked:
+            with self._archive.open(self._name) as member:
+                _fill(member, view)
+            self._is_checked = True
+        elif self._archive.is_stored(self._name):
+            self._archive.read_into(self._name, start, view)
+        else:
             view[:] = self.content()[start : start + len(view)]
-            return
-        with self._archive.open(self._name) as member:
-            if start:
-                member.seek(start)
-            _fill(member, view)
 
     def content(self) -> bytes:
         if self._content is None:
@@ -219,12 +228,20 @@ def _open_zip(file: BinaryIO, size: int) -> Container:
             io.BytesIO(archive.read(f"{top}data.pkl")),
             known=_KNOWN,
             persistent=persistent,
-            # Nobody has it deflated to less than one byte for each.
-            most_operations=_FEW_OPERATIONS + size,
+            most_operations=_most_operations(size),
         )
         tree = find_arrays(pickle)
     is_script = f"{top}constants.pkl" in names
     return _PyTorch("torchscript" if is_script else "pytorch", tree, size)
+
+
+def _most_operations(size: int) -> int:
+    """How many steps the pickle in a file of this size may have.
+
+    That is more than those of torch.save have: a pair of numbers, most for its length, has
+    ten bytes and counts as eleven.
+    """
+    return max(_FEW_OPERATIONS, int(_OPERATIONS_RATIO * size))
 
 
 def _byte_order(archive: Zip, name: str) -> Literal["<", ">"]:
@@ -254,12 +271,17 @@ def _checked_storage(record: _Member, kind: Kind, length: int) -> Storage:
 def _open_stream(file: BinaryIO, size: int) -> Container:
     """The older format: pickles one after the other, then the storages."""
     for wanted, what in ((_MAGIC, "magic number"), (_PROTOCOL, "version of its format")):
-        value = load_pickle(file).value
+        value = load_pickle(file, most_operations=_VERY_FEW_OPERATIONS).value
         if type(value) is not int or value != wanted:
             raise FormatError(f"is a pickle, but none of PyTorch's: its {what} is missing")
-    load_pickle(file)
+    load_pickle(file, most_operations=_VERY_FEW_OPERATIONS)
     stretches: dict[str, _Stretch] = {}
-    pickle = load_pickle(file, known=_KNOWN, persistent=_StreamStorages(file, stretches))
+    pickle = load_pickle(
+        file,
+        known=_KNOWN,
+        persistent=_StreamStorages(file, stretches),
+        most_operations=_most_operations(size),
+    )
     _locate(file, size, stretches)
     return _PyTorch("pytorch", find_arrays(pickle), size)
 

@@ -67,6 +67,25 @@ class Zip:
         """
         return open_member(self._file, name, self._members[name])
 
+    def read_into(self, name: str, start: int, view: memoryview) -> None:
+        """Read a part of a member that is stored, which is compared with nothing.
+
+        Raises
+        ------
+        FormatError
+            If the file ends early.
+        """
+        member = self._members[name]
+        if member.method != STORED or not 0 <= start <= member.size - len(view):
+            raise ValueError(f"{name!r} should be stored and have such a part")
+        self._file.seek(member.start + start)
+        done = 0
+        while done < len(view):
+            count = self._file.readinto(view[done:])  # type: ignore[attr-defined]
+            if not count:
+                raise FormatError(f"{name[:100]!r} is cut off")
+            done += count
+
     def read(self, name: str) -> bytes:
         """Return all of a member.
 
