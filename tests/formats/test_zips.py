@@ -109,6 +109,10 @@ def test_folders_are_passed_over() -> None:
     assert open_zip(io.BytesIO(content)).names == tuple(CONTENTS)
 
 
+def test_a_colon_in_a_name_is_no_drive() -> None:
+    assert open_zip(io.BytesIO(zipped({"w:0": b"x"}))).read("w:0") == b"x"
+
+
 def test_a_stored_member_can_be_sought_in() -> None:
     archive = open_zip(io.BytesIO(zipped()))
     assert archive.is_stored("b/c")
@@ -227,7 +231,8 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "outside within": (lambda: zipped({"a/../../b": b""}), "no file in an archive"),
     "outside on Windows": (lambda: zipped({"a\\..\\b": b""}), "no file in an archive"),
     "absolute": (lambda: zipped({"/a": b""}), "no file in an archive"),
-    "drive": (lambda: zipped({"C:a": b""}), "no file in an archive"),
+    "drive": (lambda: zipped({"C:/a": b""}), "no file in an archive"),
+    "drive of Windows": (lambda: zipped({"C:\\a": b""}), "no file in an archive"),
     "zero in a name": (
         lambda: zipped({"abc": b"x"}).replace(b"abc", b"a\0c"),
         "no file in an archive",

@@ -32,6 +32,8 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 _ENCRYPTED, _OTHER_FLAGS, _DESCRIPTOR, _UTF_8 = 0x2041, 0x20, 0x08, 0x800
 _UNIX, _LINK = 3, 0xA
 _IN_EXTRA_16, _IN_EXTRA_32 = 0xFFFF, 0xFFFF_FFFF
+# Not "w:0", which is what TensorFlow calls a variable.
+_DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 
 
@@ -277,7 +279,7 @@ def _checked_name(entry: tuple[Any, ...], member: Member) -> str | None:
         or _CONTROL.search(name)
         or ".." in parts
         or not parts[0]
-        or name[1:2] == ":"
+        or _DRIVE.match(name)
     ):
         raise FormatError(f"a member is no file in an archive: {name[:100]!r}")
     return None if name.endswith("/") and not member.size and not member.packed else name
