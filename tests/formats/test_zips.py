@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import gatewise
+from gatewise.formats.errors import FormatError
 from gatewise.formats.zips import open_zip
 
 CONTENTS = {"a": b"", "b/c": random.Random(1).randbytes(1000) + bytes(100_000), "d é": b"x"}
@@ -111,6 +112,17 @@ def test_folders_are_passed_over() -> None:
 
 def test_a_colon_in_a_name_is_no_drive() -> None:
     assert open_zip(io.BytesIO(zipped({"w:0": b"x"}))).read("w:0") == b"x"
+
+
+@pytest.mark.parametrize("method", [0, 8])
+def test_a_checksum_of_zero_can_stand_for_none(method: int) -> None:
+    content = both(zipped({"a": b"xyz"}, method), 16, 14, b"\0\0\0\0")
+    with pytest.raises(FormatError, match="its checksum is another"):
+        open_zip(io.BytesIO(content)).read("a")
+    assert open_zip(io.BytesIO(content), zero_is_none=True).read("a") == b"xyz"
+    wrong = both(content, 16, 14, b"\1\0\0\0")
+    with pytest.raises(FormatError, match="its checksum is another"):
+        open_zip(io.BytesIO(wrong), zero_is_none=True).read("a")
 
 
 def test_a_stored_member_can_be_sought_in() -> None:

@@ -167,7 +167,7 @@ class _Walk:
                 self._put(found, name, self.value(value, (*path, name), bare=bare))
 
     def _key(self, key: Any, index: int) -> str:
-        """A key as text, which for one that can be anything has its place in the dictionary.
+        """A key as text; for one that can be anything, with its place in the dictionary.
 
         A key may be meant a million times, so none is made anew that is long.
         """

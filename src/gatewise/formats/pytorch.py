@@ -196,7 +196,7 @@ def _fill(file: BinaryIO | io.BufferedReader, view: memoryview) -> None:
 
 
 def _open_zip(file: BinaryIO, size: int) -> Container:
-    archive = open_zip(file)
+    archive = open_zip(file, zero_is_none=True)
     names = set(archive.names)
     tops = [
         name.removesuffix("data.pkl")

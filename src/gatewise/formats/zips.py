@@ -104,7 +104,7 @@ class Zip:
         return content
 
 
-def open_zip(file: BinaryIO, *, deflated: bool = True) -> Zip:
+def open_zip(file: BinaryIO, *, deflated: bool = True, zero_is_none: bool = False) -> Zip:
     """Look at a zip archive, and at nothing but its directory and headers.
 
     Accepted is what the programs that save networks write: members stored or deflated, in
@@ -122,6 +122,9 @@ def open_zip(file: BinaryIO, *, deflated: bool = True) -> Zip:
         That can be sought in, and stays open as long as the archive is used.
     deflated : bool, default True
         Whether members may be deflated at all.
+    zero_is_none : bool, default False
+        Whether a checksum of zero stands for none, as PyTorch writes it where it is told
+        not to make any.
 
     Returns
     -------
@@ -163,6 +166,11 @@ def open_zip(file: BinaryIO, *, deflated: bool = True) -> Zip:
     if place != length:
         raise FormatError("its directory has other members than it says")
     found = {name: _located(file, name, each, start) for name, each in members.items()}
+    if zero_is_none:
+        found = {
+            name: each._replace(checksum=each.checksum or None)
+            for name, each in found.items()
+        }
     _check_apart(found)
     _check_unpacked(members.values(), size)
     return Zip(file, found)
