@@ -10,7 +10,7 @@ import numpy as np
 
 from gatewise.formats.containers import Header
 from gatewise.formats.errors import FormatError
-from gatewise.formats.hdf5_bytes import Block, Bytes, room
+from gatewise.formats.hdf5_bytes import Block, Bytes
 from gatewise.formats.hdf5_messages import (
     AttributeParts,
     Layout,
@@ -64,7 +64,7 @@ class Tree:
     def __init__(self, source: Bytes) -> None:
         self._source = source
         self._texts = Texts(source)
-        self._room = self._left = room(source.size)
+        self._room = self._left = source.room
         self._seen: set[int] = set()
         self.stored: dict[str, Stored] = {}
         self.attributes: dict[str, dict[str, Any]] = {}

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Literal
 
 from gatewise.formats.containers import Array, Container, Header
 from gatewise.formats.errors import FormatError
+from gatewise.formats.limits import room, weight
 from gatewise.formats.pickle_numpy import NUMPY
 from gatewise.formats.pickle_tree import Tree, find_arrays
 from gatewise.formats.pickle_values import PYTHON, Placeholder, kind_of
@@ -24,10 +25,6 @@ __all__ = ["open_pytorch"]
 _KNOWN = {**PYTHON, **NUMPY, **TORCH}
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
-# What all arrays together may take, or so many times the file where that is more: one
-# storage may be there under several names, or repeated by strides of zero.
-_LARGEST = 64 << 20
-_LARGEST_RATIO = 32
 # What an array takes beside its numbers.
 _EACH = 512
 # A pickle may have so many steps, or so many for each byte of the file.
@@ -85,7 +82,7 @@ def open_pytorch(file: BinaryIO) -> Container:
     start = file.read(4)
     file.seek(0)
     if start[:2] == b"PK":
-        return _open_zip(file, size)
+        return _open_zip(file)
     if start[:1] == b"\x80":
         return _open_stream(file, size)
     raise FormatError("is no file of PyTorch: begins neither as a zip file nor as a pickle")
@@ -94,7 +91,7 @@ def open_pytorch(file: BinaryIO) -> Container:
 class _PyTorch:
     """The arrays of a file of PyTorch's."""
 
-    def __init__(self, kind: str, tree: Tree, size: int) -> None:
+    def __init__(self, kind: str, tree: Tree, file: BinaryIO) -> None:
         headers: dict[str, Header] = {}
         for name, array in tree.arrays.items():
             with _within(repr(name)):
@@ -108,11 +105,12 @@ class _PyTorch:
             math.prod(header.shape) * header.dtype.itemsize + _EACH
             for header in headers.values()
         )
-        most = max(_LARGEST, _LARGEST_RATIO * size)
+        # One storage may be there under several names, or repeated by strides of zero.
+        most, why = room(file)
         if claimed > most:
             raise FormatError(
                 f"its {len(headers)} arrays take {claimed} bytes, and at most {most} are "
-                f"read: 64 MiB, or {_LARGEST_RATIO} times the {size} bytes of the file"
+                f"read: {why}"
             )
 
     def read(self, name: str) -> Array:
@@ -195,7 +193,7 @@ def _fill(file: BinaryIO | io.BufferedReader, view: memoryview) -> None:
         done += count
 
 
-def _open_zip(file: BinaryIO, size: int) -> Container:
+def _open_zip(file: BinaryIO) -> Container:
     archive = open_zip(file, zero_is_none=True)
     names = set(archive.names)
     tops = [
@@ -228,20 +226,20 @@ def _open_zip(file: BinaryIO, size: int) -> Container:
             io.BytesIO(archive.read(f"{top}data.pkl")),
             known=_KNOWN,
             persistent=persistent,
-            most_operations=_most_operations(size),
+            most_operations=_most_operations(file),
         )
         tree = find_arrays(pickle)
     is_script = f"{top}constants.pkl" in names
-    return _PyTorch("torchscript" if is_script else "pytorch", tree, size)
+    return _PyTorch("torchscript" if is_script else "pytorch", tree, file)
 
 
-def _most_operations(size: int) -> int:
-    """How many steps the pickle in a file of this size may have.
+def _most_operations(file: BinaryIO) -> int:
+    """How many steps the pickle in a file may have.
 
     That is more than those of torch.save have: a pair of numbers, most for its length, has
     ten bytes and counts as eleven.
     """
-    return max(_FEW_OPERATIONS, int(_OPERATIONS_RATIO * size))
+    return max(_FEW_OPERATIONS, int(_OPERATIONS_RATIO * weight(file)))
 
 
 def _byte_order(archive: Zip, name: str) -> Literal["<", ">"]:
@@ -270,6 +268,8 @@ def _checked_storage(record: _Member, kind: Kind, length: int) -> Storage:
 
 def _open_stream(file: BinaryIO, size: int) -> Container:
     """The older format: pickles one after the other, then the storages."""
+    most_operations = _most_operations(file)
+    file.seek(0)
     for wanted, what in ((_MAGIC, "magic number"), (_PROTOCOL, "version of its format")):
         value = load_pickle(file, most_operations=_VERY_FEW_OPERATIONS).value
         if type(value) is not int or value != wanted:
@@ -280,10 +280,10 @@ def _open_stream(file: BinaryIO, size: int) -> Container:
         file,
         known=_KNOWN,
         persistent=_StreamStorages(file, stretches),
-        most_operations=_most_operations(size),
+        most_operations=most_operations,
     )
     _locate(file, size, stretches)
-    return _PyTorch("pytorch", find_arrays(pickle), size)
+    return _PyTorch("pytorch", find_arrays(pickle), file)
 
 
 class _StreamStorages:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, BinaryIO
 
 from gatewise.formats.errors import FormatError
+from gatewise.formats.limits import room
 from gatewise.formats.zip_members import DEFLATED, STORED, Member, open_member, read_at
 
 __all__ = ["Zip", "open_zip"]
@@ -17,9 +18,6 @@ __all__ = ["Zip", "open_zip"]
 # More than any network has arrays, and what a zip file without extensions can have.
 _MOST_MEMBERS = 65_535
 _LONGEST_DIRECTORY = 1 << 24
-# Unpacked, an archive may be this large, or so many times its own size.
-_UNPACKED = 64 << 20
-_UNPACKED_RATIO = 32
 # No stream of deflate gives more bytes for one.
 _LARGEST_RATIO = 1032
 
@@ -172,7 +170,7 @@ def open_zip(file: BinaryIO, *, deflated: bool = True, zero_is_none: bool = Fals
             for name, each in found.items()
         }
     _check_apart(found)
-    _check_unpacked(members.values(), size)
+    _check_unpacked(members.values(), file)
     return Zip(file, found)
 
 
@@ -310,15 +308,11 @@ def _checked_member(name: str, member: Member, deflated: bool) -> Member:
     return member
 
 
-def _check_unpacked(members: Iterable[Member], size: int) -> None:
-    unpacked, most = (
-        sum(each.size for each in members),
-        max(_UNPACKED, _UNPACKED_RATIO * size),
-    )
+def _check_unpacked(members: Iterable[Member], file: BinaryIO) -> None:
+    unpacked, (most, why) = sum(each.size for each in members), room(file)
     if unpacked > most:
         raise FormatError(
-            f"unpacks to {unpacked} bytes, and at most {most} are read: 64 MiB, or "
-            f"{_UNPACKED_RATIO} times the {size} bytes of the file"
+            f"unpacks to {unpacked} bytes, and at most {most} are read: {why}"
         )
 
 

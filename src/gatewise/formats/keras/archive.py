@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from gatewise.formats.errors import FormatError
 from gatewise.formats.hdf5 import HDF5, open_hdf5
 from gatewise.formats.json_text import parse_json
+from gatewise.formats.limits import Unpacked, weight
 from gatewise.formats.zips import Zip, open_zip
 
 Array = NDArray[Any]
@@ -94,7 +94,7 @@ def open_keras(file: BinaryIO) -> KerasArchive:
         raise FormatError(f"should have its arrays in {WEIGHTS}, got no such member")
     content = archive.read(WEIGHTS)
     try:
-        weights = open_hdf5(io.BytesIO(content))
+        weights = open_hdf5(Unpacked(content, weight(file)))
     except FormatError as error:
         raise FormatError(f"{WEIGHTS}: {error}") from error
     return KerasArchive(weights, texts)
