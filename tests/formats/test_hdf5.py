@@ -271,6 +271,10 @@ def many_small_arrays(file: Any) -> None:
         data.id.write_direct_chunk((0,), packed)
 
 
+def huge_and_empty(file: Any) -> None:
+    file.create_dataset("a", (0, 1 << 62), "f4")
+
+
 def bomb(file: Any) -> None:
     """A chunk of 40 bytes that unpacks to twenty megabytes."""
     data = file.create_dataset("a", (10,), "f4", chunks=(10,), compression=9)
@@ -329,6 +333,7 @@ HOSTILE: dict[str, tuple[Callable[[Any], None], dict[str, Any], str]] = {
     "some_chunks": (some_chunks, {}, "should have 10 chunks, got 3"),
     "huge_chunk": (huge_chunk, {}, "more memory"),
     "many_small_arrays": (many_small_arrays, {}, "more memory"),
+    "huge_and_empty": (huge_and_empty, {}, "more memory"),
     "bomb": (bomb, {}, "of more than 40 bytes"),
     "no_shape": (no_shape, {}, "without any shape"),
     "no_text": (no_text, {}, "holds no text"),

@@ -131,8 +131,8 @@ class Tree:
             raise FormatError("is an array without any shape")
         stored = _stored(type_of(parts[TYPE].content), shape, attributes)
         nbytes = math.prod(shape) * stored.dtype.itemsize
-        in_memory = math.prod(shape) * stored.header.dtype.itemsize
-        self._take(max(nbytes, in_memory), f"an array of shape {shape}")
+        widest = max(stored.dtype.itemsize, stored.header.dtype.itemsize)
+        self._take(_at_least_one(shape) * widest, f"an array of shape {shape}")
         layout = layout_of(parts[LAYOUT].content)
         filters: tuple[tuple[int, int], ...] = ()
         if FILTERS in parts:
@@ -230,7 +230,7 @@ class Tree:
         if shape is None:
             return None
         count = math.prod(shape)
-        self._take(count * max(size, 8), f"of shape {shape}")
+        self._take(_at_least_one(shape) * max(size, 8), f"of shape {shape}")
         if word not in ("text", "texts"):
             if word in ("bytes", "bfloat16"):
                 raise FormatError("should hold numbers or texts, got bytes")
@@ -251,6 +251,11 @@ class Tree:
             int.from_bytes(references.content[start : start + 4], "little"), "a text"
         )
         return self._texts.read(references)
+
+
+def _at_least_one(shape: tuple[int, ...]) -> int:
+    """How many elements there are, or would be with 1 for 0, beside which all is allowed."""
+    return math.prod(max(length, 1) for length in shape)
 
 
 def _stored(of_type: Type, shape: tuple[int, ...], attributes: dict[str, Any]) -> Stored:

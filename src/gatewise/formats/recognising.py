@@ -25,7 +25,7 @@ READ = {
     "npz": "gatewise.formats.npz.open_npz",
     "npy": "gatewise.formats.npz.open_npy",
     "pytorch": "gatewise.formats.pytorch.open_pytorch",
-    "keras": "gatewise.formats.keras_archive.open_keras",
+    "keras": "gatewise.formats.keras.archive.open_keras",
     "hdf5": "gatewise.formats.hdf5.open_hdf5",
     "onnx": "gatewise.formats.onnx.open_onnx",
     # A tar archive with one file of the other formats in it, or such a file alone,

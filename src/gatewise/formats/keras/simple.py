@@ -118,16 +118,12 @@ def _convolution(
     stride, dilation = (_single(found, config, key) for key in ("strides", "dilation_rate"))
     if config.get("groups", 1) != 1:
         raise FormatError(f"{found.name!r} has groups, which a Conv1d here has not")
-    reach = dilation * (size - 1)
     said = config.get("padding", "valid")
-    if said == "same" and stride == 1 and reach % 2 == 0:
-        padding = reach // 2
-    elif said == "valid":
-        padding = 0
-    else:
+    padding: Any = {"valid": 0, "same": "same", "causal": "causal"}.get(str(said))
+    if padding is None or (padding == "same" and stride > 1):
         raise FormatError(
             f"{found.name!r} pads {said!r} with a kernel of {size} and a stride of "
-            f"{stride}, which is not the same at both ends"
+            f"{stride}, which no Conv1d here does"
         )
     layer: Feedforward = room.Conv1d(  # type: ignore[attr-defined]
         features,
