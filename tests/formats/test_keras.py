@@ -573,6 +573,25 @@ def test_a_keras_file_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
             open_keras(io.BytesIO(whole[:end]))
 
 
+def test_load_arrays_reads_every_example(tmp_path: Path) -> None:
+    for number, content in enumerate(examples()):
+        path = tmp_path / str(number)
+        path.write_bytes(content)
+        arrays = gatewise.load_arrays(path)
+        assert arrays.format == ("keras" if content[:2] == b"PK" else "hdf5")
+        assert all(array.dtype == np.float32 for array in arrays.values())
+        assert len(arrays) > 5
+
+
+def test_a_reset_form_that_contradicts_the_bias(tmp_path: Path) -> None:
+    arrays = gatewise.GRU(3, 4, reset_after=False, seed=0).to_keras()
+    named = dict(zip(("kernel", "recurrent_kernel", "bias"), arrays, strict=True))
+    own = {"recurrent_activation": "sigmoid", "activation": "tanh", "reset_after": True}
+    path = listed(tmp_path / "a.h5", {"gru": named}, sequential(layer("GRU", "gru", **own)))
+    with pytest.raises(gatewise.FormatError, match="reset_after should be False"):
+        gatewise.from_keras(path)
+
+
 def test_there_are_examples_to_change() -> None:
     assert len(examples()) == 3 + 7 + 7
     assert {each[:2] for each in examples()} == {b"PK", b"\x89H"}

@@ -218,6 +218,9 @@ def _options(
             )
     if kind == "GRU" and weights.bias is None:
         options["reset_after"] = _reset_after(found, part, given)
+    elif kind == "GRU" and "reset_after" in (part.config or {}):
+        # The bias says it too, and has to agree.
+        options["reset_after"] = bool((part.config or {})["reset_after"])
     return options
 
 
