@@ -229,7 +229,6 @@ class Tree:
         shape, word, size = parts.shape, parts.type.word, parts.type.size
         if shape is None:
             return None
-        count = math.prod(shape)
         self._take(_at_least_one(shape) * max(size, 8), f"of shape {shape}")
         if word not in ("text", "texts"):
             if word in ("bytes", "bfloat16"):
@@ -254,7 +253,7 @@ class Tree:
 
 
 def _at_least_one(shape: tuple[int, ...]) -> int:
-    """How many elements there are, or would be with 1 for 0, beside which all is allowed."""
+    """How many elements there are, or would be with 1 in the place of 0."""
     return math.prod(max(length, 1) for length in shape)
 
 
