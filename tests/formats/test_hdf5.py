@@ -435,6 +435,51 @@ def test_changed_files_are_read_or_refused() -> None:
     assert 30 < refused < 150
 
 
+def test_arrays_that_share_their_bytes_are_refused() -> None:
+    def write(file: Any) -> None:
+        for name in "abc":
+            file[name] = np.full(10_000, ord(name), "f4")
+
+    content = written(write)
+    with h5py.File(content, "r") as file:
+        first, *others = (file[name].id.get_offset() for name in "abc")
+    changed = content.getvalue()
+    for other in others:
+        changed = changed.replace(struct.pack("<Q", other), struct.pack("<Q", first))
+    # Without the bytes of the last, which nothing else stands behind.
+    changed = changed[:-40_000]
+    changed = changed[:40] + struct.pack("<Q", len(changed)) + changed[48:]
+    with pytest.raises(FormatError, match="overlaps others"):
+        open_hdf5(io.BytesIO(changed))
+
+
+def test_one_chunk_is_not_read_for_many() -> None:
+    """Each of them would be as long as the file, and all take a day to read."""
+
+    def write(file: Any) -> None:
+        data = file.create_dataset("a", (3000,), "u1", chunks=(1,), compression=1)
+        data[:] = 1
+        file["b"] = np.zeros(1 << 20, "u1")
+
+    content = written(write)
+    changed = bytearray(content.getvalue())
+    with h5py.File(content, "r") as file:
+        info = [file["a"].id.get_chunk_info(index) for index in range(3000)]
+    for each in info:
+        key = struct.pack("<IIQQ", each.size, 0, each.chunk_offset[0], 0)
+        place = changed.find(key + struct.pack("<Q", each.byte_offset))
+        long = struct.pack("<I", 1 << 20)
+        changed[place : place + 4] = long
+        changed[place + 24 : place + 32] = struct.pack("<Q", len(changed) - (1 << 20))
+    with pytest.raises(FormatError, match="overlaps others"):
+        open_hdf5(io.BytesIO(bytes(changed)))
+
+
+def test_long_names_are_refused() -> None:
+    with pytest.raises(FormatError, match="a name of 2000 letters"):
+        open_hdf5(written(lambda file: file.create_group("a" * 2000) and None))
+
+
 def test_a_missing_array_is_a_key_error(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         open_hdf5(io.BytesIO(small())).read("nothing")

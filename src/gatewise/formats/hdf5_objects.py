@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from gatewise.formats.errors import FormatError
@@ -48,7 +48,10 @@ _MEANT = (
 )
 _SHARED = 0x02
 _MOST_MESSAGES = 65_536
-_LARGEST_NODE = 1 << 16
+_MOST_NAMES = 65_536
+_LONGEST_NAME = 1024
+# What is kept of a text's place.
+_PLACE_BYTES = 200
 _REPACK = "which is not read; h5repack --low=0 --high=0 makes another file of it"
 
 
@@ -192,11 +195,10 @@ def names_in(source: Bytes, messages: list[Message]) -> list[tuple[bytes, int]]:
         if kind == NAMES:
             tree, heap = content.integer(8), content.integer(8)
             names = _heap(source, heap)
-            found += [
-                entry
-                for node in _leaves(source, tree, 0, 8, "a list of names")
-                for entry in _symbols(source, node.child, names)
-            ]
+            for node in _leaves(source, tree, 0, 8, "a list of names"):
+                found += _symbols(source, node.child, names)
+                if len(found) > _MOST_NAMES:
+                    raise FormatError(f"has more than {_MOST_NAMES} names")
         elif kind == LINK:
             found.append(_link(content))
         elif kind == LINKS:
@@ -230,6 +232,8 @@ def _symbols(source: Bytes, place: int, names: bytes) -> Iterator[tuple[bytes, i
         end = names.find(b"\0", start)
         if start >= len(names) or end < 0:
             raise FormatError("is damaged: a name is not in the file")
+        if end - start > _LONGEST_NAME:
+            raise FormatError(f"has a name of {end - start} letters")
         name = names[start:end]
         if kind == 2:
             raise FormatError(f"{_shown(name)} is a soft link, which is not followed")
@@ -245,6 +249,8 @@ def _link(block: Block) -> tuple[bytes, int]:
     kind = block.integer(1) if flags & 8 else 0
     block.take((8 if flags & 4 else 0) + (1 if flags & 16 else 0))
     name = block.take(block.integer(1 << (flags & 3)))
+    if len(name) > _LONGEST_NAME:
+        raise FormatError(f"has a name of {len(name)} letters")
     if kind:
         said = {1: "a soft link", 64: "an external link"}.get(kind, "an unknown link")
         raise FormatError(f"{_shown(name)} is {said}, which is not followed")
@@ -295,10 +301,19 @@ def chunks_of(source: Bytes, place: int, axes: int) -> Iterator[Piece]:
 
 
 class Texts:
-    """The texts of a file that have lengths of their own, which stand in heaps."""
+    """The texts of a file that have lengths of their own, which stand in heaps.
 
-    def __init__(self, source: Bytes) -> None:
+    Parameters
+    ----------
+    source
+        The file.
+    take
+        What is told how many bytes of memory are taken and for what, and may refuse.
+    """
+
+    def __init__(self, source: Bytes, take: Callable[[int, str], None]) -> None:
         self._source = source
+        self._take = take
         self._heaps: dict[int, dict[int, tuple[int, int]]] = {}
 
     def read(self, reference: Block) -> bytes:
@@ -312,6 +327,7 @@ class Texts:
         length, heap, index = (reference.integer(n) for n in (4, 8, 4))
         if not length:
             return b""
+        self._take(length, "a text")
         if heap not in self._heaps:
             self._heaps[heap] = self._parts(heap)
         place, there = self._heaps[heap].get(index, (0, -1))
@@ -338,4 +354,5 @@ class Texts:
                 break
             parts[index] = (heap + block.place, length)
             block.take(length + -length % 8)
+        self._take(_PLACE_BYTES * len(parts), "a heap of texts")
         return parts

@@ -10,7 +10,7 @@ import numpy as np
 
 from gatewise.formats.containers import Header
 from gatewise.formats.errors import FormatError
-from gatewise.formats.hdf5_bytes import Block, Bytes, room
+from gatewise.formats.hdf5_bytes import Bytes, room
 from gatewise.formats.hdf5_messages import (
     AttributeParts,
     Layout,
@@ -44,6 +44,9 @@ __all__ = ["Tree"]
 _MOST_OBJECTS = 65_536
 _LONGEST_PATH = 4096
 _DEEPEST = 64
+# What is kept of a name at least, and of a chunk.
+_NAME_BYTES = 200
+_CHUNK_BYTES = 250
 
 
 class Tree:
@@ -63,7 +66,9 @@ class Tree:
 
     def __init__(self, source: Bytes) -> None:
         self._source = source
-        self._texts = Texts(source)
+        self._texts = Texts(source, self._take)
+        # Of the bytes that arrays can have, each of which is in one place.
+        self._stored_left = source.size
         self._room = self._left = room(source.size)
         self._seen: set[int] = set()
         self.stored: dict[str, Stored] = {}
@@ -89,6 +94,7 @@ class Tree:
                 if is_group(messages):
                     names = names_in(self._source, messages)
                     _check_names([name for name, _ in names])
+                    self._take((len(path) + _NAME_BYTES) * len(names), "its names")
                     below = [(_joined(path, name), where) for name, where in names]
                     waiting += reversed(below)
                 elif path:
@@ -155,6 +161,9 @@ class Tree:
             raise FormatError(
                 f"is not in the file: it should have {piece.length} bytes at {piece.place}"
             )
+        self._stored_left -= piece.length
+        if self._stored_left < 0:
+            raise FormatError("overlaps others: there are fewer bytes than arrays have")
         return piece
 
     def _chunked(self, stored: Stored, layout: Layout) -> Stored:
@@ -167,6 +176,7 @@ class Tree:
         count = math.prod(len(axis) for axis in corners)
         if count > self._source.size:
             raise FormatError(f"has {count} chunks in a file of {self._source.size} bytes")
+        self._take(_CHUNK_BYTES * count, f"{count} chunks")
         pieces: dict[tuple[int, ...], Piece] = {}
         for piece in self._pieces(stored, layout, nbytes, count) if count else ():
             inside = all(
@@ -239,17 +249,9 @@ class Tree:
         texts = np.empty(shape, object)
         for index in np.ndindex(*shape):
             block = parts.content
-            # Padded by zeros or, as Fortran does, by spaces that do not matter.
-            raw = self._text(block) if word == "texts" else block.text(size)
+            raw = self._texts.read(block) if word == "texts" else block.text(size)
             texts[index] = _decoded(raw)
         return texts.tolist() if shape else texts[()]
-
-    def _text(self, references: Block) -> bytes:
-        start = references.place
-        self._take(
-            int.from_bytes(references.content[start : start + 4], "little"), "a text"
-        )
-        return self._texts.read(references)
 
 
 def _at_least_one(shape: tuple[int, ...]) -> int:
