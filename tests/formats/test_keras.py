@@ -592,6 +592,20 @@ def test_a_reset_form_that_contradicts_the_bias(tmp_path: Path) -> None:
         gatewise.from_keras(path)
 
 
+def test_arguments_are_looked_at_before_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "nothing.keras"
+    for error, given, said in (
+        (ValueError, {"activation": "gelu"}, "activation should be one of"),
+        (ValueError, {"recurrent_activation": "softmax"}, "recurrent_activation should be"),
+        (TypeError, {"activation": 3}, "activation should be the name"),
+        (ValueError, {"dtype": "float16"}, "dtype should be float32 or float64"),
+        (TypeError, {"layer": 3}, "layer should be a name or None, got 3"),
+    ):
+        with pytest.raises(error, match=said) as caught:
+            gatewise.from_keras(path, **given)  # type: ignore[call-overload]
+        assert not isinstance(caught.value, gatewise.FormatError)
+
+
 def test_there_are_examples_to_change() -> None:
     assert len(examples()) == 3 + 7 + 7
     assert {each[:2] for each in examples()} == {b"PK", b"\x89H"}

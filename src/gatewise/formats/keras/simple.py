@@ -17,9 +17,10 @@ from gatewise.layers.kinds import Feedforward
 
 Array = NDArray[Any]
 
-__all__ = ["made"]
+__all__ = ["ACTIVATIONS", "made"]
 
-_ACTIVATIONS: Mapping[str, type[Feedforward]] = {
+# By Keras's words, those that are layers here.
+ACTIVATIONS: Mapping[str, type[Feedforward]] = {
     "relu": room.ReLU,
     "sigmoid": room.Sigmoid,
     "softmax": room.Softmax,
@@ -155,14 +156,14 @@ def _with_activation(
     if said is None and found.config is None:
         raise FormatError(
             f"does not say the activation of {found.name!r}: activation should be "
-            f"'linear', or one of {', '.join(_ACTIVATIONS)}"
+            f"'linear', or one of {', '.join(ACTIVATIONS)}"
         )
     if said is None and found.config is not None:
         said = found.config.get("activation")
     if said in (None, "linear"):
         return layer
-    if isinstance(said, str) and said in _ACTIVATIONS:
-        return room.Sequential(layer, _ACTIVATIONS[said]())
+    if isinstance(said, str) and said in ACTIVATIONS:
+        return room.Sequential(layer, ACTIVATIONS[said]())
     raise FormatError(
         f"{found.name!r} has the activation {str(said)[:60]!r}, which is no layer here: "
         "activation='linear' gives what comes before it"
