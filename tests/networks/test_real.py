@@ -37,7 +37,8 @@ class TestSileroVAD:
         trained = example.SileroVAD({example.peers.renamed(k): v for k, v in found.items()})
         probabilities = trained(clip)
         assert np.abs(probabilities - whole).max() > 0.01
-        assert others
+        others |= example.peers.way_of_the_package(str(data.parents[1]), clip)
+        assert len(others) >= 3
         for run in others.values():
             assert np.abs(probabilities - run()).max() < 1e-5
 
