@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from gatewise._config import show_config
     from gatewise.formats import (
         FormatError,
+        from_keras,
         from_nam,
         from_onnx,
         from_rtneural,
@@ -48,8 +49,10 @@ if TYPE_CHECKING:
         load_arrays,
         load_metadata,
         save,
+        to_keras,
         to_nam,
         to_onnx,
+        to_rtneural,
     )
     from gatewise.kernels.memory import release_memory
     from gatewise.layers import (
@@ -98,6 +101,7 @@ __all__ = [
     "__version__",
     "clip_grad_norm",
     "fit",
+    "from_keras",
     "from_nam",
     "from_onnx",
     "from_rtneural",
@@ -125,8 +129,10 @@ __all__ = [
     "sigmoid",
     "softmax",
     "softmax_cross_entropy",
+    "to_keras",
     "to_nam",
     "to_onnx",
+    "to_rtneural",
 ]
 
 thread_limits.register()

@@ -1,4 +1,4 @@
-"""Write files of PyTorch's to ``torch_files/``, and to ``figures.npz`` there what is in them.
+"""Write files of PyTorch's to ``torch_files/``, and what is in them to ``figures.npz``.
 
 Run it as ``python tests/data/make_torch_files.py`` where torch is installed.
 """

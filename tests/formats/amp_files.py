@@ -254,7 +254,7 @@ def run_rtneural(said: Json, x: Array) -> Array:
             y = {"lstm": lstm, "gru": gru}[kind](*weights, y)
             continue
         if kind in ("dense", "time-distributed-dense"):
-            y = y @ weights[0] + weights[1]
+            y = y @ weights[0] + sum(weights[1:])
         elif kind == "conv1d":
             y = convolution(layer, *weights, y)
         elif kind == "prelu":

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from gatewise.formats.safetensors import write_safetensors
 from tests.formats import amp_files
 
 Arrays = dict[str, Any]
+DATA = Path(__file__).parents[1] / "data"
 
 
 def state() -> Arrays:
@@ -135,6 +137,35 @@ def onnx(path: Path) -> None:
     gatewise.to_onnx(gatewise.GRU(3, 4, bidirectional=True, seed=0), path)
 
 
+def net() -> gatewise.Sequential:
+    return gatewise.Sequential(
+        gatewise.LSTM(3, 4, bidirectional=True, seed=0),
+        gatewise.Linear(8, 2, seed=1),
+        gatewise.Tanh(),
+    )
+
+
+def keras(suffix: str) -> Callable[[Path], object]:
+    def write(path: Path) -> None:
+        pytest.importorskip("h5py")
+        named = path.with_suffix(suffix)
+        gatewise.to_keras(net(), named)
+        named.rename(path)
+
+    return write
+
+
+def keras_weights(path: Path) -> None:
+    keras(".keras")(path)
+    with zipfile.ZipFile(path) as archive:
+        path.write_bytes(archive.read("model.weights.h5"))
+
+
+def pytorch(path: Path) -> None:
+    path.write_bytes((DATA / "torch_files" / "checkpoint.pt").read_bytes())
+
+
+KERAS = ["LSTM(3, 4, bidirectional=True)", "Linear(8, 2)"]
 FILES: dict[str, tuple[Callable[[Path], object], str, list[str]]] = {
     "own": (
         own,
@@ -166,6 +197,11 @@ FILES: dict[str, tuple[Callable[[Path], object], str, list[str]]] = {
         "json",
         ["Linear(2, 1)"],
     ),
+    "pytorch": (pytorch, "pytorch", ["GRU(2, 3)"]),
+    "keras": (keras(".keras"), "keras", KERAS),
+    "h5": (keras(".h5"), "hdf5", KERAS),
+    # Which says no activations.
+    "weights": (keras_weights, "hdf5", KERAS[::-1]),
     "onnx": (onnx, "onnx", ["GRU(3, 4, bidirectional=True)"]),
 }
 
@@ -180,6 +216,8 @@ def test_the_lines_of_every_format_work(name: str, tmp_path: Path) -> None:
     assert [found.layer for found in seen.layers] == layers
     check_lines(seen.layers)
     json.dumps(seen.plain(), allow_nan=False)
+    for found in seen.layers:
+        assert bool(found.notes) == (name in ("aida", "guitarml", "weights"))
     # What load_arrays gives is what was listed.
     arrays = gatewise.load_arrays(path)
     assert {n: (a.dtype, a.shape) for n, a in arrays.items()} == {
@@ -253,6 +291,8 @@ def test_a_recurrent_layer_is_told_by_its_shapes(given: Arrays, layer: str) -> N
         {"weight": (0, 2), "bias": (0,)},
         {"bias": (3,)},
         {"my_weights": (3, 2)},
+        {"optimizer.mean.0.weight": (3, 2)},
+        {"a.optimizer_state/weight_ih_l0": (3, 2)},
     ],
 )
 def test_what_is_no_layer_is_not_called_one(given: Arrays) -> None:

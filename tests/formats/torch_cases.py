@@ -1,7 +1,7 @@
 """What is saved by PyTorch for the tests of its files; torch is needed to make it.
 
-`files` gives what `tests/data/make_torch_files.py` writes, and `expected` what PyTorch itself
-finds in a file.
+`files` gives what `tests/data/make_torch_files.py` writes, and `expected` what PyTorch
+itself finds in a file.
 """
 
 from __future__ import annotations
@@ -62,7 +62,10 @@ def scripted(module: Any) -> bytes:
     import torch
 
     file = io.BytesIO()
-    torch.jit.save(torch.jit.script(module), file)
+    with warnings.catch_warnings():
+        # That TorchScript's time is over.
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(module), file)
     return file.getvalue()
 
 
@@ -80,18 +83,8 @@ def tensors() -> dict[str, Any]:
     flat = torch.randn(60)
     cube = torch.randn(2, 3, 4)
     complex_numbers = torch.randn(3, dtype=torch.complex64)
-    plain = [
-        "float16",
-        "bfloat16",
-        "float32",
-        "float64",
-        "int8",
-        "int16",
-        "int32",
-        "int64",
-        "uint8",
-        "bool",
-    ]
+    plain = ["float16", "bfloat16", "float32", "float64", "bool"]
+    plain += ["int8", "int16", "int32", "int64", "uint8"]
     found = {name: numbers.to(getattr(torch, name)) for name in plain}
     found |= {
         "complex64": complex_numbers,
@@ -299,7 +292,7 @@ def expected(content: bytes) -> dict[str, np.ndarray[Any, Any]]:
 def flatten(value: Any, name: str, found: dict[str, Any]) -> None:
     import torch
 
-    if isinstance(value, torch.UntypedStorage):
+    if isinstance(value, torch.UntypedStorage | torch.TypedStorage):
         value = torch.tensor(list(value), dtype=torch.uint8)
     if isinstance(value, torch.Tensor):
         if value.layout == torch.strided and not value.is_quantized:

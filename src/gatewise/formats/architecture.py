@@ -4,27 +4,50 @@ from __future__ import annotations
 
 import inspect
 import reprlib
+import textwrap
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
-import numpy as np
-
-from gatewise import layers
 from gatewise.formats.errors import FormatError
 from gatewise.formats.fields import Fields
-from gatewise.layers import Module, Sequential, parameters
-from gatewise.layers.initial_state import InitialState
-from gatewise.layers.recurrent_weights import RecurrentWeights
+from gatewise.layers import (
+    GRU,
+    LSTM,
+    RNN,
+    Conv1d,
+    Dropout,
+    Embedding,
+    Linear,
+    Module,
+    Recurrent,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    Softmax,
+    Tanh,
+    parameters,
+)
 
 __all__ = ["CLASSES", "describe", "is_known", "make"]
 
 # Whatever a file says, nothing else is made.
 CLASSES: Mapping[str, Any] = {
-    name: kind
-    for name in layers.__all__
-    if inspect.isclass(kind := getattr(layers, name))
-    and issubclass(kind, Module)
-    and not inspect.isabstract(kind)
+    kind.__name__: kind
+    for kind in (
+        GRU,
+        LSTM,
+        RNN,
+        Conv1d,
+        Dropout,
+        Embedding,
+        Linear,
+        ReLU,
+        Sequential,
+        Sigmoid,
+        Softmax,
+        Tanh,
+    )
 }
 # What parameters and generators start from, which is no part of a finished layer.
 _STARTS = {"seed", "forget_bias"}
@@ -109,20 +132,12 @@ def _described_alone(model: Module) -> dict[str, Any]:
         "class": type(model).__name__,
         "arguments": model._arguments(),
     }
-    if _has_given_state(model):
-        said["initial_state"] = True
-    if isinstance(model, RecurrentWeights) and model._is_narrow:
-        said["weight_format"] = model.weight_format
+    if isinstance(model, Recurrent):
+        if model._is_narrow:
+            said["weight_format"] = model.weight_format
+        if model.initial_state is not None and not model.learn_initial_state:
+            said["initial_state"] = True
     return said
-
-
-def _has_given_state(model: Module, learnt: bool = False) -> bool:
-    """Whether a layer has an initial state, which it would not have from its options."""
-    return (
-        isinstance(model, InitialState)
-        and model.initial_state is not None
-        and (learnt or not model.learn_initial_state)
-    )
 
 
 def make(said: object, most: int) -> Module:
@@ -148,7 +163,8 @@ def make(said: object, most: int) -> Module:
     except RecursionError:
         raise FormatError("its layers are nested too deep") from None
     except (TypeError, ValueError, OverflowError) as error:
-        raise FormatError(f"its layers cannot be made: {error}") from None
+        said = textwrap.shorten(str(error), 300, placeholder=" ...")
+        raise FormatError(f"its layers cannot be made: {said}") from None
 
 
 class _Making:
@@ -195,7 +211,7 @@ class _Making:
 
 def _made_alone(name: str, fields: Fields) -> Module:
     kind, arguments = CLASSES[name], fields.dictionary("arguments")
-    known = inspect.signature(kind).parameters.keys() - _STARTS
+    known = _options(name)
     for argument in arguments:
         if argument not in known:
             raise FormatError(
@@ -212,16 +228,17 @@ def _made_alone(name: str, fields: Fields) -> Module:
                 f"{name} should have a {argument} such as {own.get(argument)!r}, "
                 f"got {reprlib.repr(value)}"
             )
-    if fields.has("initial_state"):
-        if not isinstance(model, InitialState) or _has_given_state(model, learnt=True):
-            raise FormatError(f"{name} has no initial state but what its options say")
-        for part, shape in model._initial_shapes().items():
-            model._add_parameter(part, shape, np.zeros)
-    if fields.has("weight_format"):
-        if not isinstance(model, RecurrentWeights):
-            raise FormatError(f"{name} has no weight_format")
-        model = model.quantize(fields.text("weight_format"))
+    if isinstance(model, Recurrent):
+        if fields.has("initial_state"):
+            model._add_initial_state()
+        if fields.has("weight_format"):
+            model = model.quantize(fields.text("weight_format"))
     return model
+
+
+@cache
+def _options(name: str) -> frozenset[str]:
+    return frozenset(inspect.signature(CLASSES[name]).parameters.keys() - _STARTS)
 
 
 def _path(way: tuple[int, ...]) -> str:

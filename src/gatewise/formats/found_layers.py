@@ -48,6 +48,8 @@ _RECURRENT = re.compile(
 )
 # The last part of a name whose array is one of a layer's own.
 _LAST = re.compile(r"(|.*[^a-zA-Z0-9])(weight|bias)", re.DOTALL)
+# What an optimizer keeps has the names and the shapes of the parameters.
+_OPTIMIZER = re.compile(r"(?:.*[./])?optimi[sz]ers?(?:_states?)?[./]", re.DOTALL)
 _EMBEDDING = re.compile(r"emb|wte|wpe|token|lookup", re.IGNORECASE)
 Part = tuple[str, int, bool]
 
@@ -108,6 +110,8 @@ def _grouped(
     groups: dict[str, dict[Part, str]] = {}
     others: dict[str, dict[str, str]] = {}
     for name in headers:
+        if _OPTIMIZER.match(name):
+            continue
         if match := _RECURRENT.fullmatch(name):
             prefix, kind, layer, reverse = match.groups()
             # A cell has no number.

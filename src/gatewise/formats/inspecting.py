@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
@@ -12,6 +13,8 @@ from gatewise.formats.containers import Container, Header
 from gatewise.formats.errors import FormatError
 from gatewise.formats.found_layers import Found, found_layers, quoted
 from gatewise.formats.json_networks import from_rtneural
+from gatewise.formats.keras import from_keras
+from gatewise.formats.keras.reading import layers_of
 from gatewise.formats.nam import from_nam
 from gatewise.formats.onnx import from_onnx
 from gatewise.formats.onnx.model import parse, scopes
@@ -27,6 +30,21 @@ _DEEPEST = 20
 _LARGEST = 2**63
 # Nodes of a file, each of which is looked for in the whole of it.
 _MOST_TRIED = 100
+
+
+# What `from_keras` asks for, and the first of the answers that it offers.
+_ASKED: list[tuple[re.Pattern[str], str, str | bool | None]] = [
+    (
+        re.compile(r"recurrent_activation should be '(sigmoid)'"),
+        "recurrent_activation",
+        None,
+    ),
+    (re.compile(r": activation should be '(\w+)'"), "activation", None),
+    (re.compile(r": activation='(linear)' gives"), "activation", None),
+    (re.compile(r": reset_after should be True"), "reset_after", True),
+    (re.compile(r": go_backwards=True gives"), "go_backwards", True),
+    (re.compile(r": merge_mode='(\w+)' gives"), "merge_mode", None),
+]
 
 
 class Inspection(NamedTuple):
@@ -191,6 +209,38 @@ def _onnx(container: Container, file: BinaryIO, path: str) -> list[Found]:
     return found
 
 
+def _keras(container: Container, file: BinaryIO, path: str) -> list[Found]:
+    try:
+        layers = [layer for layer in layers_of(container)[0] if not layer.is_inner]
+    except FormatError as error:
+        return [Found("layers of Keras", "", "", (str(error),))]
+    layers = [layer for layer in layers if layer.parts or any(layer.place.names())]
+    if not layers:
+        return _by_names(container, file, path)
+    found = [_keras_layer(path, layer.name, layer.kind) for layer in layers[:_MOST_TRIED]]
+    if len(layers) > _MOST_TRIED:
+        found.append(Found(f"{len(layers) - _MOST_TRIED} more layers", "", ""))
+    return found
+
+
+def _keras_layer(path: str, name: str, kind: str) -> Found:
+    """A layer, with what has to be given since the file does not say it."""
+    options: dict[str, str | bool] = {"layer": name}
+    notes: list[str] = []
+    while True:
+        made = _made("from_keras", from_keras, path, **options)
+        if made.python:
+            return made._replace(name=name, notes=tuple(notes))
+        for words, option, value in _ASKED:
+            asked = words.search(made.notes[0])
+            if asked and option not in options:
+                options[option] = value if value is not None else asked[1]
+                notes += made.notes
+                break
+        else:
+            return Found(kind or "a layer", name, "", made.notes)
+
+
 def _network(
     name: str, function: Callable[..., Module], path: str, **options: bool
 ) -> Found:
@@ -220,4 +270,6 @@ _FINDERS: Mapping[str, Callable[[Container, BinaryIO, str], list[Found]]] = {
     "rtneural": _rtneural,
     "guitarml": _rtneural,
     "onnx": _onnx,
+    "keras": _keras,
+    "hdf5": _keras,
 }

@@ -79,7 +79,7 @@ def save(
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """Return the network that `save` wrote; the example is there.
+    """Return the network that `save` wrote.
 
     Files that ``gatewise train`` wrote and the checkpoints of `fit` hold a network, too: of
     the parameters that they have the best. A file from elsewhere can be loaded without
@@ -103,6 +103,16 @@ def load(path: str | os.PathLike[str]) -> Any:
     FormatError
         If it is no such file or a damaged one, or says what this version of gatewise does
         not know. `load_arrays` reads other files of arrays.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import gatewise
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     path = os.path.join(directory, "model.safetensors")
+    ...     gatewise.save(gatewise.LSTM(3, 8).quantize("int8"), path)
+    ...     gatewise.load(path)
+    LSTM(3, 8, weight_format='int8') with 864 bytes of weights
     """
     with open_regular(path) as file:
         found = recognised(file, path)
@@ -126,6 +136,16 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         If the file cannot be opened.
     FormatError
         If it is no file of safetensors, or a damaged one.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import gatewise
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     path = os.path.join(directory, "model.safetensors")
+    ...     gatewise.save(gatewise.GRU(1, 8), path, metadata={"sample_rate": 16000})
+    ...     gatewise.load_metadata(path)["sample_rate"]
+    16000
     """
     with open_regular(path) as file:
         container = open_safetensors(file)

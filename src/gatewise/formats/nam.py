@@ -146,7 +146,14 @@ def to_nam(
 
     Examples
     --------
-    The example is at `from_nam`.
+    >>> import os, tempfile
+    >>> import gatewise
+    >>> amp = gatewise.Sequential(gatewise.LSTM(1, 8), gatewise.Linear(8, 1))
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     path = os.path.join(directory, "amp.nam")
+    ...     gatewise.to_nam(amp, path, metadata={"name": "Plexi"})
+    ...     gatewise.load_arrays(path).metadata["metadata"]
+    {'name': 'Plexi'}
     """
     lstm, head = _parts(model)
     if sample_rate is not None:

@@ -70,7 +70,7 @@ class Own:
 
         Raises
         ------
-        ValueError
+        FormatError
             If it does not, or the description is not what it should be.
         """
         said = self._said
@@ -169,15 +169,9 @@ def open_own(file: BinaryIO) -> Own:
     FormatError
         If it is none, a damaged one, or one of a later layout.
     """
-    container = open_safetensors(file)
-    try:
-        own = Own(container)
-        own.check()
-        return own
-    except FormatError:
-        raise
-    except ValueError as error:
-        raise FormatError(str(error)) from None
+    own = Own(open_safetensors(file))
+    own.check()
+    return own
 
 
 def read_network(own: Own) -> Module:

@@ -19,15 +19,16 @@ from gatewise.formats.pickles import Pickle
 __all__ = ["Tree", "find_arrays"]
 
 # Each level is a few calls of Python's.
-_DEEPEST = 64
+_DEEPEST = 100
 _LONGEST_NAME = 4096
 # Of all names together.
 _MOST_LETTERS = 1 << 26
 # A value that is shared is met more than once, and this often on average at most.
-_MOST_MEETINGS = 8
+_MOST_MEETINGS = 4
 _FEW = 1 << 16
 # Objects that are nothing but their attributes.
-_PLAIN = {"argparse.Namespace", "types.SimpleNamespace"}
+_NAMESPACES = {"argparse.Namespace", "types.SimpleNamespace"}
+_AS_THEY_ARE = {bool, float, int, str, type(None)}
 
 
 class Tree(NamedTuple):
@@ -98,7 +99,7 @@ class _Walk:
             raise FormatError(f"its names are too long, such as {path[-1][:50]!r}")
         if id(value) in self._open:
             return f"what it is in, {kind_of(value)}"
-        if len(path) > _DEEPEST:
+        if len(self._open) >= _DEEPEST:
             raise FormatError(f"is nested deeper than {_DEEPEST} levels")
         self._open.add(id(value))
         try:
@@ -151,11 +152,17 @@ class _Walk:
             if name in names:
                 raise FormatError(f"has two entries {'.'.join((*path, name))[:200]!r}")
             names.add(name)
-            self._put(found, name, self.value(value, (*path, name), bare=bare))
+            if type(value) in _AS_THEY_ARE:
+                found[name] = value
+            else:
+                self._put(found, name, self.value(value, (*path, name), bare=bare))
 
     def _items(self, items: Any, path: tuple[str, ...], bare: bool) -> Any:
+        self._count(len(items))
         found = [
-            self.value(item, (*path, str(index)), bare=bare)
+            item
+            if type(item) in _AS_THEY_ARE
+            else self.value(item, (*path, str(index)), bare=bare)
             for index, item in enumerate(items)
         ]
         if _ARRAY not in found:
@@ -183,7 +190,7 @@ class _Walk:
             return f"the same as {self._joined(before) or 'all of it'}"
         self._seen[id(value), bare] = path
         kind = str(value)
-        found: dict[str, Any] = {} if kind in _PLAIN else {"__class__": kind}
+        found: dict[str, Any] = {} if kind in _NAMESPACES else {"__class__": kind}
         if value.arguments:
             self._part(found, "__arguments__", value.arguments, path, bare)
         if value.keywords is not None and value.keywords.pairs:

@@ -33,8 +33,8 @@ from gatewise.formats.pickle_values import (
 __all__ = ["Pickle", "load_pickle"]
 
 _HIGHEST_PROTOCOL = 5
-# Some 100,000 arrays; what so many values take is at most some hundred MB.
-_MOST_OPERATIONS = 1 << 22
+# Some 70,000 arrays; what so many values take is at most some hundred MB.
+_MOST_OPERATIONS = 1 << 21
 _LONGEST_NAME = 1000
 # More digits than anyone has needed, and few enough to write them out at once.
 _LONGEST_INTEGER = 256
@@ -52,6 +52,7 @@ def load_pickle(
     *,
     known: Builders = PYTHON,
     persistent: Callable[[Any], Any] | None = None,
+    most_operations: int = _MOST_OPERATIONS,
 ) -> Pickle:
     """Read the pickle that begins where a file stands, and stop at its end.
 
@@ -67,6 +68,8 @@ def load_pickle(
         What stands in for a call of a name, given the tuple of its arguments.
     persistent : callable, optional
         What stands for an object outside of the pickle, given what the pickle calls it.
+    most_operations : int
+        How many steps its program may have; never more than the default.
 
     Returns
     -------
@@ -93,7 +96,7 @@ def load_pickle(
     >>> value[0], str(value[1]), value[1].arguments
     (1, 'builtins.print', ('it ran',))
     """
-    return _Machine(file, known, persistent).run()
+    return _Machine(file, known, persistent).run(min(most_operations, _MOST_OPERATIONS))
 
 
 class _Machine:
@@ -112,12 +115,13 @@ class _Machine:
         self._memo: list[Any] = []
         self._names: dict[tuple[str, str], Placeholder] = {}
 
-    def run(self) -> Pickle:
-        operations = _OPERATIONS
-        for step in range(1, _MOST_OPERATIONS + 1):
+    def run(self, most: int) -> Pickle:
+        operations, read = _OPERATIONS, self._file.read
+        for step in range(1, most + 1):
             start = self._place
             try:
-                code = self._read(1)
+                code = read(1)
+                self._place += 1
                 if code == b".":
                     if len(self._stack) != 1 or self._marks:
                         raise FormatError(
@@ -126,11 +130,13 @@ class _Machine:
                     return Pickle(self._stack[0], step)
                 operation = operations.get(code)
                 if operation is None:
+                    if not code:
+                        raise FormatError("ends early")
                     raise FormatError(f"{code!r} is no operation of a pickle that is read")
                 operation(self)
             except FormatError as error:
                 raise FormatError(f"at byte {start}: {error}") from None
-        raise FormatError(f"at byte {self._place}: goes on after {_MOST_OPERATIONS} steps")
+        raise FormatError(f"at byte {self._place}: goes on after {most} steps")
 
     # What the program consists of.
 

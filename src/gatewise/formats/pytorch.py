@@ -28,6 +28,7 @@ _PROTOCOL = 1001
 # storage may be there under several names, or repeated by strides of zero.
 _LARGEST = 64 << 20
 _LARGEST_RATIO = 32
+_FEW_OPERATIONS = 1 << 18
 
 
 def open_pytorch(file: BinaryIO) -> Container:
@@ -214,7 +215,11 @@ def _open_zip(file: BinaryIO, size: int) -> Container:
 
     with _within(repr(f"{top}data.pkl")):
         pickle = load_pickle(
-            io.BytesIO(archive.read(f"{top}data.pkl")), known=_KNOWN, persistent=persistent
+            io.BytesIO(archive.read(f"{top}data.pkl")),
+            known=_KNOWN,
+            persistent=persistent,
+            # Nobody has it deflated to less than one byte for each.
+            most_operations=_FEW_OPERATIONS + size,
         )
         tree = find_arrays(pickle)
     is_script = f"{top}constants.pkl" in names

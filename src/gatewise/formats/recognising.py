@@ -26,7 +26,7 @@ READ = {
     "npz": "gatewise.formats.npz.open_npz",
     "npy": "gatewise.formats.npz.open_npy",
     "pytorch": "gatewise.formats.pytorch.open_pytorch",
-    "keras": "gatewise.formats.keras_archive.open_keras",
+    "keras": "gatewise.formats.keras.open_keras",
     "hdf5": "gatewise.formats.hdf5.open_hdf5",
     "onnx": "gatewise.formats.onnx.open_onnx",
     # Of a Neural Amp Modeler, RTNeural, AIDA-X or GuitarML, or with arrays in lists.

@@ -105,6 +105,7 @@ class Tensor(Leaf):
     """
 
     __slots__ = (
+        "_count",
         "_last",
         "conjugate",
         "kind",
@@ -133,13 +134,16 @@ class Tensor(Leaf):
         self.strides = checked_shape(strides, 0)
         self.conjugate = is_conjugate
         self.negative = is_negative
+        if is_negative and kind.name == "bool":
+            raise FormatError("a tensor of bools has no negative")
         if len(shape) != len(strides):
             raise FormatError(f"{len(shape)} strides should be there, got {len(strides)}")
         self._last = offset + sum(
             (size - 1) * stride for size, stride in zip(shape, strides, strict=True)
         )
         length = storage.length * storage.kind.size // kind.size
-        if math.prod(shape) and not 0 <= offset <= self._last < length:
+        self._count = math.prod(self.shape)
+        if self._count and not 0 <= offset <= self._last < length:
             raise FormatError(
                 f"a tensor should lie in the {length} elements of its storage, got one "
                 f"from {offset} to {self._last}"
@@ -154,7 +158,7 @@ class Tensor(Leaf):
     def header(self) -> Header:
         """What it will be; raises FormatError unless the file has all of it."""
         assert self.kind.dtype is not None
-        if math.prod(self.shape):
+        if self._count:
             end = self.storage.start + (self._last + 1) * self.kind.size
             if end > self.storage.record.size:
                 raise FormatError(
@@ -172,7 +176,7 @@ class Tensor(Leaf):
             If the file is damaged.
         """
         dtype = self.header.dtype
-        if not math.prod(self.shape):
+        if not self._count:
             return np.empty(self.shape, dtype)
         raw = self.kind.raw.newbyteorder(self.storage.record.order)
         numbers = self._raw(raw).reshape(-1)
@@ -188,14 +192,14 @@ class Tensor(Leaf):
 
     def _raw(self, raw: np.dtype[Any]) -> Array:
         """The numbers as they are in the file, in an array of their own."""
-        count, span = math.prod(self.shape), self._last + 1 - self.offset
+        span = self._last + 1 - self.offset
         start = self.storage.start + self.offset * self.kind.size
         strides = tuple(stride * raw.itemsize for stride in self.strides)
-        if span > 2 * count:
+        if span > 2 * self._count:
             # What lies between is many times what is wanted, and read once for all views.
             content = memoryview(self.storage.record.content())
             part = np.frombuffer(content[start : start + span * raw.itemsize], raw)
-            return np.array(_view(part, self.shape, strides))
+            return np.array(_view(part, self.shape, strides), order="C")
         numbers = np.empty(span, raw)
         self.storage.record.read_into(start, numbers.view(np.uint8).data)
         viewed = _view(numbers, self.shape, strides)

@@ -141,9 +141,9 @@ def open_zip(file: BinaryIO, *, deflated: bool = True) -> Zip:
         members[name] = _checked_member(name, _as_member(raw), deflated)
     if place != length:
         raise FormatError("its directory has other members than it says")
-    _check_unpacked(members.values(), size)
     found = {name: _located(file, name, each, start) for name, each in members.items()}
     _check_apart(found)
+    _check_unpacked(members.values(), size)
     return Zip(file, found)
 
 

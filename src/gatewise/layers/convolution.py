@@ -12,7 +12,7 @@ from gatewise.kernels import chooser, products, thread_limits
 from gatewise.kernels.windows import Windows
 from gatewise.layers import inputs, parameters
 from gatewise.layers.kinds import Feedforward
-from gatewise.layers.module import Gradients, Module
+from gatewise.layers.module import SHOWN, Gradients, Module
 from gatewise.layers.parameters import Snapshot
 from gatewise.layers.simple_dicts import ConvolutionFromStateDict
 from gatewise.layers.tape import ModuleTape, check_tape
@@ -280,9 +280,14 @@ class Conv1d(ConvolutionFromStateDict, Feedforward):
     def _stream_input(self, array: Array) -> Array:
         return inputs.real("x", array, self._dtype)
 
-    def _sizes(self) -> str:
-        shown = [str(self.in_channels), str(self.out_channels), str(self.kernel_size)]
-        for name, usual in (("stride", 1), ("padding", 0), ("dilation", 1), ("bias", True)):
-            value = getattr(self, name)
-            shown += [f"{name}={value!r}"] if value != usual else []
-        return ", ".join(shown)
+    def _arguments_and_defaults(self) -> dict[str, tuple[Any, Any]]:
+        return {
+            "in_channels": (self.in_channels, SHOWN),
+            "out_channels": (self.out_channels, SHOWN),
+            "kernel_size": (self.kernel_size, SHOWN),
+            "stride": (self.stride, 1),
+            "padding": (self.padding, 0),
+            "dilation": (self.dilation, 1),
+            "bias": (self.bias, True),
+            **self._dtype_and_default(),
+        }

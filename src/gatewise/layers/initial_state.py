@@ -28,8 +28,12 @@ class InitialState(RecurrentWeights):
         features = dict(zip(names, (self.output_size, self.hidden_size), strict=False))
         self._state_form = Form(features, self.num_layers * self._directions)
         if self.learn_initial_state:
-            for name, shape in self._initial_shapes().items():
-                self._add_parameter(name, shape, np.zeros)
+            self._add_initial_state()
+
+    def _add_initial_state(self) -> None:
+        """Have the parameters of an initial state, as a layer that is being made."""
+        for name, shape in self._initial_shapes().items():
+            self._add_parameter(name, shape, np.zeros)
 
     def _initial_shapes(self) -> dict[str, tuple[int, int]]:
         """The shapes of the initial state's parameters, by their names."""

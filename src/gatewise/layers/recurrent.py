@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gatewise.kernels import thread_limits
 from gatewise.layers import inputs, passes
+from gatewise.layers.keras_arrays import KerasArrays
 from gatewise.layers.module import Gradients
 from gatewise.layers.parameters import Snapshot
 from gatewise.layers.recurrent_dicts import RecurrentFromStateDict
@@ -19,7 +20,7 @@ from gatewise.layers.tape import RecurrentTape, check_tape
 Array = NDArray[Any]
 
 
-class Recurrent(RecurrentFromStateDict):
+class Recurrent(KerasArrays, RecurrentFromStateDict):
     """The base of RNN, LSTM and GRU."""
 
     @property

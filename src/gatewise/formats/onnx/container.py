@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gatewise.formats.containers import Container, Header
 from gatewise.formats.errors import FormatError
 from gatewise.formats.onnx import tensors
-from gatewise.formats.onnx.model import Scope, as_format_error, parse, scopes
+from gatewise.formats.onnx.model import Scope, parse, scopes
 
 Array = NDArray[Any]
 
@@ -75,14 +75,13 @@ class _Opened:
         self._headers: dict[str, Header] = {}
         self.headers: Mapping[str, Header] = self._headers
         self._readers: dict[str, Callable[[], Array]] = {}
-        with as_format_error():
-            for scope in scopes(model):
-                for name, tensor in scope.initializers.items():
-                    self._add(scope.path + name, tensor)
-                for node in scope.nodes:
-                    if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
-                        self._add_constant(scope, node)
-            self.metadata: Mapping[str, Any] = _metadata(model)
+        for scope in scopes(model):
+            for name, tensor in scope.initializers.items():
+                self._add(scope.path + name, tensor)
+            for node in scope.nodes:
+                if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
+                    self._add_constant(scope, node)
+        self.metadata: Mapping[str, Any] = _metadata(model)
 
     def read(self, name: str) -> Array:
         """Return the array `name`."""

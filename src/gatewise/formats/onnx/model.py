@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from gatewise.formats.errors import FormatError
 from gatewise.formats.onnx import wire
 from gatewise.formats.onnx.library import library
 
-__all__ = ["Scope", "as_format_error", "parse", "scopes"]
+__all__ = ["Scope", "parse", "scopes"]
 
 # Protobuf's own.
 _MOST_BYTES = 2**31 - 1
@@ -147,12 +146,3 @@ def _nested(scope: Scope, depth: int) -> Iterator[Scope]:
                 )
                 path = f"{scope.path}{label}.{which}/"
                 yield from _nested(Scope(graph, path, scope, scope.opset), depth + 1)
-
-
-@contextmanager
-def as_format_error() -> Iterator[None]:
-    """Let what the library finds wrong with a text, when one is asked for, be one error."""
-    try:
-        yield
-    except UnicodeDecodeError as error:
-        raise FormatError(f"should have names in UTF-8, got {error.object!r}") from error

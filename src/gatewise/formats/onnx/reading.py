@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from gatewise.formats.errors import FormatError
 from gatewise.formats.onnx import functions
 from gatewise.formats.onnx.constants import Constants
-from gatewise.formats.onnx.model import Scope, as_format_error, parse, scopes
+from gatewise.formats.onnx.model import Scope, parse, scopes
 from gatewise.formats.onnx.node import plain
 from gatewise.formats.onnx.plan import OPERATORS, Plan, plan_of
+from gatewise.formats.onnx.rows import Rows
 from gatewise.formats.onnx.weights import Matrices, matrices_of
 from gatewise.formats.opening import open_regular
 from gatewise.layers import GRU, LSTM, RNN
@@ -41,9 +42,9 @@ def from_onnx(path: str | os.PathLike[str], node: str | None = None) -> Layer:
     RNN, LSTM or GRU
         With one layer, in one direction or two, of float64 if the weights are that, else of
         float32. Its inputs are ``(batch, time, features)``, as those of all layers. An
-        initial state that is a constant, and the same for all of a batch, is its
-        `initial_state`; one that the model is given or computes is the `state` of a call,
-        as ``sequence_lens`` are its `lengths`.
+        initial state that is a constant, the same for all of a batch, is its
+        `initial_state`; one that comes from the model's inputs is the `state` of a call, as
+        ``sequence_lens`` are its `lengths`.
 
     Raises
     ------
@@ -73,7 +74,7 @@ def from_onnx(path: str | os.PathLike[str], node: str | None = None) -> Layer:
     """
     if node is not None and not isinstance(node, str):
         raise TypeError(f"node should be a name or None, got {type(node).__name__}")
-    with open_regular(path) as file, as_format_error():
+    with open_regular(path) as file:
         model = parse(file)
         scope, chosen = _chosen(list(scopes(model)), node)
         try:
@@ -140,7 +141,12 @@ def _layer(scope: Scope, source: Any, constants: Constants) -> Layer:
         if matrices.peepholes is not None:
             values["weight_peephole" + suffix] = matrices.peepholes[way]
     layer.set_parameters({name: _plain_floats(value) for name, value in values.items()})
-    _start(layer, scope, plan, constants)
+    try:
+        _start(layer, scope, plan, constants)
+    except FormatError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise FormatError(str(error)) from error
     return layer
 
 
@@ -204,16 +210,21 @@ def _check(plan: Plan) -> None:
 def _start(layer: Layer, scope: Scope, plan: Plan, constants: Constants) -> None:
     """Give the layer the initial state that the node has of itself, if it has one."""
     names = dict(zip(plan.operator.inputs, plan.node.input, strict=False))
-    directions, axis = len(plan.ways), -3 if plan.batch_first else -2
+    directions, axis, rows = len(plan.ways), int(not plan.batch_first), Rows(constants)
     parts: list[Array] = []
     for role in ("initial_h", "initial_c")[: 2 if plan.cell == "lstm" else 1]:
         shape = (directions, layer.hidden_size)
         part = np.zeros(shape)
         if names.get(role):
-            known = constants.rows(scope, names[role], axis)
-            if known is None:
-                # The model is given it or computes it, and a call of the layer is given it.
+            known = rows.find(scope, names[role], 3, axis)
+            if known is None and constants.is_from_input(scope, names[role]):
+                # A call of the layer is given it, as the model is.
                 return
+            if known is None:
+                raise FormatError(
+                    f"{role} should be a constant, the same for all of a batch, or come "
+                    f"from an input, got {names[role]!r}"
+                )
             part = known
             with_batch = (1, *shape) if plan.batch_first else (directions, 1, shape[1])
             try:

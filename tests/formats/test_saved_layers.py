@@ -1,4 +1,4 @@
-"""A network with a start state, saved and loaded."""
+"""Networks with a start state or with convolutions, saved and loaded."""
 
 from __future__ import annotations
 
@@ -31,3 +31,14 @@ def test_a_start_state_is_saved(
     assert all(np.array_equal(own[name], again[name]) for name in own)
     x = np.ones((1, 4, 2), np.float32)
     assert np.array_equal(layer(x)[0], loaded.layers[0](x)[0])
+
+
+@pytest.mark.parametrize("padding", ["causal", "same", 2])
+def test_a_convolution_is_saved(padding: Any, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    layer = gatewise.Conv1d(2, 3, 3, padding=padding, dilation=2, dtype="float64", seed=0)
+    gatewise.save(layer, path)
+    loaded = gatewise.load(path)
+    assert repr(loaded) == repr(layer)
+    x = np.ones((1, 7, 2))
+    assert np.array_equal(loaded(x), layer(x))
