@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,19 @@ TORCH = ("lstm", "lstm_learnt", "gru", "rnn", "lstm_dynamo", "gru_dynamo")
 
 def examples() -> list[bytes]:
     """The bytes of real files, of all kinds that there are."""
-    figures = np.load(DATA / "torch_onnx.npz")
+    figures = torch_figures()
     models = [every_dtype(), nested(), folded()]
     return [
         *(figures[f"{name}.file"].tobytes() for name in TORCH),
         *(model.SerializeToString() for model in models),
         *map(written, layers()),
     ]
+
+
+def torch_figures() -> dict[str, Any]:
+    """What ``data/make_torch_onnx.py`` has left."""
+    with np.load(DATA / "torch_onnx.npz") as figures:
+        return dict(figures)
 
 
 def written(model: Any, **options: Any) -> bytes:
@@ -56,12 +62,12 @@ def tensor(name: str, values: Any, dtype: Any = np.float32) -> Any:
     return numpy_helper.from_array(np.asarray(values, dtype), name)
 
 
-def model(nodes: list[Any], tensors: list[Any] = [], **more: Any) -> Any:  # noqa: B006
+def model(nodes: Sequence[Any], tensors: Sequence[Any] = (), **more: Any) -> Any:
     """A model with the fields of a graph that most have."""
     from onnx import helper
 
     inputs = [helper.make_tensor_value_info("x", 1, ["time", "batch", 2])]
-    outputs = [helper.make_tensor_value_info("y", 1, None)]
+    outputs = [helper.make_tensor_value_info("y", 1, ["time", 1, "batch", 3])]
     graph = helper.make_graph(nodes, "net", inputs, outputs, tensors, **more)
     opset = [helper.make_opsetid("", 17)]
     made = helper.make_model(graph, opset_imports=opset, ir_version=8)

@@ -29,7 +29,8 @@ def assert_equal(found: list[Any], wanted: list[Any], tolerance: float = 2e-5) -
 
 
 def test_the_runtimes_figures(backend: str) -> None:
-    figures = np.load(DATA / reference.FIGURES)
+    with np.load(DATA / reference.FIGURES) as stored:
+        figures = dict(stored)
     cases = reference.figure_cases()
     assert len(figures) == len(cases)
     for number, case in enumerate(cases):

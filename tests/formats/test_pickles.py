@@ -269,7 +269,7 @@ def test_random_programs_are_done_or_refused() -> None:
         (b"]NNs.", "sets an entry in a list"),
         (b"]K\x00(K\x01K\x02u.", "sets an entry in a int"),
         (b"}(Nu.", "the last key has no value"),
-        (b"(Nd.", "the last key has no value"),
+        (b"(K\x00d.", "the last key has no value"),
         (b"(o.", "an object has no class"),
         (b"NN\x93.", "a name should be text"),
         (b"c" + b"x" * 2000 + b"\nx\n.", "too long"),
@@ -348,3 +348,31 @@ def test_collections_are_not_copied_for_each_who_means_them() -> None:
         started = time.perf_counter()
         check(program)
         assert time.perf_counter() - started < 5
+
+
+def refused_soon(program: bytes, wanted: str) -> None:
+    started = time.perf_counter()
+    with pytest.raises(FormatError, match=wanted):
+        find_arrays(load(program))
+    assert time.perf_counter() - started < 5
+
+
+def test_a_list_that_is_no_dictionary_is_looked_through_once() -> None:
+    pairs = b"NN\x86q\x02(" + b"h\x02" * 100_000 + b"Nlq\x01"
+    program = b"(ccollections\nOrderedDict\nq\x00" + pairs + b"h\x00h\x01\x85R" * 50_000
+    refused_soon(program + b"t.", "made of pairs")
+
+
+def test_texts_of_python_2_are_kept_once_however_often_they_are_meant() -> None:
+    text = b"T" + struct.pack("<i", 1 << 20) + b"a" * (1 << 20) + b"q\x00"
+    found = metadata(b"(" + text + b"h\x00" * 10_000 + b"(h\x00h\x00dl.")
+    assert found["0"] is found["9999"]
+    assert next(iter(found["10001"])) is found["0"]
+
+
+def test_what_keys_are_made_of_is_short() -> None:
+    text = b"X" + struct.pack("<I", 1 << 20) + b"a" * (1 << 20) + b"q\x00"
+    keys = b"".join(b"h\x00M" + struct.pack("<H", each) + b"\x86N" for each in range(5000))
+    found = metadata(b"(" + text + b"}(" + keys + b"ul.")["1"]
+    assert len(found) == 5000
+    assert max(map(len, found)) < 300

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -196,3 +197,15 @@ def test_a_file_in_an_archive_is_found(tmp_path: Path) -> None:
         assert {key: array.tobytes() for key, array in arrays.items()} == {
             key: array.tobytes() for key, array in wanted.items()
         }
+
+
+def test_a_file_without_a_folder_is_read() -> None:
+    content = (torch_files.FOLDER / "state.pt").read_bytes()
+    file = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(content)) as before,
+        zipfile.ZipFile(file, "w") as after,
+    ):
+        for name in before.namelist():
+            after.writestr(name.split("/", 1)[1], before.read(name))
+    check(open_pytorch(file), torch_files.figures("state.pt"))

@@ -29,6 +29,7 @@ _SIZE = re.compile(r" *([0-9]{1,20})L? *")
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c8|c16|[SU][1-9][0-9]{0,8})")
 _LONGEST_TEXTS = 1 << 22
 _MOST_TEXTS = 1 << 16
+_LAST_CHARACTER = 0x10FFFF
 
 
 class Npy(NamedTuple):
@@ -175,6 +176,9 @@ def read_npy_texts(stream: Any, name: str, npy: Npy) -> Any:
         flat = np.frombuffer(content, npy.dtype)
         if npy.dtype.kind == "S":
             flat = np.char.decode(flat, "utf-8")
+        elif (flat.view(npy.dtype.str[0] + "u4") > _LAST_CHARACTER).any():
+            # Python would not raise a ValueError for these.
+            raise ValueError
         return flat.reshape(npy.header.shape, order=npy.order).tolist()
     except ValueError:
         raise FormatError(f"{name[:100]!r} holds what is no text") from None

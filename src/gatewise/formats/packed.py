@@ -82,6 +82,7 @@ def open_packed(file: BinaryIO) -> Container:
             "is a file of torch before 0.1.10, which is not read: load it with a torch "
             "that does, and save it again"
         )
+    reason = "it is empty"
     for name, content in members:
         try:
             recognised(content, name)
@@ -92,7 +93,7 @@ def open_packed(file: BinaryIO) -> Container:
         found[name] = content
     if len(found) != 1:
         names = ", ".join(repr(name[:100]) for name in list(found)[:5])
-        said = f"it has {names}" if found else f"it has none: {reason}"
+        said = f"it has {names}" if found else f"has none: {reason}"
         raise FormatError(f"should have one file of arrays in it, and {said}")
     ((name, content),) = found.items()
     return _open_inner(content, repr(name[:100]))

@@ -64,7 +64,7 @@ def old_text(content: bytes) -> str | bytes:
         text = OldText(content, "utf-8")
     except UnicodeDecodeError:
         return content
-    text.content = content
+    text.content, text.plain = content, str(text)
     return text
 
 

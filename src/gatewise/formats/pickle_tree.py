@@ -10,6 +10,7 @@ from gatewise.formats.pickle_values import (
     Entries,
     Inert,
     Leaf,
+    OldText,
     Placeholder,
     as_bytes,
     kind_of,
@@ -21,6 +22,7 @@ __all__ = ["Tree", "find_arrays"]
 # Each level is a few calls of Python's.
 _DEEPEST = 100
 _LONGEST_NAME = 4096
+_LONGEST_KEY = 200
 # Of all names together.
 _MOST_LETTERS = 1 << 26
 # A value that is shared is met more than once, and this often on average at most.
@@ -127,7 +129,7 @@ class _Walk:
 
     def _leaf(self, leaf: Leaf, path: tuple[str, ...], bare: bool) -> Any:
         if bare:
-            return leaf.unread or str(leaf.header)
+            return leaf.unread or self._joined((str(leaf.header),))
         name = self._joined(path)
         if name in self.arrays or name in self.unread:
             raise FormatError(f"two arrays have the name {name!r}")
@@ -287,9 +289,9 @@ def _has_more(value: Inert) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, str):
-        return str(value)
-    if value is None or isinstance(value, bool | int | float):
+    if isinstance(value, OldText):
+        return value.plain
+    if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, bytes | Encoded):
         return f"{len(value)} bytes"
@@ -297,19 +299,25 @@ def _plain(value: Any) -> Any:
 
 
 def _key(key: Any, index: int) -> str:
-    """A key as text; one that can be anything has its place in its dictionary beside it."""
+    """A key as text; one that can be anything has its place in its dictionary beside it.
+
+    Keys may be meant a million times, so those that are made anew here are short.
+    """
+    if isinstance(key, OldText):
+        return key.plain
     if isinstance(key, str):
-        return str(key)
+        return key
     if key is None or isinstance(key, bool | int | float | Placeholder):
         return str(key)
-    if isinstance(key, bytes | Encoded) and len(key) <= _LONGEST_NAME:
+    if isinstance(key, bytes | Encoded) and len(key) <= _LONGEST_KEY:
         return (as_bytes(key) or b"").decode("utf-8", "backslashreplace")
     if isinstance(key, Inert):
-        return f"{str(key)[:_LONGEST_NAME]} {index}"
+        return f"{str(key)[:_LONGEST_KEY]} {index}"
     if (
         isinstance(key, tuple)
         and len(key) < 10
         and all(part is None or isinstance(part, str | int | float) for part in key)
     ):
-        return f"({', '.join(str(part) for part in key)})"[:_LONGEST_NAME]
+        parts = [part if isinstance(part, str) else str(part) for part in key]
+        return f"({', '.join(part[:_LONGEST_KEY] for part in parts)})"
     return f"{kind_of(key)} {index}"

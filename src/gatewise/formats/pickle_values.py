@@ -32,14 +32,16 @@ class Placeholder:
     module, name : str
     """
 
-    __slots__ = ("module", "name")
+    __slots__ = ("_text", "module", "name")
 
     def __init__(self, module: str, name: str) -> None:
         self.module = module
         self.name = name
+        # Once, since a million objects may be of one class.
+        self._text = f"{module}.{name}"
 
     def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
+        return self._text
 
 
 class Inert:
@@ -124,10 +126,13 @@ class OldText(str):
     Attributes
     ----------
     content : bytes
+    plain : str
+        The same, and nothing but text.
     """
 
-    __slots__ = ("content",)
+    __slots__ = ("content", "plain")
     content: bytes
+    plain: str
 
 
 class Leaf:
@@ -216,9 +221,9 @@ def _dictionary(arguments: tuple[Any, ...]) -> Any:
             return Entries()
         case (Entries() as entries,):
             return entries
-        case (list() as pairs,) if all(
-            isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs
-        ):
+        case (list() as pairs,):
+            if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+                raise FormatError("a dictionary should be made of pairs")
             entries = Entries([(key, value) for key, value in pairs])
             pairs.clear()
             return entries

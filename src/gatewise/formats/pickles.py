@@ -184,9 +184,6 @@ class _Machine:
             raise FormatError("looks at a value where there is none")
         return self._stack[-1]
 
-    def _mark(self) -> None:
-        self._marks.append(len(self._stack))
-
     def _discard(self) -> None:
         if self._marks and len(self._stack) == self._marks[-1]:
             self._marks.pop()
@@ -208,9 +205,6 @@ class _Machine:
             raise FormatError(f"takes what was put at {index}, where nothing is")
         self._push(self._memo[index])
 
-    def _memoize(self) -> None:
-        self._put(len(self._memo))
-
     # Numbers and text.
 
     def _protocol(self) -> None:
@@ -224,12 +218,6 @@ class _Machine:
             raise FormatError(
                 f"{length} bytes should follow, got {self._end - self._place}"
             )
-
-    def _integer_text(self) -> None:
-        self._push(integer_from(self._line()))
-
-    def _float_text(self) -> None:
-        self._push(float_from(self._line()))
 
     def _number_text(self) -> int:
         line = self._line(20)
@@ -246,12 +234,6 @@ class _Machine:
                 f"a whole number should have at most {_LONGEST_INTEGER} bytes, got {length}"
             )
         self._push(self._signed(length))
-
-    def _string_text(self) -> None:
-        self._push(old_text(unquoted(self._line(None))))
-
-    def _unicode_text(self) -> None:
-        self._push(unicode_from(self._line(None)))
 
     def _text(self, length: int) -> None:
         self._push(self._read(length).decode("utf-8", "backslashreplace"))
@@ -360,26 +342,26 @@ _NOTHING = object()
 # Left out are those for extensions (EXT1 to EXT4), which name code by numbers, for buffers
 # outside of the file (NEXT_BUFFER, READONLY_BUFFER), and PERSID, which nobody's files have.
 _OPERATIONS: dict[bytes, Callable[[_Machine], Any]] = {
-    b"(": _Machine._mark,
+    b"(": lambda machine: machine._marks.append(len(machine._stack)),
     b"0": _Machine._discard,
     b"1": _Machine._pop_to_mark,
     b"2": lambda machine: machine._push(machine._top()),
     b"N": lambda machine: machine._push(None),
     b"\x88": lambda machine: machine._push(True),
     b"\x89": lambda machine: machine._push(False),
-    b"I": _Machine._integer_text,
-    b"L": _Machine._integer_text,
-    b"F": _Machine._float_text,
+    b"I": lambda machine: machine._push(integer_from(machine._line())),
+    b"L": lambda machine: machine._push(integer_from(machine._line())),
+    b"F": lambda machine: machine._push(float_from(machine._line())),
     b"J": lambda machine: machine._push(machine._signed(4)),
     b"K": lambda machine: machine._push(machine._integer(1)),
     b"M": lambda machine: machine._push(machine._integer(2)),
     b"\x8a": lambda machine: machine._long(machine._integer(1)),
     b"\x8b": lambda machine: machine._long(machine._integer(4)),
     b"G": lambda machine: machine._push(struct.unpack(">d", machine._read(8))[0]),
-    b"S": _Machine._string_text,
+    b"S": lambda machine: machine._push(old_text(unquoted(machine._line(None)))),
     b"T": lambda machine: machine._push(old_text(machine._read(machine._signed(4)))),
     b"U": lambda machine: machine._push(old_text(machine._read(machine._integer(1)))),
-    b"V": _Machine._unicode_text,
+    b"V": lambda machine: machine._push(unicode_from(machine._line(None))),
     b"X": lambda machine: machine._text(machine._integer(4)),
     b"\x8c": lambda machine: machine._text(machine._integer(1)),
     b"\x8d": lambda machine: machine._text(machine._integer(8)),
@@ -406,7 +388,7 @@ _OPERATIONS: dict[bytes, Callable[[_Machine], Any]] = {
     b"p": lambda machine: machine._put(machine._number_text()),
     b"q": lambda machine: machine._put(machine._integer(1)),
     b"r": lambda machine: machine._put(machine._integer(4)),
-    b"\x94": _Machine._memoize,
+    b"\x94": lambda machine: machine._put(len(machine._memo)),
     b"g": lambda machine: machine._get(machine._number_text()),
     b"h": lambda machine: machine._get(machine._integer(1)),
     b"j": lambda machine: machine._get(machine._integer(4)),

@@ -13,7 +13,7 @@ from gatewise.formats.containers import Array, Container, Header
 from gatewise.formats.errors import FormatError
 from gatewise.formats.pickle_numpy import NUMPY
 from gatewise.formats.pickle_tree import Tree, find_arrays
-from gatewise.formats.pickle_values import PYTHON, Placeholder
+from gatewise.formats.pickle_values import PYTHON, Placeholder, kind_of
 from gatewise.formats.pickles import load_pickle
 from gatewise.formats.torch_dtypes import Kind
 from gatewise.formats.torch_tensors import TORCH, Storage, as_text, storage_kind
@@ -37,8 +37,9 @@ def open_pytorch(file: BinaryIO) -> Container:
     No code of the file is run, whatever it names. An array's name is made of the keys that
     lead to it, joined by dots: those of a state_dict as they are, and those of a checkpoint
     such as ``"model.weight_ih_l0"`` or ``"optimizer.state.0.exp_avg"``. Whole modules give
-    the names of their state_dict. Everything else, such as numbers and what is left of
-    objects of unknown classes, is in the metadata.
+    the names of their state_dict; those of TorchScript may have more tensors, since its
+    files do not tell parameters from others. Everything else, such as numbers and what is
+    left of objects of unknown classes, is in the metadata.
 
     float16 stays what it is; bfloat16, complex32 and the floats of eight bits are read as
     float32 and complex64, exactly. Quantized, sparse and nested tensors, and tensors
@@ -191,11 +192,11 @@ def _open_zip(file: BinaryIO, size: int) -> Container:
     tops = [
         name.removesuffix("data.pkl")
         for name in archive.names
-        if name.count("/") == 1 and name.endswith("/data.pkl")
+        if name.count("/") <= 1 and name.split("/")[-1] == "data.pkl"
     ]
     if len(tops) != 1:
         raise FormatError(
-            "should hold one data.pkl in a folder, as files of torch.save do, got "
+            "should hold one data.pkl, as files of torch.save do, got "
             f"{len(tops)} beside {', '.join(archive.names[:5])[:200]!r}"
         )
     top = tops[0]
@@ -236,7 +237,9 @@ def _byte_order(archive: Zip, name: str) -> Literal["<", ">"]:
 def _checked_key(key: Any) -> str:
     key = as_text(key)
     if not isinstance(key, str) or not 0 < len(key) <= 100:
-        raise FormatError(f"the name of a storage should be a short text, got {key!r:.100}")
+        raise FormatError(
+            f"the name of a storage should be a short text, got a {kind_of(key)}"
+        )
     return key
 
 

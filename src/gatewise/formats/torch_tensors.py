@@ -24,6 +24,9 @@ from gatewise.formats.torch_dtypes import DTYPES, STORAGES, Kind
 __all__ = ["TORCH", "Record", "Storage", "Tensor", "as_text", "storage_kind"]
 
 
+_MOST_EXTRA = 100
+
+
 class Record(Protocol):
     """The bytes of a storage in a file.
 
@@ -271,6 +274,9 @@ def _made(
     ):
         raise FormatError("a tensor should have an offset, a shape and strides")
     extra = rest[0] if rest and isinstance(rest[0], Entries) else Entries()
+    if len(extra.pairs) > _MOST_EXTRA:
+        # Each tensor that means it looks through it.
+        raise FormatError(f"{len(extra.pairs)} things are said of a tensor")
     return Tensor(
         storage,
         kind,

@@ -118,6 +118,10 @@ class _Deflated(_Bytes):
                 raise FormatError(f"{self._name[:100]!r} goes on after its end")
             if not self._unpacking.eof:
                 raise FormatError(f"{self._name[:100]!r} is cut off")
+        if self._unpacking.eof and (
+            self._unpacking.unused_data or self._taken < self._member.packed
+        ):
+            raise FormatError(f"{self._name[:100]!r} has something else after its end")
         return len(content)
 
     def _unpack(self, most: int) -> bytes:

@@ -46,10 +46,14 @@ def described(model: Module) -> list[Described]:
     """
     found = [each for layer in _flat(model) for each in _described(layer)]
     names = keys_of(each.kind for each in found)
-    return [
-        each._replace(config={"name": name, "trainable": True, **each.config})
-        for name, each in zip(names, found, strict=True)
-    ]
+    named = []
+    # Keras would convert to float32 in a layer of which nothing is said.
+    dtype = str(model.dtype)
+    for name, each in zip(names, found, strict=True):
+        dtype = each.config.get("dtype", dtype)
+        config = {"name": name, "dtype": dtype, **each.config}
+        named.append(each._replace(config=config))
+    return named
 
 
 def input_of(model: Module) -> dict[str, Any]:

@@ -52,5 +52,7 @@ class Found:
     go_backwards: bool = False
     aliases: tuple[str, ...] = ()
     is_inner: bool = False
+    # Whether the name is a path, which counts layers of a class from the first one.
+    is_path: bool = False
     # Why it cannot be made, if that is known already.
     problem: str | None = None

@@ -207,7 +207,8 @@ def _choose(found: Sequence[Found], layer: str | None) -> Found:
     ways: tuple[Callable[[Found], tuple[str, ...]], ...] = (
         lambda each: (each.name,),
         lambda each: each.aliases,
-        lambda each: (each.name.split("/")[-1],),
+        # Not of a path, whose last word may be the name of another layer.
+        lambda each: () if each.is_path else (each.name.split("/")[-1],),
     )
     for names in ways:
         matching = [each for each in found if layer in names(each)]

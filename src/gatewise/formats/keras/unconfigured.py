@@ -14,6 +14,7 @@ __all__ = ["unconfigured"]
 _FIRST = "/vars/0"
 _CELL = re.compile(r"(lstm|gru|simple_rnn)_cell(_\d+)?")
 _STACK = re.compile(r"stacked_rnn_cells(_\d+)?")
+_FIRST_VERSION = re.compile(r"_[WUb](_[icfozrh])?(:0)?$")
 _DIRECTION = re.compile(r"(forward|backward)_.+")
 
 
@@ -36,11 +37,10 @@ def _of_paths(container: Container) -> Iterator[Found]:
         elif layer.endswith("/cell/cells"):
             # In order, since there are never so many that a name's last digit misleads.
             cells.setdefault(layer.removesuffix("/cell/cells"), []).append(place)
-        elif is_recurrent(container, place) and not _is_state(owner):
-            # CuDNN's have no cell.
+        elif _is_cudnn(container, place) and not _is_state(owner):
             cells[owner] = [place]
         elif not _is_state(owner):
-            yield Found(owner, "", place, aliases=_names(groups, owner))
+            yield Found(owner, "", place, aliases=_names(groups, owner), is_path=True)
     yield from _with_directions(
         {path: [Part(each) for each in _in_order(found)] for path, found in cells.items()},
         lambda path: PathPlace(container, path),
@@ -84,9 +84,10 @@ def _of_lists(container: Container, listed: Mapping[str, ListedPlace]) -> Iterat
             owners.setdefault(owner, {}).setdefault(cell, []).append((name, path))
         recurrent: dict[str, list[Part]] = {}
         for owner, cells in owners.items():
-            places = [ListedPlace(weights) for weights in cells.values()]
-            if all(is_recurrent(container, each) for each in places):
-                recurrent[owner] = [Part(each) for each in places]
+            parts_of = [_listed_part(weights) for weights in cells.values()]
+            found = [part for part in parts_of if part is not None]
+            if len(found) == len(parts_of):
+                recurrent[owner] = found
             else:
                 yield Found(owner, "", ListedPlace([w for c in cells.values() for w in c]))
         yield from _with_directions(recurrent, lambda _: ListedPlace([]), lambda _: ())
@@ -111,41 +112,50 @@ def _with_directions(
             problem = None
             if len(first) != 1 or len(second) != 1:
                 problem = f"{above!r} has two directions, each of several cells"
+            place = place_of(above)
             yield Found(
                 above,
                 "Bidirectional",
-                place_of(above),
+                place,
                 None,
                 parts,
                 aliases=names_of(above),
+                is_path=isinstance(place, PathPlace),
                 problem=problem,
             )
     for path, cells in recurrent.items():
         above = path.rpartition("/")[0]
+        place = place_of(path)
         yield Found(
             path,
             "",
-            place_of(path),
+            place,
             None,
             [[cell] for cell in cells],
             aliases=names_of(path),
             is_inner=len(pairs.get(above, {})) == 2,
+            is_path=isinstance(place, PathPlace),
         )
 
 
-def is_recurrent(container: Container, place: Place) -> bool:
-    """Whether arrays have the shapes of a recurrent layer's."""
-    names = place.names()
-    shapes = [container.headers[name].shape for name in names]
-    if not 2 <= len(shapes) <= 3 or len(shapes[0]) != 2 or len(shapes[1]) != 2:
+def _listed_part(weights: list[tuple[str, str]]) -> Part | None:
+    """A recurrent layer's direction or cell, if the names of its arrays are such."""
+    last = [name.split("/")[-1] for name, _ in weights]
+    place = ListedPlace(weights)
+    if any("recurrent_kernel" in name for name in last):
+        return Part(place)
+    # The first version of Keras had an array for each gate.
+    found = [_FIRST_VERSION.search(name) for name in last]
+    if all(found):
+        kind = {3: "RNN", 9: "GRU", 12: "LSTM"}.get(len(found))
+        return Part(place, kind) if kind else None
+    return None
+
+
+def _is_cudnn(container: Container, place: Place) -> bool:
+    """Whether these are arrays of a layer of cuDNN's, which has no cell in its path."""
+    shapes = [container.headers[name].shape for name in place.names()]
+    if len(shapes) != 3 or [len(shape) for shape in shapes] != [2, 2, 1]:
         return False
-    (_, columns), (units, others) = shapes[:2]
-    if columns != others or units < 1 or columns not in (units, 3 * units, 4 * units):
-        return False
-    count = columns // units
-    wanted: list[tuple[int, ...]] = [(columns,)]
-    if count > 1:
-        wanted.append((2 * columns,))
-    if count == 3:
-        wanted.append((2, columns))
-    return len(shapes) == 2 or shapes[2] in wanted
+    (_, columns), (units, others), (biases,) = shapes
+    return columns == others in (3 * units, 4 * units) and biases == 2 * columns

@@ -71,9 +71,9 @@ def to_keras(model: Module, path: str | os.PathLike[str]) -> None:
     layers, first = described(model), input_of(model)
     content = io.BytesIO()
     if name.endswith(".keras"):
-        _write_archive(content, layers, first)
+        _write_archive(content, layers, first, str(model.dtype))
     else:
-        _write_whole(content, layers, first)
+        _write_whole(content, layers, first, str(model.dtype))
     with replacing(path) as file:
         file.write(content.getbuffer())
 
@@ -87,11 +87,13 @@ def _check_h5py() -> None:
         ) from error
 
 
-def _write_archive(file: BinaryIO, layers: list[Described], first: dict[str, Any]) -> None:
+def _write_archive(
+    file: BinaryIO, layers: list[Described], first: dict[str, Any], dtype: str
+) -> None:
     config = {
         "module": "keras",
         "class_name": "Sequential",
-        "config": _model(layers, first),
+        "config": _model(layers, first, dtype),
         "registered_name": None,
         "build_config": {"input_shape": first["batch_shape"]},
     }
@@ -106,11 +108,13 @@ def _write_archive(file: BinaryIO, layers: list[Described], first: dict[str, Any
             archive.writestr(zipfile.ZipInfo(name), content)
 
 
-def _model(layers: list[Described], first: dict[str, Any]) -> dict[str, Any]:
+def _model(layers: list[Described], first: dict[str, Any], dtype: str) -> dict[str, Any]:
     every = [("InputLayer", first), *((each.kind, each.config) for each in layers)]
     return {
         "name": "sequential",
         "trainable": True,
+        # Else Keras would narrow the input.
+        "dtype": dtype,
         "layers": [serialized(kind, config) for kind, config in every],
     }
 
@@ -130,10 +134,12 @@ def _weights(layers: list[Described]) -> bytes:
     return file.getvalue()
 
 
-def _write_whole(file: BinaryIO, layers: list[Described], first: dict[str, Any]) -> None:
+def _write_whole(
+    file: BinaryIO, layers: list[Described], first: dict[str, Any], dtype: str
+) -> None:
     import h5py
 
-    config = {"class_name": "Sequential", "config": _model(layers, first)}
+    config = {"class_name": "Sequential", "config": _model(layers, first, dtype)}
     with h5py.File(file, "w") as written:
         written.attrs["keras_version"] = _VERSION
         written.attrs["backend"] = "numpy"

@@ -41,8 +41,10 @@ def parse(file: BinaryIO) -> Any:
     except Exception as error:
         # It is an error of protobuf's, which is the library's own matter.
         raise FormatError(f"should be a model of ONNX, got none: {error}") from error
-    if not model.HasField("graph") or model.ir_version < 1:
-        raise FormatError("should be a model of ONNX, got one without a graph or a version")
+    # The operators' version comes after the graph: a file cut short between them has none.
+    has_opset = model.ir_version < 3 or len(model.opset_import)
+    if not model.HasField("graph") or model.ir_version < 1 or not has_opset:
+        raise FormatError("should be a model of ONNX, got one without a graph or versions")
     return model
 
 

@@ -156,9 +156,11 @@ def _matrices(scope: Scope, plan: Plan, constants: Constants) -> Matrices:
         if role in ("W", "R", "B", "P") and name:
             value = constants.value(scope, name)
             if value is None:
+                found = scope.find(name)
+                of = "an input" if found is None else f"of a {found[1].op_type}"
                 raise FormatError(
-                    f"{role} should be a constant for a layer, got {name!r}, which only a "
-                    "run knows; gatewise.formats.onnx.run_node takes it as an input"
+                    f"{role} should be a constant for a layer, got {name!r}, "
+                    f"which is {of}; gatewise.formats.onnx.run_node takes it as an input"
                 )
             given[role] = value
     return matrices_of(plan, given)
