@@ -42,17 +42,24 @@ if TYPE_CHECKING:
     from gatewise.formats import (
         FormatError,
         from_keras,
+        from_nam,
+        from_onnx,
+        from_rtneural,
         load,
         load_arrays,
         load_metadata,
         save,
         to_keras,
+        to_nam,
+        to_onnx,
+        to_rtneural,
     )
     from gatewise.kernels.memory import release_memory
     from gatewise.layers import (
         GRU,
         LSTM,
         RNN,
+        Conv1d,
         Dropout,
         Embedding,
         Linear,
@@ -81,6 +88,7 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "Conv1d",
     "Dropout",
     "Embedding",
     "FormatError",
@@ -94,6 +102,9 @@ __all__ = [
     "clip_grad_norm",
     "fit",
     "from_keras",
+    "from_nam",
+    "from_onnx",
+    "from_rtneural",
     "get_num_threads",
     "gru_backward",
     "gru_cell_backward",
@@ -119,6 +130,9 @@ __all__ = [
     "softmax",
     "softmax_cross_entropy",
     "to_keras",
+    "to_nam",
+    "to_onnx",
+    "to_rtneural",
 ]
 
 thread_limits.register()

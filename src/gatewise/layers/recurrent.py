@@ -232,7 +232,8 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
             for suffix, weights in zip(self._suffixes(layer), directions, strict=True)
             for name, gradient in self._named(weights).items()
         }
-        found |= self._initial_gradients(dparts, tape.defaulted)
+        if self.learn_initial_state:
+            found |= self._initial_gradients(dparts, tape.defaulted)
         ordered = {name: found[name] for name in tape.snapshot.arrays if name in found}
         return (
             None if dx is None else batch.restore(dx),

@@ -22,7 +22,7 @@ from gatewise.kernels.activations import Spelling
 from gatewise.layers import inputs
 from gatewise.layers.recurrent import Recurrent
 
-__all__ = ["from_keras"]
+__all__ = ["from_keras", "layers_of"]
 
 _SHOWN = 20
 
@@ -154,16 +154,26 @@ def from_keras(
     )
     with open_regular(path) as file:
         container = _open(file)
-        config, version = _said(container)
-        found = configured(container, config) if config is not None else []
-        if not found:
-            found = unconfigured(container)
+        found, version = layers_of(container)
         chosen = _choose(found, layer)
         if chosen.problem:
             raise FormatError(f"{chosen.problem}, which no layer here has")
         if chosen.parts:
             return recurrent.made(container, chosen, version, given)
         return simple.made(container, chosen, version, activation, dtype)
+
+
+def layers_of(container: Container) -> tuple[Sequence[Found], int | None]:
+    """Return what layers there are, and the first number of Keras's version if it is said.
+
+    Raises
+    ------
+    FormatError
+        If the configuration is none.
+    """
+    config, version = _said(container)
+    found = configured(container, config) if config is not None else []
+    return found or unconfigured(container), version
 
 
 def _open(file: BinaryIO) -> Container:

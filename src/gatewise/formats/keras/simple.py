@@ -126,7 +126,7 @@ def _convolution(
             f"{found.name!r} pads {said!r} with a kernel of {size} and a stride of "
             f"{stride}, which no Conv1d here does"
         )
-    layer: Feedforward = room.Conv1d(  # type: ignore[attr-defined]
+    layer: Feedforward = room.Conv1d(
         features,
         filters,
         size,
