@@ -242,9 +242,8 @@ opened = []
 def watch(event, arguments):
     if event == "open" and not isinstance(arguments[0], int):
         opened.append(str(arguments[0]))
-    elif event != "open" and event.split(".")[0] in {"import", "exec", "compile", "subprocess", "os", "socket"}:
-        if event not in {"os.listdir", "os.scandir"}:
-            opened.append(event)
+    elif event.split(".")[0] in {"import", "exec", "compile", "subprocess", "os", "socket"}:
+        opened.append(event)
 sys.addaudithook(watch)
 for path in sys.argv[1:]:
     opened.clear()
