@@ -100,8 +100,18 @@ typedef struct gw_columns_run {
 
 typedef struct gw_packed gw_packed;
 
-/* The packed weights and bias of a Linear. */
+/* The packed weights and bias of a Linear, or of a convolution. */
 typedef struct gw_linear gw_linear;
+
+/* Windows over the steps of sequences: the inputs of a row of `out` are those of `taps` steps of x, `dilation` apart,
+ * from step t * stride - before on. What they lack before the first step is in `history`, or counts as nothing, as
+ * does what lies past the end of a sequence. */
+typedef struct gw_windows {
+    ptrdiff_t taps, stride, dilation, before;
+    gw_block x, out;
+    gw_rows history;        /* `before` steps of each sequence; its data may be NULL */
+    const int64_t *lengths; /* of x and then of `out`, where sequences may be shorter than both; or NULL */
+} gw_windows;
 
 typedef gw_status gw_elementwise(const void *z, void *out, ptrdiff_t count);
 
@@ -122,14 +132,17 @@ typedef struct gw_kernels {
                           gw_rows y, gw_state initial, gw_rows dy, gw_state dstate, gw_rows dgates,
                           gw_rows dextra, int threads);
     gw_status (*project_back)(const gw_packed *packed, gw_block dgates, gw_block dx, int threads);
-    /* weight is (outputs, inputs) and contiguous; bias may be NULL. */
+    /* weight is (outputs, inputs) and contiguous; bias may be NULL. It is for `convolve` if `taps` is not 0: then a
+     * row's inputs are those of so many steps. */
     gw_status (*pack_linear)(ptrdiff_t inputs, ptrdiff_t outputs, const void *weight, const void *bias,
-                             gw_linear **packed);
+                             ptrdiff_t taps, gw_linear **packed);
     void (*release_linear)(gw_linear *packed);
     /* As for prepare_backward; with the weights that were packed. */
     gw_status (*prepare_linear_back)(gw_linear *packed, const void *weight);
     gw_status (*linear)(const gw_linear *packed, gw_block x, gw_block out, int threads);
     gw_status (*linear_back)(const gw_linear *packed, gw_block dy, gw_block dx, int threads);
+    /* Writes the rows of windows->out that are no longer than their lengths. */
+    gw_status (*convolve)(const gw_linear *packed, const gw_windows *windows, int threads);
     /* Adds to out. */
     gw_status (*outer)(gw_block a, gw_block b, gw_matrix out, int threads);
     /* Adds to the rows of out that the tokens name. */

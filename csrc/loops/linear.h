@@ -163,7 +163,7 @@ static int pack_lanes(gw_linear *layer, const real *weight, gw_watch *watch) {
 }
 
 static gw_status pack_linear(ptrdiff_t inputs, ptrdiff_t outputs, const void *weight, const void *bias,
-                             gw_linear **packed) {
+                             ptrdiff_t taps, gw_linear **packed) {
     gw_linear *layer = gw_allocate(sizeof *layer);
     *packed = NULL;
     if (!layer)
@@ -173,16 +173,15 @@ static gw_status pack_linear(ptrdiff_t inputs, ptrdiff_t outputs, const void *we
     gw_watch watch = gw_open(&call, 1);
     layer->inputs = inputs;
     layer->outputs = outputs;
-    layer->in_parts = outputs <= MORE_OUTPUTS && outputs <= PANEL_WIDTH && inputs >= MANY_INPUTS;
-    int done = outputs <= FEW_OUTPUTS
+    layer->in_parts = !taps && outputs <= MORE_OUTPUTS && outputs <= PANEL_WIDTH && inputs >= MANY_INPUTS;
+    int done = !taps && outputs <= FEW_OUTPUTS
                    ? pack_lanes(layer, weight, &watch)
                    : pack_panels(&layer->panels, 1, outputs, inputs, FULL, weight, NULL, &watch);
     layer->bias = gw_allocate((size_t)outputs * sizeof(real));
     done = done && layer->bias;
-    if (done && bias)
-        memcpy(layer->bias, bias, (size_t)outputs * sizeof(real));
-    else if (done)
-        memset(layer->bias, 0, (size_t)outputs * sizeof(real));
+    /* Neither -0 nor a denormal, to which a product with 0 could make a difference. */
+    for (ptrdiff_t output = 0; done && output < outputs; output++)
+        layer->bias[output] = (bias ? ((const real *)bias)[output] : 0) + REAL(0.0);
     const gw_status status = gw_close(&call, done ? GW_OK : GW_NO_MEMORY);
     if (status == GW_OK)
         *packed = layer;

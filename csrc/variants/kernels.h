@@ -7,6 +7,7 @@
 #include "cells/table.h"
 #include "loops/backward.h"
 #include "loops/columns.h"
+#include "loops/convolution.h"
 #include "loops/elementwise.h"
 #include "loops/linear.h"
 #include "loops/outer.h"
@@ -36,6 +37,7 @@ const gw_kernels KERNELS = {
     .prepare_linear_back = prepare_linear_back,
     .linear = linear,
     .linear_back = linear_back,
+    .convolve = convolve,
     .outer = outer,
     .add_by_token = add_by_token,
     .columns_forward = columns_forward,

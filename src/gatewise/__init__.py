@@ -39,12 +39,27 @@ if TYPE_CHECKING:
     from gatewise import layers as layers
     from gatewise import training as training
     from gatewise._config import show_config
-    from gatewise.formats import FormatError, load, load_arrays, load_metadata, save
+    from gatewise.formats import (
+        FormatError,
+        from_keras,
+        from_nam,
+        from_onnx,
+        from_rtneural,
+        load,
+        load_arrays,
+        load_metadata,
+        save,
+        to_keras,
+        to_nam,
+        to_onnx,
+        to_rtneural,
+    )
     from gatewise.kernels.memory import release_memory
     from gatewise.layers import (
         GRU,
         LSTM,
         RNN,
+        Conv1d,
         Dropout,
         Embedding,
         Linear,
@@ -73,6 +88,7 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "Conv1d",
     "Dropout",
     "Embedding",
     "FormatError",
@@ -85,6 +101,10 @@ __all__ = [
     "__version__",
     "clip_grad_norm",
     "fit",
+    "from_keras",
+    "from_nam",
+    "from_onnx",
+    "from_rtneural",
     "get_num_threads",
     "gru_backward",
     "gru_cell_backward",
@@ -109,6 +129,10 @@ __all__ = [
     "sigmoid",
     "softmax",
     "softmax_cross_entropy",
+    "to_keras",
+    "to_nam",
+    "to_onnx",
+    "to_rtneural",
 ]
 
 thread_limits.register()

@@ -24,6 +24,8 @@ _LONGEST_NAME = 1 << 16
 _LONG_NAME, _PAX, _PAX_ALL = b"L", b"x", b"g"
 _FILES, _FOLDER = (b"0", b"\0", b"7"), b"5"
 _CHUNK = 1 << 20
+# What PyTorch's files consisted of at first.
+_OLDEST_PYTORCH = {"pickle", "storages", "tensors"}
 
 
 def open_packed(file: BinaryIO) -> Container:
@@ -74,8 +76,14 @@ def open_packed(file: BinaryIO) -> Container:
     if start[257:262] != b"ustar":
         return _open_inner(io.BytesIO(start + stream.rest()), "the file in it")
     found: dict[str, BinaryIO] = {}
+    members = _members(stream, start)
+    if {name for name, _ in members} >= _OLDEST_PYTORCH:
+        raise FormatError(
+            "is a file of torch before 0.1.10, which is not read: load it with a torch "
+            "that does, and save it again"
+        )
     reason = "it is empty"
-    for name, content in _members(stream, start):
+    for name, content in members:
         try:
             recognised(content, name)
         except FormatError as error:

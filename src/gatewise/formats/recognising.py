@@ -6,6 +6,7 @@ what can be done instead, since a download often is something else than its suff
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Callable
@@ -25,9 +26,11 @@ READ = {
     "npz": "gatewise.formats.npz.open_npz",
     "npy": "gatewise.formats.npz.open_npy",
     "pytorch": "gatewise.formats.pytorch.open_pytorch",
-    "keras": "gatewise.formats.keras_archive.open_keras",
+    "keras": "gatewise.formats.keras.open_keras",
     "hdf5": "gatewise.formats.hdf5.open_hdf5",
     "onnx": "gatewise.formats.onnx.open_onnx",
+    # Of a Neural Amp Modeler, RTNeural, AIDA-X or GuitarML, or with arrays in lists.
+    "json": "gatewise.formats.json_networks.open_json",
     # A tar archive with one file of the other formats in it, or such a file alone,
     # compressed by gzip.
     "tar": "gatewise.formats.packed.open_packed",
@@ -73,17 +76,10 @@ _NOT_READ: list[tuple[Callable[[bytes], Any], str]] = [
     (lambda start: start.startswith(b"7z\xbc\xaf\x27\x1c"), "is a 7z archive; unpack it"),
     (lambda start: start.startswith(b"Rar!"), "is a RAR archive; unpack it"),
 ]
-# Of JSON, by words that stand in it.
+# Of JSON, by words that stand in it: what is read, and what is not.
+_NETWORK = re.compile(rb'"(?:architecture|in_shape|state_dict)"\s*:')
 _JSON = [
     (rb'"weight_map"\s*:', "is the index of a model in several files; open each of them"),
-    (
-        rb'"architecture"\s*:\s*"',
-        "is JSON of a Neural Amp Modeler; gatewise.from_nam reads it",
-    ),
-    (
-        rb'"in_shape"\s*:|"in_shape"|"layers"\s*:\s*\[\s*\{\s*"type"',
-        "is JSON of RTNeural or AIDA-X; gatewise.from_rtneural reads it",
-    ),
     (rb'"weightsManifest"\s*:', "is a TensorFlow.js model, which is not read"),
     (
         rb'"class_name"\s*:|"keras_version"\s*:',
@@ -153,21 +149,16 @@ def recognised(file: BinaryIO, name: str | os.PathLike[str]) -> str:
     for is_it, what in _NOT_READ:
         if is_it(start):
             raise FormatError(what)
-    if start.lstrip()[:1] == b"{":
-        raise FormatError(_what_json(start))
+    if start.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{":
+        _check_json(start)
+        return "json"
     return _recognised_message(file, size, PurePath(os.fsdecode(name)).name)
 
 
 def _recognised_zip(file: BinaryIO) -> str:
     names = open_zip(file).names
-    folders = {part for name in names for part in name.split("/")[:-1]}
     files = {name.rpartition("/")[2] for name in names}
     if "data.pkl" in files:
-        if "code" in folders or "constants.pkl" in files:
-            raise FormatError(
-                "is a TorchScript program, which is not run; "
-                "torch.save(module.state_dict(), ...) keeps the weights alone"
-            )
         return "pytorch"
     if "model.weights.h5" in files:
         return "keras"
@@ -179,11 +170,12 @@ def _recognised_zip(file: BinaryIO) -> str:
     raise FormatError(f"is a zip archive of no known format: it has {some} in it")
 
 
-def _what_json(start: bytes) -> str:
-    for words, what in _JSON:
-        if re.search(words, start):
-            return what
-    return "is JSON, and of no format that is known"
+def _check_json(start: bytes) -> None:
+    """Refuse the descriptions of models whose weights are elsewhere."""
+    if not _NETWORK.search(start):
+        for words, what in _JSON:
+            if re.search(words, start):
+                raise FormatError(what)
 
 
 def _recognised_message(file: BinaryIO, size: int, name: str) -> str:

@@ -21,11 +21,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewise.kernels import chooser
+from gatewise.kernels.numpy import convolution
 from gatewise.kernels.numpy import products as by_numpy
 
 Array = NDArray[Any]
 
-__all__ = ["blas_from", "describe", "linear", "outer", "shares", "use", "write_back"]
+__all__ = [
+    "blas_from",
+    "convolve",
+    "describe",
+    "linear",
+    "outer",
+    "shares",
+    "use",
+    "write_back",
+]
 
 VARIABLE = "GATEWISE_PRODUCTS"
 CHOICES = ("auto", "own", "blas")
@@ -126,6 +136,19 @@ def linear(x: Array, weight: Array, bias: Array | None) -> Array | None:
         if bias is not None:
             y += bias
     return y.reshape(*x.shape[:-1], len(weight))
+
+
+def convolve(
+    packed: Any, x: Array, *, lengths: NDArray[np.int64] | None, num_threads: int
+) -> Array | None:
+    """Return the convolution of sequences that were checked, as the kernels' `convolve`."""
+    kernel = chooser.kernels.convolve
+    plain: convolution.PackedConvolution = packed.plain
+    rows = math.prod(x.shape[:-2]) * plain.windows.count(x.shape[-2])
+    if _go_to_blas(rows, *plain.product.weight.shape):
+        kernel, packed = convolution.convolve, plain
+    y: Array | None = kernel(packed, x, lengths=lengths, num_threads=num_threads)
+    return y
 
 
 def _go_to_blas(rows: int, inputs: int, outputs: int) -> bool:

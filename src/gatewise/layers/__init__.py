@@ -8,6 +8,7 @@ parameters.
 from __future__ import annotations
 
 from gatewise.layers.activations import ReLU, Sigmoid, Softmax, Tanh
+from gatewise.layers.convolution import Conv1d
 from gatewise.layers.gru import GRU
 from gatewise.layers.kinds import Feedforward, Stateful
 from gatewise.layers.lstm import LSTM
@@ -23,6 +24,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Conv1d",
     "Dropout",
     "Embedding",
     "Feedforward",

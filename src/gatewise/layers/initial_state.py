@@ -107,12 +107,10 @@ class InitialState(RecurrentWeights):
     def _initial_gradients(
         self, dparts: Sequence[Array], defaulted: Sequence[bool]
     ) -> Gradients:
-        """The gradients of an initial state that is learnt, given a batch's.
+        """The gradients of the initial state, given that of each sequence.
 
         `defaulted` says which parts came from the parameters; others have no share.
         """
-        if not self.learn_initial_state:
-            return {}
         with np.errstate(all="ignore"):
             return {
                 name: dpart.sum(axis=1) if was_default else np.zeros(shape, self._dtype)

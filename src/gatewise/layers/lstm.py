@@ -102,8 +102,7 @@ class LSTM(Recurrent):
     - ``"scaled_tanh"`` (alpha 1, beta 1): ``alpha * tanh(beta * z)``
     - ``"affine"`` (slope 1, offset 0): ``slope * z + offset``
 
-    From Keras, whose i f c o are i f g o here: ``weight_ih_l0 = kernel.T``,
-    ``weight_hh_l0 = recurrent_kernel.T``, ``bias_ih_l0 = bias``, ``bias_hh_l0 = 0``.
+    `from_keras` takes the arrays of a layer of Keras, whose i f c o are i f g o here.
 
     References
     ----------

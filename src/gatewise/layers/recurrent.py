@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gatewise.kernels import thread_limits
 from gatewise.layers import inputs, passes
+from gatewise.layers.keras_arrays import KerasArrays
 from gatewise.layers.module import Gradients
 from gatewise.layers.parameters import Snapshot
 from gatewise.layers.recurrent_dicts import RecurrentFromStateDict
@@ -19,7 +20,7 @@ from gatewise.layers.tape import RecurrentTape, check_tape
 Array = NDArray[Any]
 
 
-class Recurrent(RecurrentFromStateDict):
+class Recurrent(KerasArrays, RecurrentFromStateDict):
     """The base of RNN, LSTM and GRU."""
 
     @property
@@ -231,7 +232,8 @@ class Recurrent(RecurrentFromStateDict):
             for suffix, weights in zip(self._suffixes(layer), directions, strict=True)
             for name, gradient in self._named(weights).items()
         }
-        found |= self._initial_gradients(dparts, tape.defaulted)
+        if self.learn_initial_state:
+            found |= self._initial_gradients(dparts, tape.defaulted)
         ordered = {name: found[name] for name in tape.snapshot.arrays if name in found}
         return (
             None if dx is None else batch.restore(dx),

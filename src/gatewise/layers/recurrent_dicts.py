@@ -50,7 +50,12 @@ class RecurrentFromStateDict(FromStateDict, InitialState):
 
     @classmethod
     def _kind(cls) -> str:
-        return next(kind.__name__ for kind in cls.__mro__ if kind.__name__ in _GATES)
+        for kind in cls.__mro__:
+            if kind.__name__ in _GATES:
+                return kind.__name__
+        raise TypeError(
+            f"the class should be one of {', '.join(_GATES)}, got {cls.__name__}"
+        )
 
     @classmethod
     def _read(cls, own: dict[str, Array]) -> Read:
@@ -149,7 +154,7 @@ class RecurrentFromStateDict(FromStateDict, InitialState):
         if gap is not None:
             complain(cls, [f"nothing of layer {gap}, while there is a layer {layers[gap]}"])
         reverses = {reverse for _, reverse in found}
-        for place in itertools.product(layers, sorted(reverses | {""})):
+        for place in itertools.product(layers or [0], sorted(reverses | {""})):
             found.setdefault(place, {})
         return found
 

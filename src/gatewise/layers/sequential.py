@@ -135,9 +135,9 @@ class Sequential(Stateful):
     def _at_one_moment(self, make: Callable[[], Made]) -> Made:
         """What `make` makes of all layers, none of which may change meanwhile."""
         while True:
-            snapshot, made = self._snapshot(), make()
+            parts, made = self._look(), make()
             # Otherwise parameters changed meanwhile, and some layers may have old ones.
-            if self._snapshot() == snapshot:
+            if self._look() == parts:
                 return made
 
     def _quantized(self, weight_format: str, made: dict[Module, Module]) -> Sequential:
@@ -162,15 +162,13 @@ class Sequential(Stateful):
         return self.layers[0]._stream_input(array)
 
     def _stream_state(self, name: str, state: Any, batch: int) -> States:
-        initials = self._initial(name, state)
+        pairs = list(zip(self.layers, self._initial(name, state), strict=True))
         return self._at_one_moment(
             lambda: tuple(
                 layer._stream_state(f"{name}[{position}]", part, batch)
                 if isinstance(layer, Stateful)
                 else None
-                for position, (layer, part) in enumerate(
-                    zip(self.layers, initials, strict=True)
-                )
+                for position, (layer, part) in enumerate(pairs)
             )
         )
 

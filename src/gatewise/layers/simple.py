@@ -210,9 +210,8 @@ class Linear(LinearFromStateDict, Feedforward):
         self.in_features = inputs.size("in_features", in_features)
         self.out_features = inputs.size("out_features", out_features)
         self.bias = bool(bias)
-        generator = np.random.default_rng(seed)
         bound = 1 / np.sqrt(self.in_features)
-        draw = parameters.uniform(generator, bound)
+        draw = parameters.uniform(np.random.default_rng(seed), bound)
         self._add_parameter("weight", (self.out_features, self.in_features), draw)
         if self.bias:
             self._add_parameter("bias", (self.out_features,), draw)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 from numpy.typing import ArrayLike, NDArray
 
 from gatewise import _checks
-from gatewise.layers import inputs
+from gatewise.layers import inputs, parameters
 from gatewise.layers.module import Module
 
 Array = NDArray[Any]
@@ -116,7 +116,10 @@ class FromStateDict(Module):
         # With narrow weights everything else is float32.
         is_wide = "d" in kinds and "b" not in kinds
         dtype = {"dtype": "float64" if is_wide else "float32"}
-        return cls(**(arguments | dtype | options))._filled(arrays)
+        # An initial state that is to be learnt may come on top.
+        with parameters.left_out(len(arrays) + 2):
+            layer = cls(**(arguments | dtype | options))
+        return layer._filled(arrays)
 
     def to_state_dict(self, prefix: str = "") -> dict[str, Array]:
         """Return copies of the parameters, for `from_state_dict` or for PyTorch.

@@ -52,7 +52,7 @@ class Form(NamedTuple):
         sizes = self.features.values()
         # What most calls want, in a way that shortens the shortest of them. All parts of an
         # initial state come and go together.
-        if state is None and PARAMETER_NAMES["h"] not in arrays:
+        if state is None and "initial_h" not in arrays:
             return tuple([batch.zero_state(self.states, size) for size in sizes])
         if state is not None and len(sizes) == 1:
             return (batch.take_state(argument, state, self.states, *sizes),)

@@ -49,6 +49,7 @@ from gatewise.kernels.native.core cimport (
     gw_status,
     gw_take,
     gw_weights,
+    gw_windows,
     block_of,
     matrix_of,
     rows_of,
@@ -81,11 +82,13 @@ from gatewise.kernels.numpy import columns
 
 __all__ = [
     "Packed",
+    "PackedConvolution",
     "PackedLinear",
     "add_by_token",
     "backward",
     "cell_backward",
     "cell_forward",
+    "convolve",
     "empty",
     "forward",
     "infer",
@@ -94,6 +97,7 @@ __all__ = [
     "linear_back",
     "outer",
     "pack",
+    "pack_convolution",
     "pack_linear",
     "project_back",
     "release_memory",
@@ -231,6 +235,7 @@ include "stages.pxi"
 include "stepper.pxi"
 include "products.pxi"
 include "linear.pxi"
+include "convolution.pxi"
 include "columns.pxi"
 
 

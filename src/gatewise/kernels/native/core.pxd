@@ -105,6 +105,16 @@ cdef extern from "gatewise.h" nogil:
     ctypedef struct gw_linear:
         pass
 
+    ctypedef struct gw_windows:
+        Py_ssize_t taps
+        Py_ssize_t stride
+        Py_ssize_t dilation
+        Py_ssize_t before
+        gw_block x
+        gw_block out
+        gw_rows history
+        const int64_t *lengths
+
     ctypedef gw_status gw_elementwise(const void *, void *, Py_ssize_t) noexcept nogil
 
     ctypedef struct gw_kernels:
@@ -129,12 +139,13 @@ cdef extern from "gatewise.h" nogil:
             const gw_packed *, gw_block, gw_block, int
         ) noexcept nogil
         gw_status (*pack_linear)(
-            Py_ssize_t, Py_ssize_t, const void *, const void *, gw_linear **
+            Py_ssize_t, Py_ssize_t, const void *, const void *, Py_ssize_t, gw_linear **
         ) noexcept nogil
         void (*release_linear)(gw_linear *) noexcept nogil
         gw_status (*prepare_linear_back)(gw_linear *, const void *) noexcept nogil
         gw_status (*linear)(const gw_linear *, gw_block, gw_block, int) noexcept nogil
         gw_status (*linear_back)(const gw_linear *, gw_block, gw_block, int) noexcept nogil
+        gw_status (*convolve)(const gw_linear *, const gw_windows *, int) noexcept nogil
         gw_status (*outer)(gw_block, gw_block, gw_matrix, int) noexcept nogil
         gw_status (*add_by_token)(
             const int64_t *, gw_block, gw_matrix

@@ -19,6 +19,10 @@ cdef class PackedLinear:
 
 
 def pack_linear(weight: Array, bias: Array | None) -> PackedLinear:
+    return _pack_linear(weight, bias, 0)
+
+
+cdef PackedLinear _pack_linear(weight, bias, Py_ssize_t taps):
     cdef PackedLinear packed = PackedLinear.__new__(PackedLinear)
     cdef const void *weights = _address(weight)
     cdef const void *biases = _address(bias)
@@ -30,7 +34,7 @@ def pack_linear(weight: Array, bias: Array | None) -> PackedLinear:
     cdef gw_status status
     with nogil:
         status = packed.kernels.pack_linear(
-            packed.inputs, packed.outputs, weights, biases, &packed.layer
+            packed.inputs, packed.outputs, weights, biases, taps, &packed.layer
         )
     _check(status, "packed weights")
     return packed

@@ -11,6 +11,11 @@ from gatewise.kernels.numpy.columns import (
     run_backward,
     run_forward,
 )
+from gatewise.kernels.numpy.convolution import (
+    PackedConvolution,
+    convolve,
+    pack_convolution,
+)
 from gatewise.kernels.numpy.equations import Packed
 from gatewise.kernels.numpy.memory import empty, release_memory
 from gatewise.kernels.numpy.products import (
@@ -27,11 +32,13 @@ from gatewise.kernels.numpy.stepper import stepper
 
 __all__ = [
     "Packed",
+    "PackedConvolution",
     "PackedLinear",
     "add_by_token",
     "backward",
     "cell_backward",
     "cell_forward",
+    "convolve",
     "empty",
     "forward",
     "infer",
@@ -40,6 +47,7 @@ __all__ = [
     "linear_back",
     "outer",
     "pack",
+    "pack_convolution",
     "pack_linear",
     "project_back",
     "release_memory",
