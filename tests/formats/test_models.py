@@ -194,7 +194,7 @@ def doubled(times: int) -> Any:
             "gatewise's own layers, got Mine",
         ),
         (lambda: {"a": np.ones(1)}, {}, TypeError, "model should be a layer, got dict"),
-        (lambda: gatewise.Tanh, {}, TypeError, "model should be a layer, got type"),
+        (lambda: gatewise.Tanh, {}, TypeError, "model should be a layer, got ABCMeta"),
         (lambda: nested(101), {}, ValueError, "at most 100 deep"),
         (lambda: doubled(14), {}, ValueError, "at most 10000 places"),
         (gatewise.Tanh, {"metadata": {"a": object()}}, TypeError, "not JSON serializable"),
@@ -314,7 +314,6 @@ def linear(**changes: Any) -> Any:
         ({"class": "Sequential", "layers": [{"same_as": "0"}]}, "is the same as '0'"),
         ({"class": "Sequential", "layers": [{"same_as": 1}]}, "should be a text"),
         (chain(101), "nested too deep"),
-        (chain(5000), "too deep"),
         (laughs(), "more than 10000 places"),
         (
             {
@@ -328,14 +327,26 @@ def linear(**changes: Any) -> Any:
 def test_architectures_that_are_none_are_refused(
     path: Path, said: Any, message: str
 ) -> None:
-    try:
-        write_claim(path, said, WEIGHTS)
-    except RecursionError:
-        pytest.skip("this Python cannot write it")
+    write_claim(path, said, WEIGHTS)
     with pytest.raises(gatewise.FormatError, match=message) as caught:
         gatewise.load(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert len(str(caught.value)) < len(str(path)) + 600
+
+
+def test_a_description_that_has_no_end_in_sight_is_refused(path: Path) -> None:
+    write_claim(path, "@", WEIGHTS)
+    said, _ = content_of(path)
+    layers = '{"class":"Sequential","layers":[' * 100_000 + "]}" * 100_000
+    put_together(path, json.dumps(said).replace('"@"', layers), WEIGHTS)
+    with pytest.raises(gatewise.FormatError, match="too deep"):
+        gatewise.load(path)
+
+
+def test_layers_a_hundred_deep_come_back(path: Path) -> None:
+    model = nested(100)
+    gatewise.save(model, path)
+    assert repr(gatewise.load(path)) == repr(model)
 
 
 @pytest.mark.parametrize("scale", [np.nan, np.inf])
@@ -367,7 +378,8 @@ def test_no_damaged_byte_changes_what_is_loaded(path: Path) -> None:
     gatewise.save(model, path, metadata={"a": 1})
     content = path.read_bytes()
     noticed = 0
-    for place in range(len(content)):
+    places = range(1, len(content), 3)
+    for place in places:
         damaged = bytearray(content)
         damaged[place] ^= 0x11
         path.write_bytes(damaged)
@@ -379,7 +391,7 @@ def test_no_damaged_byte_changes_what_is_loaded(path: Path) -> None:
             # It belonged to the padding, or to what nothing depends on.
             assert_same(loaded, model)
             assert metadata == {"a": 1}
-    assert noticed > 0.98 * len(content)
+    assert noticed > 0.98 * len(places)
 
 
 def test_files_of_others_are_refused(path: Path) -> None:
