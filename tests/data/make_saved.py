@@ -67,6 +67,7 @@ def models() -> dict[str, tuple[int, Any]]:
         "lstm_float16": (3, lstm.quantize("float16")),
         "lstm_int8": (3, started.quantize("int8")),
         "linear": (3, gatewise.Linear(3, 2, seed=8)),
+        "conv1d": (3, gatewise.Conv1d(3, 2, 2, padding="causal", dilation=2, seed=10)),
         "embedding": (0, gatewise.Embedding(4, 3, seed=9)),
         "activations": (3, activations),
         "sequential": (3, net),
