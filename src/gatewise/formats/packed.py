@@ -83,14 +83,17 @@ def open_packed(file: BinaryIO) -> Container:
             "that does, and save it again"
         )
     reason = "it is empty"
+    json_only: dict[str, BinaryIO] = {}
     for name, content in members:
         try:
-            recognised(content, name)
+            kind = recognised(content, name)
         except FormatError as error:
             # Of a description or the like; what is known by name is worth saying.
             reason = f"{name[:100]!r} {error}"
             continue
-        found[name] = content
+        (json_only if kind == "json" else found)[name] = content
+    # JSON beside another file of arrays is a description of it.
+    found = found or json_only
     if len(found) != 1:
         names = ", ".join(repr(name[:100]) for name in list(found)[:5])
         said = f"it has {names}" if found else f"has none: {reason}"

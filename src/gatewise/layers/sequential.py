@@ -76,6 +76,7 @@ class Sequential(Stateful):
         super().__init__(deciding[-1].dtype if deciding else layers[-1].dtype)
         self._keeps_dtype = not deciding
         self.layers: tuple[Feedforward | Stateful, ...] = layers  # type: ignore[assignment]
+        self._is_nested = any(isinstance(layer, Sequential) for layer in layers)
 
     def _features(self) -> tuple[int | None, int | None]:
         ends = [layer._features() for layer in self.layers]
@@ -206,17 +207,40 @@ class Sequential(Stateful):
         No snapshot of a layer ever comes back. So two looks at all layers that find the
         same ones prove that all of them were valid between the looks.
         """
-        parts = self._look()
-        while (again := self._look()) != parts:
-            parts = again
+        seen = self._look()
+        while (again := self._look()) != seen:
+            seen = again
+        return self._of(seen)
+
+    def _look(self) -> tuple[Any, ...]:
+        """The snapshots of the layers, with tuples of them for those that hold others.
+
+        Twice at the outermost only: each in turn twice would be a thousand times, ten deep.
+        """
+        if not self._is_nested:
+            return tuple([layer._snapshot() for layer in self.layers])
+        return tuple(
+            [
+                layer._look() if isinstance(layer, Sequential) else layer._snapshot()
+                for layer in self.layers
+            ]
+        )
+
+    def _of(self, seen: tuple[Any, ...]) -> Snapshot:
+        """The snapshot of what was seen, the one from before where that has not changed."""
+        parts = seen
+        if self._is_nested:
+            parts = tuple(
+                [
+                    layer._of(part) if isinstance(layer, Sequential) else part
+                    for layer, part in zip(self.layers, seen, strict=True)
+                ]
+            )
         last = self._holder.values.after
         if last.parts != parts:
             last = Snapshot({}, parts)
             self._holder.values = parameters.settled(last)
         return last
-
-    def _look(self) -> tuple[Snapshot, ...]:
-        return tuple([layer._snapshot() for layer in self.layers])
 
     def __call__(
         self,
