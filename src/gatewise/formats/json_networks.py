@@ -75,8 +75,10 @@ def from_rtneural(
     --------
     >>> import json, os, tempfile
     >>> import gatewise
-    >>> dense = {"type": "dense", "activation": "tanh", "shape": [None, None, 2]}
-    >>> dense["weights"] = [[[1.0, -1.0]], [0.0, 0.5]]
+    >>> weights = [[[1.0, -1.0]], [0.0, 0.5]]
+    >>> dense = {"type": "dense", "activation": "tanh", "shape": [None, None, 2]} | {
+    ...     "weights": weights
+    ... }
     >>> with tempfile.TemporaryDirectory() as directory:
     ...     path = os.path.join(directory, "net.json")
     ...     with open(path, "w") as file:

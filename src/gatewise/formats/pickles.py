@@ -90,7 +90,7 @@ def load_pickle(
     >>> import io, pickle
     >>> from gatewise.formats.pickles import load_pickle
     >>> class Malice:
-    ...     def __reduce__(self):
+    ...     def __reduce__(self) -> tuple[object, ...]:
     ...         return print, ("it ran",)
     >>> value = load_pickle(io.BytesIO(pickle.dumps([1, Malice()]))).value
     >>> value[0], str(value[1]), value[1].arguments

@@ -120,8 +120,8 @@ def open_zip(file: BinaryIO, *, deflated: bool = True) -> Zip:
     >>> import io, zipfile
     >>> from gatewise.formats.zips import open_zip
     >>> file = io.BytesIO()
-    >>> with zipfile.ZipFile(file, "w") as archive:
-    ...     archive.writestr("weights/0", "abcd")
+    >>> with zipfile.ZipFile(file, "w") as written:
+    ...     written.writestr("weights/0", "abcd")
     >>> archive = open_zip(file)
     >>> archive.names, archive.size("weights/0"), archive.read("weights/0")
     (('weights/0',), 4, b'abcd')
