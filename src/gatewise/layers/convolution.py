@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from gatewise.kernels import chooser, products, thread_limits
 from gatewise.kernels.windows import Windows
 from gatewise.layers import inputs
-from gatewise.layers.kinds import Feedforward
+from gatewise.layers.kinds import Feedforward, Streaming
 from gatewise.layers.module import Gradients, Module
 from gatewise.layers.parameters import Snapshot
 from gatewise.layers.tape import ModuleTape, check_tape
@@ -39,7 +39,7 @@ def _exist(lengths: Lengths, time: int) -> NDArray[np.bool_]:
     return (np.arange(time) < lengths[:, None])[:, :, None]
 
 
-class Conv1d(Feedforward):
+class Conv1d(Feedforward, Streaming):
     """A convolution over the steps of sequences.
 
     Step t of the output is a product of the steps ``t * stride - before + k * dilation`` of
@@ -76,8 +76,9 @@ class Conv1d(Feedforward):
     TypeError
         If a size is no integer, or `dtype` no dtype.
     ValueError
-        If a size is less than 1, `padding` less than 0 or another word than these or
-        ``"same"`` for a stride of more than 1, or `dtype` another than these.
+        If a size is less than 1, or a window would reach over 2^31 steps and more;
+        `padding` is less than 0, another word than these, or ``"same"`` for a stride of
+        more than 1; or `dtype` another than these.
 
     Notes
     -----
@@ -85,6 +86,11 @@ class Conv1d(Feedforward):
     of this package. A call takes whole sequences and returns just the output. In a
     `Sequential` that is called with lengths, what stands past a length counts as zeros, and
     the layers after this one have the lengths of its output.
+
+    A causal one streams, alone or in a `Sequential`, and so does one with a kernel of 1 and
+    no padding. Its stream keeps the steps that the next outputs still depend on, zeros at
+    first, so that its outputs are those of a call with all chunks at once. Only where
+    weights are not finite can they differ, since a call leaves the padding out.
 
     Examples
     --------
@@ -116,7 +122,12 @@ class Conv1d(Feedforward):
         self.kernel_size = inputs.size("kernel_size", kernel_size)
         self.stride = inputs.size("stride", stride)
         self.dilation = inputs.size("dilation", dilation)
-        self.padding, before, after = self._sides(padding)
+        total = inputs.size(
+            "dilation * (kernel_size - 1)",
+            self.dilation * (self.kernel_size - 1),
+            minimum=0,
+        )
+        self.padding, before, after = self._sides(padding, total)
         self.bias = bool(bias)
         self._windows = Windows(self.kernel_size, self.stride, self.dilation, before, after)
         generator = np.random.default_rng(seed)
@@ -126,9 +137,11 @@ class Conv1d(Feedforward):
         if self.bias:
             self._add_parameter("bias", generator.uniform(-bound, bound, shape[0]))
 
-    def _sides(self, padding: int | str) -> tuple[int | str, int, int]:
-        """The padding as it is kept, and how much there is before and after."""
-        total = self.dilation * (self.kernel_size - 1)
+    def _sides(self, padding: int | str, total: int) -> tuple[int | str, int, int]:
+        """The padding as it is kept, and how much there is before and after.
+
+        `total` would keep the number of steps.
+        """
         if not isinstance(padding, str):
             both = inputs.size("padding", padding, minimum=0)
             return both, both, both
@@ -198,6 +211,43 @@ class Conv1d(Feedforward):
         y = self._call(snapshot, sequences, num_threads)
         return y, ConvolutionTape(self, snapshot, sequences, None)
 
+    def _call_ragged(
+        self,
+        snapshot: Snapshot,
+        x: ArrayLike,
+        lengths: ArrayLike | None,
+        num_threads: int | None,
+    ) -> Array:
+        if lengths is None:
+            return self._call(snapshot, x, num_threads)
+        sequences = self._sequences(x)
+        threads = thread_limits.resolve(num_threads)
+        counts = self._checked_lengths(sequences, lengths)
+        packed = snapshot.prepared(self._pack)
+        return self._convolve(packed, sequences, counts, threads=threads)
+
+    def _forward_ragged(
+        self,
+        snapshot: Snapshot,
+        x: ArrayLike,
+        lengths: ArrayLike | None,
+        num_threads: int | None,
+    ) -> tuple[Array, ConvolutionTape]:
+        if lengths is None:
+            return self._forward(snapshot, x, num_threads)
+        sequences = self._sequences(x)
+        counts = self._checked_lengths(sequences, lengths)
+        y = self._call_ragged(snapshot, sequences, counts, num_threads)
+        exist = _exist(counts, sequences.shape[1])
+        # What is past a length may be anything, and no factor makes a zero of infinity.
+        held = np.where(exist, sequences, self._dtype.type(0))
+        return y, ConvolutionTape(self, snapshot, held, counts)
+
+    def _checked_lengths(self, sequences: Array, lengths: ArrayLike) -> Lengths:
+        if sequences.ndim == 2:
+            raise ValueError("lengths should be None for an x without a batch axis")
+        return inputs.sequence_lengths(lengths, *sequences.shape[:2])
+
     def backward(
         self, tape: ConvolutionTape, dy: ArrayLike, *, num_threads: int | None = None
     ) -> tuple[Array, Gradients]:
@@ -225,7 +275,7 @@ class Conv1d(Feedforward):
             raise ValueError(f"dy should have shape {shape}, got {array.shape}")
         rows = np.ascontiguousarray(array).reshape(batch, count, self.out_channels)
         if tape.lengths is not None:
-            rows = np.where(_exist(self._lengths_after(tape.lengths), count), rows, 0)
+            rows = np.where(_exist(self._counts(tape.lengths), count), rows, 0)
         weight = np.zeros(
             (self.kernel_size, self.out_channels, self.in_channels), self._dtype
         )
@@ -270,14 +320,55 @@ class Conv1d(Feedforward):
             start, start + (end - first) * self.stride, self.stride
         )
 
-    def _lengths_after(self, lengths: Lengths) -> Lengths:
+    def _lengths_after(self, lengths: ArrayLike | None) -> Lengths | None:
+        return None if lengths is None else self._counts(np.asarray(lengths))
+
+    def _counts(self, lengths: Lengths) -> Lengths:
         return np.array([self._windows.count(n) for n in lengths.tolist()], np.int64)
 
     def _features(self) -> tuple[int, int]:
         return self.in_channels, self.out_channels
 
+    def _steps_for_one(self) -> int:
+        return self.stride
+
+    def _no_stream(self) -> str | None:
+        if self._windows.before == self._windows.span - 1 and not self._windows.after:
+            return None
+        return (
+            "a Conv1d cannot stream unless its padding is 'causal', or its kernel_size 1 "
+            "without padding, as it depends on steps to come"
+        )
+
     def _stream_input(self, array: Array) -> Array:
         return inputs.real("x", array, self._dtype)
+
+    def _stream_state(self, name: str, state: Any, batch: int) -> Array:
+        shape = (batch, self._windows.before, self.in_channels)
+        if state is None:
+            return np.zeros(shape, self._dtype)
+        array = inputs.real(name, state, self._dtype)
+        if array.shape != shape and (batch > 1 or array.shape != shape[1:]):
+            raise ValueError(f"{name} should have shape {shape}, got {array.shape}")
+        return np.array(array.reshape(shape), order="C")
+
+    def _stages(
+        self, snapshot: Snapshot, state: Any, *, is_first: bool
+    ) -> list[tuple[Any, ...]]:
+        return [("convolution", snapshot.prepared(self._pack), state)]
+
+    def _advance(
+        self, snapshot: Snapshot, x: Array, state: Any, num_threads: int | None
+    ) -> tuple[Array, Array]:
+        sequences = self._sequences(x)
+        longer = np.concatenate([state, sequences], axis=1)
+        packed = snapshot.prepared(self._pack)
+        threads = thread_limits.resolve(num_threads)
+        y = chooser.kernels.convolve(
+            packed, np.ascontiguousarray(sequences), history=state, num_threads=threads
+        )
+        assert y is not None
+        return y, longer[:, longer.shape[1] - self._windows.before :]
 
     def _sizes(self) -> str:
         shown = [str(self.in_channels), str(self.out_channels), str(self.kernel_size)]

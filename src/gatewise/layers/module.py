@@ -250,6 +250,23 @@ class Module(ABC):
         """
         return None
 
+    @abstractmethod
+    def _advance(
+        self, snapshot: Snapshot, x: Array, state: Any, num_threads: int | None
+    ) -> tuple[Array, Any]:
+        """The output for a chunk ``(batch, time, features)``, and the state after it.
+
+        `state` is the one before it, of a stream's form.
+        """
+
+    def _steps_for_one(self) -> int:
+        """How many steps of the input make one of the output."""
+        return 1
+
+    def _lengths_after(self, lengths: ArrayLike | None) -> ArrayLike | None:
+        """How long the outputs are for sequences of these lengths, which were checked."""
+        return lengths
+
     def _features(self) -> tuple[int | None, int | None]:
         """How many features the input and the output have: 0 for tokens, None for any."""
         return None, None

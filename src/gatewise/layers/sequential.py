@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeVar
 
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gatewise.kernels import thread_limits
 from gatewise.layers import parameters
-from gatewise.layers.kinds import Feedforward, Stateful
+from gatewise.layers.kinds import Feedforward, Stateful, Streaming
 from gatewise.layers.module import Gradients, Module
 from gatewise.layers.parameters import Snapshot
 from gatewise.layers.recurrent import Recurrent
@@ -164,7 +165,7 @@ class Sequential(Stateful):
     def _stream_state(self, name: str, state: Any, batch: int) -> States:
         return tuple(
             layer._stream_state(f"{name}[{position}]", part, batch)
-            if isinstance(layer, Stateful)
+            if isinstance(layer, Streaming)
             else None
             for position, (layer, part) in enumerate(
                 zip(self.layers, self._initial(name, state), strict=True)
@@ -182,6 +183,23 @@ class Sequential(Stateful):
             stages += found
             is_first = False
         return stages
+
+    def _advance(
+        self, snapshot: Snapshot, x: Array, state: Any, num_threads: int | None
+    ) -> tuple[Array, States]:
+        after = []
+        for layer, part, own in zip(self.layers, snapshot.parts, state, strict=True):
+            x, final = layer._advance(part, x, own, num_threads)
+            after.append(final)
+        return x, tuple(after)
+
+    def _steps_for_one(self) -> int:
+        return math.prod(layer._steps_for_one() for layer in self.layers)
+
+    def _lengths_after(self, lengths: ArrayLike | None) -> ArrayLike | None:
+        for layer in self.layers:
+            lengths = layer._lengths_after(lengths)
+        return lengths
 
     def _places(self) -> dict[str, tuple[Module, str]]:
         return {
@@ -232,9 +250,11 @@ class Sequential(Stateful):
         x
             What the first layer takes.
         state
-            Every layer's initial state; zeros if None.
+            Every layer's initial state; zeros if None. For a `Conv1d`, whose calls take
+            whole sequences, it is None.
         lengths
-            How many steps of each sequence exist, for the layers that have a state.
+            How many steps of each sequence exist, for the layers that go over steps. After
+            a `Conv1d` they are the lengths of its output.
         num_threads
             How many threads the layers may use; as `gatewise.set_num_threads` says if None.
 
@@ -260,13 +280,14 @@ class Sequential(Stateful):
         threads = thread_limits.resolve(num_threads)
         states = []
         value: Any = x
-        initials = self._initial("state", state)
+        initials = self._initial("state", state, is_call=True)
         for layer, part, initial in zip(self.layers, snapshot.parts, initials, strict=True):
             final = None
             if isinstance(layer, Stateful):
                 value, final = layer._call(part, value, initial, lengths, threads)
             else:
-                value = layer._call(part, value, threads)
+                value = layer._call_ragged(part, value, lengths, threads)
+            lengths = layer._lengths_after(lengths)
             states.append(final)
         return value, tuple(states)
 
@@ -302,13 +323,14 @@ class Sequential(Stateful):
         threads = thread_limits.resolve(num_threads)
         states, tapes = [], []
         value: Any = x
-        initials = self._initial("state", state)
+        initials = self._initial("state", state, is_call=True)
         for layer, part, initial in zip(self.layers, snapshot.parts, initials, strict=True):
             final = None
             if isinstance(layer, Stateful):
                 value, final, tape = layer._forward(part, value, initial, lengths, threads)
             else:
-                value, tape = layer._forward(part, value, threads)
+                value, tape = layer._forward_ragged(part, value, lengths, threads)
+            lengths = layer._lengths_after(lengths)
             states.append(final)
             tapes.append(tape)
         return value, tuple(states), SequentialTape(self, snapshot, tapes)
@@ -361,7 +383,7 @@ class Sequential(Stateful):
         ordered = {name: sums[name] for name in self._named_arrays(tape.snapshot)}
         return dvalue, tuple(dinitials), ordered
 
-    def _initial(self, name: str, state: Any) -> States:
+    def _initial(self, name: str, state: Any, *, is_call: bool = False) -> States:
         if state is None:
             return (None,) * len(self.layers)
         if isinstance(state, np.ndarray) or not isinstance(state, tuple | list):
@@ -374,6 +396,14 @@ class Sequential(Stateful):
                 f"{name} should have {len(self.layers)} entries, one for each layer, "
                 f"got {len(state)}"
             )
+        for position, (layer, part) in enumerate(zip(self.layers, state, strict=True)):
+            keeps = isinstance(layer, Streaming) and not isinstance(layer, Stateful)
+            if is_call and keeps and part is not None:
+                raise ValueError(
+                    f"{name}[{position}] should be None, since a call of "
+                    f"{layer._description()} takes whole sequences, "
+                    f"got {type(part).__name__}"
+                )
         return tuple(state)
 
     def _sizes(self) -> str:

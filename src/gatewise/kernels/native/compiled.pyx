@@ -18,7 +18,7 @@ from libc.stdint cimport (
     uintptr_t,
 )
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memmove
 
 from gatewise.kernels.native.core cimport (
     GW_FORKED,
@@ -231,11 +231,11 @@ cdef int _check(gw_status status, str what="the kernel's workspace") except -1:
 include "signals.pxi"
 include "memory.pxi"
 include "sequence.pxi"
-include "stages.pxi"
-include "stepper.pxi"
 include "products.pxi"
 include "linear.pxi"
 include "convolution.pxi"
+include "stages.pxi"
+include "stepper.pxi"
 include "columns.pxi"
 
 

@@ -9,13 +9,15 @@ cdef class PackedConvolution:
     cdef readonly object plain
     cdef gw_windows form
     cdef Py_ssize_t least_time, after
+    # Every step alone, so that a Linear does the same.
+    cdef bint is_pointwise
 
     def __reduce__(self):
         raise TypeError("packed weights are remade, not pickled")
 
     cdef Py_ssize_t count(self, Py_ssize_t time) noexcept nogil:
         """How many steps the output of so many has."""
-        if time < self.least_time:
+        if not time or time < self.least_time:
             return 0
         return (time - self.least_time) // self.form.stride + 1
 
@@ -25,7 +27,9 @@ def pack_convolution(
 ) -> PackedConvolution:
     cdef PackedConvolution packed = PackedConvolution.__new__(PackedConvolution)
     cdef gw_windows *form = &packed.form
-    packed.product = _pack_linear(weight, bias, windows.taps)
+    packed.is_pointwise = windows == (1, 1, windows.dilation, 0, 0)
+    taps = 0 if packed.is_pointwise else windows.taps
+    packed.product = _pack_linear(weight, bias, taps)
     packed.plain = fallback.pack_convolution(weight, bias, windows)
     form.taps, form.stride, form.dilation, form.before, packed.after = windows
     form.x.features = packed.product.inputs // form.taps
@@ -64,6 +68,8 @@ def convolve(
             windows.history.data = <void *>_address(history)
             windows.history.time = windows.x.features
             windows.history.row = windows.before * windows.x.features
+        if layer.is_pointwise:
+            return _pointwise(layer, x, lengths, num_threads)
         if lengths is not None:
             counts = [layer.plain.windows.count(length) for length in lengths.tolist()]
             both = np.array([lengths, counts], np.int64)
@@ -74,6 +80,13 @@ def convolve(
         _check(status)
     finally:
         PyBuffer_Release(&view)
+    return y
+
+
+cdef _pointwise(PackedConvolution layer, x, lengths, num_threads):
+    y = linear(layer.product, x, num_threads=num_threads)
+    if y is not None and lengths is not None:
+        y[np.arange(x.shape[1]) >= lengths[:, None]] = 0
     return y
 
 

@@ -4,6 +4,7 @@ cdef enum:
     TABLE
     RECURRENT
     LINEAR
+    CONVOLUTION
     SOFTMAX
     ELEMENTWISE
 
@@ -14,6 +15,8 @@ cdef struct _stage:
     const gw_linear *linear
     Py_ssize_t inputs
     gw_elementwise *apply
+    # Of a convolution; the steps before the next one are in state.h.
+    gw_windows windows
     gw_state state
     Py_ssize_t h_size, c_size
     # For each token a row: the output, or the input's share of the gates.
@@ -35,12 +38,14 @@ cdef class _Stages:
     # Whose memory the stages point to.
     cdef list held
     cdef _stage *stages
-    cdef int count, recurrent, threads
+    cdef int count, stateful, threads
     cdef const gw_kernels *kernels
     # The output of a step, whole and of the first sequence.
     cdef object y, first, dtype
     cdef Py_ssize_t batch, features, widest, itemsize
     cdef Py_ssize_t token_count, saved_size
+    # So many steps make one of the output.
+    cdef Py_ssize_t multiple
     cdef bint odd
 
     def __cinit__(self, batch, features, dtype, threads, most):
@@ -49,7 +54,7 @@ cdef class _Stages:
             raise MemoryError("no memory for the stages of a stream")
 
     def __init__(self, batch, features, dtype, threads, most):
-        self.held = []
+        self.held, self.multiple = [], 1
         self.batch, self.features = batch, features
         self.dtype = np.dtype(dtype.type)
         self.itemsize, self.threads = dtype.itemsize, threads
@@ -77,6 +82,8 @@ cdef class _Stages:
         elif kind == "linear":
             stage.kind, stage.linear = LINEAR, (<PackedLinear?>what[0]).layer
             stage.inputs, stage.features = stage.features, (<PackedLinear>what[0]).outputs
+        elif kind == "convolution":
+            self.set_convolution(stage, what[0], what[1])
         elif kind == "softmax":
             stage.kind = SOFTMAX
         else:
@@ -107,7 +114,22 @@ cdef class _Stages:
         if len(state) == 2:
             stage.state.c, stage.c_size = <void *>_address(state[1]), state[1].nbytes
         self.saved_size += stage.h_size + stage.c_size
-        self.recurrent += 1
+        self.stateful += 1
+
+    cdef set_convolution(self, _stage *stage, PackedConvolution packed, history):
+        cdef PackedLinear product = packed.product
+        stage.linear, stage.windows = product.layer, packed.form
+        stage.inputs, stage.features = packed.form.x.features, product.outputs
+        if packed.is_pointwise:
+            stage.kind = LINEAR
+            return
+        stage.kind = CONVOLUTION
+        stage.windows.x.batch = stage.windows.out.batch = self.batch
+        stage.state.h, stage.h_size = <void *>_address(history), history.nbytes
+        self.saved_size += stage.h_size
+        self.stateful += stage.h_size > 0
+        # No chunk has more steps, and the next product of two of these cannot overflow.
+        self.multiple = min(self.multiple * packed.form.stride, <Py_ssize_t>1 << 31)
 
     cdef set_table(self, _stage *stage, table):
         stage.table, stage.columns = <const char *>_address(table), table.shape[1]
@@ -141,9 +163,47 @@ cdef class _Stages:
             from_block = self.block(x, time, stage.inputs)
             to_block = self.block(y, time, stage.features)
             return self.kernels.linear(stage.linear, from_block, to_block, self.threads)
+        elif stage.kind == CONVOLUTION:
+            return self.slide(stage, x, time, y)
         else:
             return self.activate(stage, x, time, y)
         return GW_OK
+
+    cdef gw_status slide(
+        self, const _stage *stage, gw_rows x, Py_ssize_t time, gw_rows y
+    ) noexcept nogil:
+        """Convolve some steps and those before them, and keep the last ones."""
+        cdef gw_windows windows = stage.windows
+        cdef Py_ssize_t before = windows.before, row = before * stage.inputs
+        cdef gw_status status
+        if time == 1:
+            x.time = stage.inputs
+        windows.x.rows, windows.x.time = x, time
+        windows.out.rows, windows.out.time = y, time // windows.stride
+        if stage.h_size:
+            windows.history = gw_rows(stage.state.h, stage.inputs, row)
+        status = self.kernels.convolve(stage.linear, &windows, self.threads)
+        if status == GW_OK and stage.h_size:
+            self.keep_steps(&windows)
+        return status
+
+    cdef void keep_steps(self, const gw_windows *windows) noexcept nogil:
+        """Move a history on by the steps of x."""
+        cdef const gw_block *x = &windows.x
+        cdef Py_ssize_t size = x.features * self.itemsize, before = windows.before, b, t
+        cdef Py_ssize_t kept = max(before - x.time, 0)
+        cdef char *row
+        cdef const char *step
+        for b in range(self.batch):
+            row = <char *>windows.history.data + b * before * size
+            memmove(row, row + (before - kept) * size, kept * size)
+            step = <const char *>x.rows.data + b * x.rows.row * self.itemsize
+            for t in range(kept, before):
+                memcpy(
+                    row + t * size,
+                    step + (x.time - before + t) * x.rows.time * self.itemsize,
+                    size,
+                )
 
     cdef void look_up(
         self, const _stage *stage, _tokens tokens, Py_ssize_t time, gw_rows y

@@ -46,7 +46,7 @@ cdef class _Stepper(_Stages):
         cdef int64_t token
         if type(x) is ARRAY:
             return self.take(x)
-        if not self.token_count or self.batch != 1:
+        if not self.token_count or self.batch != 1 or self.multiple != 1:
             return None
         if type(x) is not int and not isinstance(x, INTEGER):
             return None
@@ -94,6 +94,8 @@ cdef class _Stepper(_Stages):
             return None
         if self.features > 1 and view.strides[last] != view.itemsize:
             return None
+        if (view.shape[1] if last == 2 else 1) % self.multiple:
+            return None
         for axis in range(last):
             if view.strides[axis] % view.itemsize:
                 return None
@@ -121,6 +123,8 @@ cdef class _Stepper(_Stages):
         cdef Py_ssize_t time = view.shape[1] if view.ndim == 2 else 1
         if view.ndim > 2 or (view.shape[0] if view.ndim else 1) != self.batch:
             return None
+        if time % self.multiple:
+            return None
         # A copy, since what is checked here may change before it is used.
         cdef int64_t *first = self.step_tokens
         if view.ndim == 2:
@@ -138,8 +142,8 @@ cdef class _Stepper(_Stages):
         cdef const _stage *stage
         cdef gw_rows y
         cdef int k
-        # A recurrent layer alone does all or nothing.
-        cdef bint saves = self.recurrent and self.count > 1
+        # A layer alone does all or nothing.
+        cdef bint saves = self.stateful and self.count > 1
         with nogil:
             if saves:
                 self.copy_states(False)
@@ -161,9 +165,10 @@ cdef class _Stepper(_Stages):
             # With another thread's chunk, for which there is room once.
             return None
         cdef Py_ssize_t features = self.stages[self.count - 1].features
-        cdef Py_ssize_t steps = min(max(CHUNK_STEPS, CHUNK_ROWS // self.batch), time)
+        cdef Py_ssize_t steps = max(CHUNK_STEPS, CHUNK_ROWS // self.batch)
         cdef gw_status status = GW_OK
-        y = empty((self.batch, time, features), self.dtype)
+        steps = min(max(steps - steps % self.multiple, self.multiple), time)
+        y = empty((self.batch, time // self.multiple, features), self.dtype)
         cdef char *out = <char *>_address(y)
         self.find_room(steps)
         self.is_busy = True
@@ -191,7 +196,7 @@ cdef class _Stepper(_Stages):
         cdef int k
         for k in range(self.count):
             stage = &self.stages[k]
-            if stage.kind == RECURRENT:
+            if stage.h_size:
                 _copy(saved, stage.state.h, stage.h_size, back)
                 _copy(saved + stage.h_size, stage.state.c, stage.c_size, back)
                 saved += stage.h_size + stage.c_size
@@ -200,7 +205,7 @@ cdef class _Stepper(_Stages):
         self, gw_rows x, _tokens tokens, Py_ssize_t time, Py_ssize_t steps, char *out
     ) noexcept nogil:
         """Run a chunk some steps at a time, each of them through all stages."""
-        cdef Py_ssize_t first = 0, count
+        cdef Py_ssize_t first = 0, done = 0, count, left, after
         cdef Py_ssize_t size = self.batch * steps * self.widest * self.itemsize
         cdef const _stage *stage
         cdef gw_status status
@@ -208,7 +213,7 @@ cdef class _Stepper(_Stages):
         cdef _tokens named
         cdef int k
         while first < time:
-            count = min(steps, time - first)
+            count = left = min(steps, time - first)
             rows, named = x, tokens
             if tokens.first is not NULL:
                 named.first += first
@@ -217,20 +222,22 @@ cdef class _Stepper(_Stages):
             for k in range(self.count):
                 stage = &self.stages[k]
                 y.time = stage.features
+                after = left // stage.windows.stride if stage.kind == CONVOLUTION else left
                 if k == self.count - 1:
-                    y.data = out + first * stage.features * self.itemsize
-                    y.row = time * stage.features
+                    y.data = out + done * stage.features * self.itemsize
+                    y.row = time // self.multiple * stage.features
                 else:
                     y.data = self.room + k % 2 * size
-                    y.row = count * stage.features
+                    y.row = after * stage.features
                 status = self.run(
-                    stage, rows, named, count, y, self.room + 2 * size, False
+                    stage, rows, named, left, y, self.room + 2 * size, False
                 )
                 if status != GW_OK:
                     return status
+                left = after
                 named.first = NULL
                 rows = y
-            first += count
+            first, done = first + count, done + left
         return GW_OK
 
 

@@ -30,7 +30,7 @@ class PackedConvolution(NamedTuple):
 def pack_convolution(
     weight: Array, bias: Array | None, windows: Windows
 ) -> PackedConvolution:
-    """Bring a `weight` ``(O, taps * I)``, tap after tap, and `bias` ``(O,)`` into that form.
+    """Bring `weight` ``(O, taps * I)``, tap after tap, and `bias` ``(O,)`` into that form.
 
     The arrays are referred to, and may not change any more.
     """
