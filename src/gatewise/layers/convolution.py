@@ -355,7 +355,11 @@ class Conv1d(Feedforward, Streaming):
     def _stages(
         self, snapshot: Snapshot, state: Any, *, is_first: bool
     ) -> list[tuple[Any, ...]]:
-        return [("convolution", snapshot.prepared(self._pack), state)]
+        packed = snapshot.prepared(self._pack)
+        # A call has no history.
+        return [
+            ("convolution", packed) if state is None else ("convolution", packed, state)
+        ]
 
     def _advance(
         self, snapshot: Snapshot, x: Array, state: Any, num_threads: int | None

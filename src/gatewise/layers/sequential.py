@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gatewise.kernels import thread_limits
+from gatewise.kernels import chooser, products, thread_limits
 from gatewise.layers import parameters
 from gatewise.layers.kinds import Feedforward, Stateful, Streaming
 from gatewise.layers.module import Gradients, Module
@@ -223,13 +223,18 @@ class Sequential(Stateful):
         No snapshot of a layer ever comes back. So two looks at all layers that find the
         same ones prove that all of them were valid between the looks.
         """
+        last = self._holder.values.after
+        if last.is_unchanged():
+            return last
+        versions = tuple([leaf._holder.version() for _, leaf in self._leaves()])
         parts = self._look()
         while (again := self._look()) != parts:
             parts = again
-        last = self._holder.values.after
         if last.parts != parts:
             last = Snapshot({}, parts)
             self._holder.values = parameters.settled(last)
+        # From before the look: if all of it is still there, so are the parts.
+        last.versions = versions
         return last
 
     def _look(self) -> tuple[Snapshot, ...]:
@@ -278,18 +283,65 @@ class Sequential(Stateful):
         num_threads: int | None,
     ) -> tuple[Array, States]:
         threads = thread_limits.resolve(num_threads)
-        states = []
+        states: list[Any] = []
         value: Any = x
         initials = self._initial("state", state, is_call=True)
-        for layer, part, initial in zip(self.layers, snapshot.parts, initials, strict=True):
+        runs = {}
+        if lengths is None and products.blas_from == math.inf:
+            runs = snapshot.prepared(self._runs)
+        while (position := len(states)) < len(self.layers):
+            if position in runs:
+                count, chain = runs[position]
+                y = chain(value, num_threads=threads)
+                if y is not None:
+                    value = y
+                    states += [None] * count
+                    continue
+            layer, part = self.layers[position], snapshot.parts[position]
             final = None
             if isinstance(layer, Stateful):
+                initial = initials[position]
                 value, final = layer._call(part, value, initial, lengths, threads)
             else:
                 value = layer._call_ragged(part, value, lengths, threads)
             lengths = layer._lengths_after(lengths)
             states.append(final)
         return value, tuple(states)
+
+    def _runs(self, snapshot: Snapshot) -> dict[int, tuple[int, Callable[..., Any]]]:
+        """Layers without a state that the kernels take in one call, by the first's place.
+
+        Each with how many there are.
+        """
+        runs: dict[int, tuple[int, Callable[..., Any]]] = {}
+        first = 0
+        while first < len(self.layers):
+            count, stages = self._run_from(first, snapshot)
+            if count > 1 and stages:
+                head = self.layers[first]
+                features, dtype = head._features()[0], head.dtype
+                runs[first] = count, chooser.kernels.chain(stages, features, dtype)
+            first += max(count, 1)
+        return runs
+
+    def _run_from(self, first: int, snapshot: Snapshot) -> tuple[int, list[Any]]:
+        """How many layers from this one on can be taken in one call, and their stages."""
+        stages: list[Any] = []
+        head = self.layers[first]
+        if head._keeps_dtype or head._features()[0] is None:
+            return 0, stages
+        count = 0
+        parts = snapshot.parts[first:]
+        for layer, part in zip(self.layers[first:], parts, strict=True):
+            fits = layer._keeps_dtype or layer.dtype == head.dtype
+            if isinstance(layer, Stateful) or not fits:
+                break
+            found = layer._stages(part, None, is_first=False)
+            if found is None:
+                break
+            stages += found
+            count += 1
+        return count, stages
 
     def forward(
         self,

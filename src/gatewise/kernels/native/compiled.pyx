@@ -88,6 +88,7 @@ __all__ = [
     "backward",
     "cell_backward",
     "cell_forward",
+    "chain",
     "convolve",
     "empty",
     "forward",
@@ -115,6 +116,7 @@ cdef object EMPTY = np.empty
 cdef object FLOAT32 = np.dtype(np.float32)
 cdef object FLOAT64 = np.dtype(np.float64)
 cdef object INT64 = np.dtype(np.int64)
+cdef object UINT8 = np.dtype(np.uint8)
 
 
 cdef class Packed:
@@ -236,6 +238,7 @@ include "linear.pxi"
 include "convolution.pxi"
 include "stages.pxi"
 include "stepper.pxi"
+include "chain.pxi"
 include "columns.pxi"
 
 

@@ -16,7 +16,7 @@ from gatewise.kernels.numpy.products import linear
 
 Array = NDArray[Any]
 
-__all__ = ["stepper"]
+__all__ = ["chain", "stepper"]
 
 
 def stepper(
@@ -61,9 +61,39 @@ def stepper(
     return Stepper(functions, states, batch, rows, outputs, len(table), multiple, dtype)
 
 
+def chain(
+    stages: Sequence[tuple[Any, ...]], features: int, dtype: np.dtype[Any]
+) -> Callable[..., Array | None]:
+    """Return a function that takes whole sequences through layers without a state.
+
+    `stages` are those of `stepper` but for tables and recurrent ones; a convolution has no
+    history. The function takes `x`, ``(batch, time, features)`` or ``(time, features)`` of
+    `dtype`, and ``num_threads=1``, and returns the last stage's output.
+
+    It does nothing and returns None where `x` is something else, or has steps that are not
+    aligned or whose features are not contiguous, or too few of them for any output.
+    """
+
+    def run(x: Any, *, num_threads: int = 1) -> Array | None:
+        if type(x) is not np.ndarray or x.dtype != dtype or x.ndim not in (2, 3):
+            return None
+        contiguous = features == 1 or x.strides[-1] == x.itemsize
+        if x.shape[-1] != features or not contiguous or not x.flags.aligned:
+            return None
+        rows = (x if x.ndim == 3 else x[None]).swapaxes(0, 1)
+        for stage in stages:
+            rows = _stage(stage, num_threads)(rows)
+            if not rows.size:
+                return None
+        y = np.ascontiguousarray(rows.swapaxes(0, 1))
+        return y if x.ndim == 3 else y[0]
+
+    return run
+
+
 def _state_of(stage: tuple[Any, ...]) -> tuple[Array, ...]:
     if stage[0] == "convolution":
-        return (stage[2],)
+        return stage[2:]
     state: tuple[Array, ...] = stage[2] if stage[0] == "recurrent" else ()
     return state
 
@@ -96,10 +126,13 @@ def _stage(stage: tuple[Any, ...], num_threads: int) -> Callable[[Array], Array]
         return projected
 
     def slide(rows: Array) -> Array:
-        packed, history = what
+        packed, *histories = what
+        history = histories[0] if histories else None
         steps = np.ascontiguousarray(rows.swapaxes(0, 1))
         y = convolve(packed, steps, history=history, num_threads=num_threads)
         assert y is not None
+        if history is None:
+            return y.swapaxes(0, 1)
         longer = np.concatenate([history, steps], axis=1)
         history[...] = longer[:, steps.shape[1] :]
         return y.swapaxes(0, 1)
