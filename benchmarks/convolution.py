@@ -194,7 +194,9 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", help="write the medians here, too")
     parser.add_argument("words", nargs="*", metavar="WORD", help="rows to measure")
     options = parser.parse_args()
-    print(f"{'median microseconds per call':56} {'gatewise':>9} {'beside':>9}         ratio")
+    print(
+        f"{'median microseconds per call':56} {'gatewise':>9} {'beside':>9}         ratio"
+    )
     report, short = [], []
     for row, checked in rows():
         if options.words and not any(word in row.name for word in options.words):

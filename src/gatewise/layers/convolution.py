@@ -172,11 +172,12 @@ class Conv1d(Feedforward, Streaming):
                 f"x should have shape (batch, time, {self.in_channels}) or "
                 f"(time, {self.in_channels}), got {array.shape}"
             )
-        least = self._windows.span - self._windows.before - self._windows.after
-        if array.shape[-2] < least:
+        time, span = array.shape[-2], self._windows.span
+        least = span - self._windows.before - self._windows.after
+        # Where any step gives an output, none give none.
+        if time < least and (time or least > 1):
             raise ValueError(
-                f"x should have at least {least} steps for a window of "
-                f"{self._windows.span}, got {array.shape[-2]}"
+                f"x should have at least {least} steps for a window of {span}, got {time}"
             )
         return array
 
@@ -304,8 +305,8 @@ class Conv1d(Feedforward, Streaming):
     ) -> None:
         """Write the gradients of the steps of all windows."""
         packed = snapshot.prepared(self._pack)
-        flat = rows.reshape(1, -1, self.out_channels)
-        into = dwindows.reshape(1, flat.shape[1], -1)
+        flat = rows.reshape(1, rows.shape[0] * rows.shape[1], self.out_channels)
+        into = dwindows.reshape(1, flat.shape[1], self.kernel_size * self.in_channels)
         weight = snapshot.arrays["weight"].swapaxes(1, 2)
         if not products.write_back(flat, weight.reshape(self.out_channels, -1), into):
             chooser.kernels.linear_back(packed.product, flat, into, num_threads=threads)

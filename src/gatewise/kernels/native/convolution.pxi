@@ -95,6 +95,12 @@ cdef bint _sequences_of_view(const Py_buffer *view, gw_block *x) noexcept nogil:
     cdef int last = view.ndim - 1, axis
     if not 1 <= last <= 2 or view.shape[last] != x.features:
         return False
+    for axis in range(last):
+        if view.shape[axis] == 0:
+            # Nothing is read, whatever the strides are.
+            x.time, x.batch = view.shape[last - 1], view.shape[0] if last == 2 else 1
+            x.rows.time = x.rows.row = x.features
+            return True
     if x.features > 1 and view.strides[last] != view.itemsize:
         return False
     if <uintptr_t>view.buf % view.itemsize:

@@ -78,7 +78,7 @@ def chain(
         if type(x) is not np.ndarray or x.dtype != dtype or x.ndim not in (2, 3):
             return None
         contiguous = features == 1 or x.strides[-1] == x.itemsize
-        if x.shape[-1] != features or not contiguous or not x.flags.aligned:
+        if not x.size or x.shape[-1] != features or not contiguous or not x.flags.aligned:
             return None
         rows = (x if x.ndim == 3 else x[None]).swapaxes(0, 1)
         for stage in stages:
