@@ -52,6 +52,8 @@ def convolve(
     cdef gw_windows windows = layer.form
     cdef Py_buffer view
     cdef gw_status status
+    if layer.is_pointwise:
+        return _pointwise(product, x, lengths, num_threads)
     # A memoryview would cost as much as a small product.
     if type(x) is not ARRAY or not _holds(x, &view, product.letter):
         return None
@@ -68,8 +70,6 @@ def convolve(
             windows.history.data = <void *>_address(history)
             windows.history.time = windows.x.features
             windows.history.row = windows.before * windows.x.features
-        if layer.is_pointwise:
-            return _pointwise(layer, x, lengths, num_threads)
         if lengths is not None:
             counts = [layer.plain.windows.count(length) for length in lengths.tolist()]
             both = np.array([lengths, counts], np.int64)
@@ -83,8 +83,10 @@ def convolve(
     return y
 
 
-cdef _pointwise(PackedConvolution layer, x, lengths, num_threads):
-    y = linear(layer.product, x, num_threads=num_threads)
+cdef _pointwise(PackedLinear product, x, lengths, num_threads):
+    if type(x) is not ARRAY or not 2 <= x.ndim <= 3:
+        return None
+    y = linear(product, x, num_threads=num_threads)
     if y is not None and lengths is not None:
         y[np.arange(x.shape[1]) >= lengths[:, None]] = 0
     return y
