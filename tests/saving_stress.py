@@ -103,7 +103,7 @@ def main() -> None:
         write(Path(path), int(writer), int(saves))
         return
     with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "model.npz"
+        path = Path(directory) / "model.safetensors"
         for how in (by_processes, by_threads):
             reads = how(path, options.writers, options.saves)
             left = sorted(os.listdir(directory))
@@ -111,12 +111,12 @@ def main() -> None:
                 f"{how.__name__}: {options.writers} writers x {options.saves} saves, "
                 f"{reads} reads, all whole; left over: {left}"
             )
-            assert left == ["model.npz"]
+            assert left == ["model.safetensors"]
         killed = kill_some(path, 10)
         write(path, 0, 1)
         left = sorted(os.listdir(directory))
         print(f"10 writers killed: {killed} unfinished files, after one save: {left}")
-        assert left == ["model.npz"]
+        assert left == ["model.safetensors"]
 
 
 if __name__ == "__main__":

@@ -35,9 +35,25 @@ except (ImportError, ValueError) as error:
     raise
 
 if TYPE_CHECKING:
+    from gatewise import formats as formats
     from gatewise import layers as layers
     from gatewise import training as training
     from gatewise._config import show_config
+    from gatewise.formats import (
+        FormatError,
+        from_keras,
+        from_nam,
+        from_onnx,
+        from_rtneural,
+        load,
+        load_arrays,
+        load_metadata,
+        save,
+        to_keras,
+        to_nam,
+        to_onnx,
+        to_rtneural,
+    )
     from gatewise.kernels.memory import release_memory
     from gatewise.layers import (
         GRU,
@@ -75,6 +91,7 @@ __all__ = [
     "Conv1d",
     "Dropout",
     "Embedding",
+    "FormatError",
     "Linear",
     "ReLU",
     "Sequential",
@@ -84,11 +101,18 @@ __all__ = [
     "__version__",
     "clip_grad_norm",
     "fit",
+    "from_keras",
+    "from_nam",
+    "from_onnx",
+    "from_rtneural",
     "get_num_threads",
     "gru_backward",
     "gru_cell_backward",
     "gru_cell_forward",
     "gru_forward",
+    "load",
+    "load_arrays",
+    "load_metadata",
     "lstm_backward",
     "lstm_cell_backward",
     "lstm_cell_forward",
@@ -99,17 +123,22 @@ __all__ = [
     "rnn_cell_backward",
     "rnn_cell_forward",
     "rnn_forward",
+    "save",
     "set_num_threads",
     "show_config",
     "sigmoid",
     "softmax",
     "softmax_cross_entropy",
+    "to_keras",
+    "to_nam",
+    "to_onnx",
+    "to_rtneural",
 ]
 
 thread_limits.register()
 
 # Imported when the first of their names is asked for, so that the import stays light.
-_LATER = ("_config", "kernels.memory", "layers", "training")
+_LATER = ("_config", "kernels.memory", "layers", "formats", "training")
 
 if not TYPE_CHECKING:
     # Type checkers know the names from above, and so that there are no others.

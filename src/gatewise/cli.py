@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import gatewise
+from gatewise.formats import inspect_command
 from gatewise.training import commands
 
 __all__ = ["main"]
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     commands.add_commands(subparsers)
+    inspect_command.add_command(subparsers)
     info = subparsers.add_parser(
         "info", help="say which backend runs and why, and on what machine"
     )

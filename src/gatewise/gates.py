@@ -21,9 +21,15 @@ __all__ = ["ORDERS", "PEEPHOLES", "reordered", "reordered_peepholes"]
 
 # By cell and by framework; "pytorch" is the order of gatewise's own parameters.
 ORDERS = {
-    "rnn": {"pytorch": "h", "keras": "h", "onnx": "h"},
-    "lstm": {"pytorch": "ifgo", "keras": "ifgo", "onnx": "iofg", "tensorflow": "igfo"},
-    "gru": {"pytorch": "rzn", "keras": "zrn", "onnx": "zrn"},
+    "rnn": {"pytorch": "h", "keras": "h", "keras_1": "h", "onnx": "h"},
+    "lstm": {
+        "pytorch": "ifgo",
+        "keras": "ifgo",
+        "keras_1": "igfo",
+        "onnx": "iofg",
+        "tensorflow": "igfo",
+    },
+    "gru": {"pytorch": "rzn", "keras": "zrn", "keras_1": "zrn", "onnx": "zrn"},
     "gru_reset_before": {"pytorch": "rzn", "keras": "zrn", "onnx": "zrn"},
 }
 # Those gates of an LSTM that see c through a peephole.

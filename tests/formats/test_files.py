@@ -31,16 +31,16 @@ def mode(path: Path) -> int:
 
 @posix
 def test_processes_that_write_to_one_path_leave_whole_files(tmp_path: Path) -> None:
-    reads = stress.by_processes(tmp_path / "model.npz", writers=3, saves=20)
+    reads = stress.by_processes(tmp_path / "model.safetensors", writers=3, saves=20)
     assert reads > 0
-    assert os.listdir(tmp_path) == ["model.npz"]
+    assert os.listdir(tmp_path) == ["model.safetensors"]
 
 
 @posix
 def test_threads_that_write_to_one_path_leave_whole_files(tmp_path: Path) -> None:
-    reads = stress.by_threads(tmp_path / "model.npz", writers=3, saves=20)
+    reads = stress.by_threads(tmp_path / "model.safetensors", writers=3, saves=20)
     assert reads > 0
-    assert os.listdir(tmp_path) == ["model.npz"]
+    assert os.listdir(tmp_path) == ["model.safetensors"]
 
 
 @posix
@@ -49,7 +49,7 @@ def test_a_process_of_the_same_number_does_no_harm(
 ) -> None:
     # As in containers, where most programs have a low one.
     monkeypatch.setattr(os, "getpid", lambda: 7)
-    path = tmp_path / "model.npz"
+    path = tmp_path / "model.safetensors"
     with replacing(path) as first:
         first.write(b"first, ")
         with replacing(path) as second:
@@ -61,7 +61,7 @@ def test_a_process_of_the_same_number_does_no_harm(
 
 @posix
 def test_the_mode_of_a_file_stays(tmp_path: Path) -> None:
-    path = tmp_path / "model.npz"
+    path = tmp_path / "model.safetensors"
     for wanted in (0o600, 0o640, 0o400, 0o666):
         save(path)
         path.chmod(wanted)
@@ -78,11 +78,11 @@ def test_a_new_file_has_the_mode_of_the_umask(tmp_path: Path) -> None:
     for umask in (0o022, 0o077, 0o002):
         before = os.umask(umask)
         try:
-            save(tmp_path / "model.npz")
+            save(tmp_path / "model.safetensors")
         finally:
             os.umask(before)
-        assert mode(tmp_path / "model.npz") == 0o666 & ~umask
-        (tmp_path / "model.npz").unlink()
+        assert mode(tmp_path / "model.safetensors") == 0o666 & ~umask
+        (tmp_path / "model.safetensors").unlink()
 
 
 @pytest.mark.skipif(
@@ -91,7 +91,7 @@ def test_a_new_file_has_the_mode_of_the_umask(tmp_path: Path) -> None:
 def test_the_owner_of_a_file_stays_where_that_is_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "model.npz"
+    path = tmp_path / "model.safetensors"
     save(path)
     os.chown(path, 1234, 4321)
     save(path, 1)
@@ -107,7 +107,7 @@ def test_the_owner_of_a_file_stays_where_that_is_allowed(
 
 @posix
 def test_what_a_killed_writer_left_goes_with_the_next_save(tmp_path: Path) -> None:
-    path = tmp_path / "model.npz"
+    path = tmp_path / "model.safetensors"
     script = f"""
 import os, signal
 from gatewise.formats.files import replacing
@@ -117,18 +117,22 @@ with replacing({str(path)!r}) as file:
     os.kill(os.getpid(), signal.SIGKILL)
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", script])
-    assert len(list(tmp_path.glob(".model.npz.*.partial"))) == 1
-    others = {".other.npz.1.partial", ".model.npz.a.b.partial", ".model.npz.partial"}
+    assert len(list(tmp_path.glob(".model.safetensors.*.partial"))) == 1
+    others = {
+        ".other.npz.1.partial",
+        ".model.safetensors.a.b.partial",
+        ".model.safetensors.partial",
+    }
     for name in others:
         (tmp_path / name).write_bytes(b"")
     save(path)
-    assert set(os.listdir(tmp_path)) == {"model.npz"} | others
+    assert set(os.listdir(tmp_path)) == {"model.safetensors"} | others
 
 
 @posix
 @pytest.mark.parametrize("dying", ["process", "thread"])
 def test_what_a_living_writer_writes_stays(tmp_path: Path, dying: str) -> None:
-    path = tmp_path / "model.npz"
+    path = tmp_path / "model.safetensors"
     if dying == "thread":
         with replacing(path) as file:
             thread = threading.Thread(target=save, args=[path])
@@ -147,14 +151,14 @@ def test_what_a_living_writer_writes_stays(tmp_path: Path, dying: str) -> None:
             assert load_checkpoint(path, "example")[1] == {"number": 0}
             file.write(b"last")
     assert path.read_bytes() == b"last"
-    assert os.listdir(tmp_path) == ["model.npz"]
+    assert os.listdir(tmp_path) == ["model.safetensors"]
 
 
 @posix
 def test_a_writer_whose_file_is_cleaned_up_before_its_lock_takes_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "model.npz"
+    path = tmp_path / "model.safetensors"
     flock = files.fcntl.flock
     taken = []
 
@@ -167,7 +171,7 @@ def test_a_writer_whose_file_is_cleaned_up_before_its_lock_takes_another(
     monkeypatch.setattr(files.fcntl, "flock", late)
     save(path)
     assert len(taken) == 1
-    assert os.listdir(tmp_path) == ["model.npz"]
+    assert os.listdir(tmp_path) == ["model.safetensors"]
 
 
 @pytest.mark.parametrize("locks", ["there are none", "they fail"])
@@ -184,25 +188,27 @@ def test_without_locks_age_tells_what_is_abandoned(
             raise OSError(37, "No locks available")
 
         monkeypatch.setattr(files.fcntl, "flock", fails)
-    path = tmp_path / "model.npz"
-    young, old = (tmp_path / f".model.npz.{age}.partial" for age in ("young", "old"))
+    path = tmp_path / "model.safetensors"
+    young, old = (
+        tmp_path / f".model.safetensors.{age}.partial" for age in ("young", "old")
+    )
     for left, age in ((young, 3600), (old, 2 * 24 * 3600)):
         left.write_bytes(b"half")
         os.utime(left, (time.time() - age, time.time() - age))
     save(path)
-    assert sorted(os.listdir(tmp_path)) == [young.name, "model.npz"]
+    assert sorted(os.listdir(tmp_path)) == [young.name, "model.safetensors"]
 
 
 @posix
 def test_a_failed_block_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "model.npz"
+    path = tmp_path / "model.safetensors"
     save(path)
     before = path.read_bytes()
     with pytest.raises(KeyboardInterrupt), replacing(path) as file:  # noqa: PT012
         file.write(b"half")
         raise KeyboardInterrupt
     assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["model.npz"]
+    assert os.listdir(tmp_path) == ["model.safetensors"]
 
 
 @posix
@@ -238,8 +244,8 @@ def test_a_directory_that_may_not_be_read_can_be_written_to(
 
     monkeypatch.setattr(os, "scandir", refused)
     monkeypatch.setattr(os, "open", no_directories)
-    save(tmp_path / "model.npz", 3)
-    assert load_checkpoint(tmp_path / "model.npz", "example")[1] == {"number": 3}
+    save(tmp_path / "model.safetensors", 3)
+    assert load_checkpoint(tmp_path / "model.safetensors", "example")[1] == {"number": 3}
 
 
 @posix
@@ -254,7 +260,7 @@ def test_the_entry_of_the_directory_is_synced_after_the_file(
         synced.append(("directory" if is_directory else "file", path.exists()))
         real(descriptor)
 
-    path = tmp_path / "model.npz"
+    path = tmp_path / "model.safetensors"
     monkeypatch.setattr(os, "fsync", watched)
     save(path)
     assert synced == [("file", False), ("directory", True)]

@@ -16,7 +16,13 @@ import pytest
 
 import gatewise
 
-ROOMS = ["gatewise", "gatewise.layers", "gatewise.notebook", "gatewise.training"]
+ROOMS = [
+    "gatewise",
+    "gatewise.formats",
+    "gatewise.layers",
+    "gatewise.notebook",
+    "gatewise.training",
+]
 ERRORS = {"KeyError", "OSError", "RuntimeError", "TypeError", "ValueError"}
 # Whose functions are looked up by their names.
 OWNERS = {"self", "inputs", "_checks", "_run", "thread_limits"}

@@ -15,4 +15,4 @@ def test_annotated_code_runs(name: str) -> None:
 
 
 def test_annotated_files_are_read(tmp_path: Path) -> None:
-    typed_use.files(str(tmp_path / "mine.npz"))
+    typed_use.files(str(tmp_path / "mine.safetensors"))

@@ -199,7 +199,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
     whole = make_model(dropout=0.2)
     expected = fit(whole, batches, gatewise.mse, gatewise.Adam(0.02), **options)
 
-    options |= {"checkpoint": tmp_path / "fit.npz", "checkpoint_interval": 0.0}
+    options |= {"checkpoint": tmp_path / "fit.safetensors", "checkpoint_interval": 0.0}
     with pytest.raises(Killed):
         fit(
             make_model(dropout=0.2),
@@ -230,7 +230,7 @@ def test_any_generator_goes_on_where_it_was(tmp_path: Path, kind: str) -> None:
             gatewise.Linear(4, 1, seed=0),
         )
 
-    path = tmp_path / "fit.npz"
+    path = tmp_path / "fit.safetensors"
     expected = run(model(), epochs=4)
     run(model(), epochs=2, checkpoint=path)
     assert run(model(), epochs=4, checkpoint=path, resume=True) == expected
@@ -260,23 +260,23 @@ def test_a_killed_process_goes_on(tmp_path: Path) -> None:
         command = [sys.executable, "-W", "ignore", "-c", SCRIPT, str(tmp_path / name), "12"]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
-    expected = start("whole.npz").communicate()[0].splitlines()
+    expected = start("whole.safetensors").communicate()[0].splitlines()
     assert expected[-1].startswith("end")
-    killed = start("killed.npz")
+    killed = start("killed.safetensors")
     assert killed.stdout is not None
     with killed.stdout:
         for _ in range(4):
             killed.stdout.readline()
         killed.send_signal(signal.SIGKILL)
         killed.wait()
-    resumed = start("killed.npz").communicate()[0].splitlines()
+    resumed = start("killed.safetensors").communicate()[0].splitlines()
     assert resumed[-1] == expected[-1]
     # It did not begin again: fewer epochs were left to report.
     assert len(resumed) < len(expected)
 
 
 def test_a_finished_run_can_be_lengthened(tmp_path: Path) -> None:
-    path = tmp_path / "fit.npz"
+    path = tmp_path / "fit.safetensors"
     expected = run(make_model(), epochs=6)
     run(make_model(), epochs=2, checkpoint=path)
     assert run(make_model(), epochs=2, checkpoint=path, resume=True) == expected[:2]
@@ -284,7 +284,7 @@ def test_a_finished_run_can_be_lengthened(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "fit.npz"
+    path = tmp_path / "fit.safetensors"
     run(make_model(), epochs=1, checkpoint=path)
     model = make_model()
     before = model.state_dict()
@@ -406,7 +406,7 @@ def test_bad_input_is_named_before_anything_starts(
         "loss": gatewise.mse,
         "optimizer": gatewise.Adam(),
         "epochs": 1,
-        "checkpoint": None if "resume" in options else tmp_path / "fit.npz",
+        "checkpoint": None if "resume" in options else tmp_path / "fit.safetensors",
     }
     with pytest.raises(error, match=message):
         fit(**(arguments | options))
@@ -511,7 +511,7 @@ def test_an_unwritable_checkpoint_is_noticed_before_training(tmp_path: Path) -> 
     model = make_model()
     before = model.state_dict()
     with pytest.raises(FileNotFoundError):
-        run(model, checkpoint=tmp_path / "missing" / "fit.npz")
+        run(model, checkpoint=tmp_path / "missing" / "fit.safetensors")
     for name, array in before.items():
         np.testing.assert_array_equal(model.parameters()[name], array)
 

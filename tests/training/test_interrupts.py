@@ -79,7 +79,7 @@ class Training:
 
 
 def test_the_model_is_that_of_a_finished_step(tmp_path: Path, backend: str) -> None:
-    path = tmp_path / "fit.npz"
+    path = tmp_path / "fit.safetensors"
     whole = Training()
     with Interrupter() as interrupter:
         whole.run(path)

@@ -190,15 +190,15 @@ def test_resumed_training_ends_where_uninterrupted_training_does(
     whole = LanguageTraining(make_model(cell), TEXT, SETTINGS)
     whole.run(steps=60)
     part = LanguageTraining(make_model(cell), TEXT, SETTINGS)
-    part.run(steps=60, stopped=lambda: part.step == 23, path=tmp_path / "model.npz")
-    resumed = LanguageTraining.resume(tmp_path / "model.npz", TEXT)
+    part.run(steps=60, stopped=lambda: part.step == 23, path=tmp_path / "model.safetensors")
+    resumed = LanguageTraining.resume(tmp_path / "model.safetensors", TEXT)
     assert resumed.step == 23
     resumed.run(steps=60)
     part.run(steps=60)
     for other in (resumed, part):
         other.save(tmp_path / "other.npz")
-        whole.save(tmp_path / "whole.npz")
-        expected = load_checkpoint(tmp_path / "whole.npz", "language model")[0]
+        whole.save(tmp_path / "whole.safetensors")
+        expected = load_checkpoint(tmp_path / "whole.safetensors", "language model")[0]
         found = load_checkpoint(tmp_path / "other.npz", "language model")[0]
         assert list(found) == list(expected)
         for name, array in expected.items():
@@ -211,11 +211,11 @@ def test_the_best_model_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     training.run(steps=30)
     best = training.model.network.state_dict()
     monkeypatch.setattr(LanguageModel, "bits_per_character", lambda self, tokens: 99.0)
-    training.run(steps=40, path=tmp_path / "model.npz")
-    resumed = LanguageTraining.resume(tmp_path / "model.npz", TEXT)
+    training.run(steps=40, path=tmp_path / "model.safetensors")
+    resumed = LanguageTraining.resume(tmp_path / "model.safetensors", TEXT)
     assert resumed.best_bits == training.best_bits < 99
-    resumed.run(steps=50, path=tmp_path / "model.npz")
-    loaded = load_language_model(tmp_path / "model.npz")
+    resumed.run(steps=50, path=tmp_path / "model.safetensors")
+    loaded = load_language_model(tmp_path / "model.safetensors")
     for model in (training.model, resumed.model, loaded):
         for name, array in best.items():
             np.testing.assert_array_equal(model.network.parameters()[name], array)
@@ -239,7 +239,7 @@ def edit_kind(arrays: dict[str, Any], metadata: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("edit", [edit_array, edit_shape, edit_cell, edit_kind])
 def test_a_model_that_is_not_whole_is_refused(tmp_path: Path, edit: Any) -> None:
-    path = tmp_path / "model.npz"
+    path = tmp_path / "model.safetensors"
     LanguageTraining(make_model(), TEXT, SETTINGS).save(path)
     load_language_model(path)
     arrays, metadata = load_checkpoint(path, "language model")
@@ -254,9 +254,12 @@ def test_a_model_that_is_not_whole_is_refused(tmp_path: Path, edit: Any) -> None
 def test_the_time_of_earlier_runs_counts(tmp_path: Path) -> None:
     training = LanguageTraining(make_model(), TEXT, SETTINGS)
     training.seconds = 1000.0
-    training.run(seconds=1000.05, steps=2000, path=tmp_path / "model.npz")
+    training.run(seconds=1000.05, steps=2000, path=tmp_path / "model.safetensors")
     assert training.seconds >= 1000.05
-    assert LanguageTraining.resume(tmp_path / "model.npz", TEXT).seconds == training.seconds
+    assert (
+        LanguageTraining.resume(tmp_path / "model.safetensors", TEXT).seconds
+        == training.seconds
+    )
 
 
 def test_endless_training_is_refused() -> None:

@@ -9,4 +9,18 @@ class FormatError(ValueError):
     """A file that is damaged, hostile, of another format, or says too little or too much.
 
     Its message begins with the path, and says what is wrong and where.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import gatewise
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     path = os.path.join(directory, "model.pt")
+    ...     with open(path, "w") as file:
+    ...         _ = file.write("<html>Not found</html>")
+    ...     try:
+    ...         gatewise.load_arrays(path)
+    ...     except gatewise.FormatError as error:
+    ...         print(str(error).removeprefix(path))
+    : is an HTML page, which a download can give instead
     """

@@ -7,6 +7,8 @@ import reprlib
 from collections.abc import Mapping
 from typing import Any
 
+from gatewise.formats.errors import FormatError
+
 __all__ = ["Fields"]
 
 # So that whatever is computed with it is no larger than a float.
@@ -25,7 +27,7 @@ class Fields:
 
     Raises
     ------
-    ValueError
+    FormatError
         Here and from every method, if an entry is missing or not what it should be. True
         and False are no numbers.
 
@@ -37,12 +39,12 @@ class Fields:
     3
     >>> fields.number("seconds")
     Traceback (most recent call last):
-    ValueError: training.seconds should be a finite number, got nan
+    gatewise.formats.errors.FormatError: training.seconds should be a finite number, got nan
     """
 
     def __init__(self, value: object, name: str) -> None:
         if not isinstance(value, dict):
-            raise ValueError(f"{name} should be a dictionary, got {reprlib.repr(value)}")
+            raise FormatError(f"{name} should be a dictionary, got {reprlib.repr(value)}")
         self._value: Mapping[str, object] = value
         self._name = name
 
@@ -110,10 +112,10 @@ class Fields:
 
     def _take(self, name: str) -> object:
         if name not in self._value:
-            raise ValueError(f"{self._name}.{name} is missing")
+            raise FormatError(f"{self._name}.{name} is missing")
         return self._value[name]
 
-    def _wrong(self, name: str, wanted: str, value: object) -> ValueError:
-        return ValueError(
+    def _wrong(self, name: str, wanted: str, value: object) -> FormatError:
+        return FormatError(
             f"{self._name}.{name} should be {wanted}, got {reprlib.repr(value)}"
         )

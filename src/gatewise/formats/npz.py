@@ -1,163 +1,132 @@
-"""Arrays in a ``.npz`` file: written as `numpy.savez` does, and read without any trust.
-
-What a file says of itself is compared with the bytes that it has before memory is taken for
-it, so that no file can make its reader use much more than its own size. Members that are
-compressed, which `numpy.savez` never writes, are refused for that reason.
-"""
+"""Arrays in a ``.npz`` or ``.npy`` file, read without any trust."""
 
 from __future__ import annotations
 
-import math
 import os
-import re
-import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
-import numpy as np
 from numpy.typing import NDArray
 
-from gatewise.formats.containers import Header
+from gatewise.formats.containers import Container, Header
+from gatewise.formats.errors import FormatError
+from gatewise.formats.npy import Npy, read_npy, read_npy_header, read_npy_texts
+from gatewise.formats.zips import Zip, open_zip
 
 Array = NDArray[Any]
 
-__all__ = ["Archive", "Header", "write_arrays"]
+__all__ = ["open_npy", "open_npz"]
 
 _SUFFIX = ".npy"
-_PREAMBLE = b"\x93NUMPY\x01\x00"
-# As NumPy writes it for the arrays that there can be; so nothing has to be evaluated.
-_HEADER = re.compile(
-    rb"\{'descr': '([<>|][biufc]\d{1,2})', 'fortran_order': (?:True|False), "
-    rb"'shape': \(((?:\d{1,19}, ){0,31}(?:\d{1,19},?)?)\), \} *\n"
-)
-# Of the list of members, which is read in one piece: enough for 30,000 arrays.
-_LONGEST_READ = 1 << 22
+# The name that `numpy.savez` gives to an array without one.
+_ONLY = "arr_0"
 
 
-class Archive:
-    """The arrays of an open file: all headers at once, the data when it is asked for.
+class _Npz:
+    format = "npz"
+
+    def __init__(self, archive: Zip) -> None:
+        self._archive = archive
+        self._found: dict[str, Npy] = {}
+        self.headers: Mapping[str, Header] = {}
+        texts = {}
+        for member in archive.names:
+            name = member.removesuffix(_SUFFIX)
+            if name == member:
+                raise FormatError(f"a member is no array: {member[:100]!r}")
+            with archive.open(member) as stream:
+                npy = read_npy_header(stream, name, archive.size(member))
+                if npy.is_text:
+                    texts[name] = read_npy_texts(stream, name, npy)
+                else:
+                    self._found[name] = npy
+        self.headers = {name: npy.header for name, npy in self._found.items()}
+        self.metadata: Mapping[str, Any] = texts
+
+    def read(self, name: str) -> Array:
+        npy = self._found[name]
+        with self._archive.open(name + _SUFFIX) as stream:
+            stream.read(npy.start)
+            return read_npy(stream, name, npy)
+
+
+class _OneArray:
+    format = "npy"
+
+    def __init__(self, file: BinaryIO, npy: Npy) -> None:
+        self._file = file
+        self._npy = npy
+        self.headers: Mapping[str, Header] = {_ONLY: npy.header}
+        self.metadata: Mapping[str, Any] = {}
+
+    def read(self, name: str) -> Array:
+        if name != _ONLY:
+            raise KeyError(name)
+        self._file.seek(self._npy.start)
+        return read_npy(self._file, name, self._npy)
+
+
+def open_npz(file: BinaryIO, *, deflated: bool = True) -> Container:
+    """Look at what `numpy.savez` or `numpy.savez_compressed` wrote, headers only.
+
+    Arrays may be of booleans, integers, float16 to float64, and complex numbers, in any
+    byte order, of which they come in the machine's. Arrays of texts are in the `metadata`,
+    as texts and lists of them.
 
     Parameters
     ----------
     file : binary file
+        That can be sought in, and stays open as long as the container is used.
+    deflated : bool, default True
+        Whether members may be compressed.
 
-    Attributes
-    ----------
-    headers : dict of str to Header
+    Returns
+    -------
+    Container
 
     Raises
     ------
-    ValueError
-        Here and from `read`, if this is no ``.npz`` file of numbers or a damaged one.
+    FormatError
+        If it is no such file or a damaged one; if an array is of Python's objects, has
+        fields, or is of floats that other machines do not have; and where `open_zip` does.
 
     Examples
     --------
-    >>> import tempfile
+    >>> import io
     >>> import numpy as np
-    >>> from gatewise.formats.npz import Archive, write_arrays
-    >>> with tempfile.TemporaryFile() as file:
-    ...     write_arrays(file, {"weight": np.ones((2, 3))})
-    ...     archive = Archive(file)
-    ...     print(archive.headers["weight"].shape, archive.read("weight").sum())
-    (2, 3) 6.0
+    >>> from gatewise.formats.npz import open_npz
+    >>> file = io.BytesIO()
+    >>> np.savez(file, weight=np.ones((2, 3)), cell="gru")
+    >>> container = open_npz(file)
+    >>> print(container.headers["weight"], container.metadata)
+    float64 (2, 3) {'cell': 'gru'}
+    >>> container.read("weight").sum()
+    np.float64(6.0)
     """
-
-    def __init__(self, file: BinaryIO) -> None:
-        with _one_error():
-            self._archive = zipfile.ZipFile(_Bounded(file))
-            self._members = self._named(self._archive.infolist())
-            if sum(info.file_size for info in self._members.values()) > _size(file):
-                raise ValueError("its arrays overlap")
-            self.headers = {name: self._header(name) for name in self._members}
-
-    def read(self, name: str) -> Array:
-        """Return the array `name`."""
-        with _one_error(), self._archive.open(self._members[name]) as member:
-            array = np.lib.format.read_array(member, allow_pickle=False)
-            # The checksum is compared when the end is found.
-            if member.read(1):
-                raise ValueError(f"{name!r} goes on after its end")
-        return np.asarray(array, self.headers[name].dtype)
-
-    def _named(self, members: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
-        if self._archive.comment:
-            raise ValueError("it has a comment")
-        named = {}
-        for info in members:
-            name = info.filename.removesuffix(_SUFFIX)
-            if name == info.filename or name in named:
-                raise ValueError(f"a member is no array, or there twice: {info.filename!r}")
-            if info.compress_type != zipfile.ZIP_STORED:
-                raise ValueError(f"{name!r} is compressed")
-            if info.compress_size != info.file_size:
-                raise ValueError(f"{name!r} has two sizes")
-            named[name] = info
-        return named
-
-    def _header(self, name: str) -> Header:
-        info = self._members[name]
-        with self._archive.open(info) as member:
-            start = member.read(len(_PREAMBLE) + 2)
-            length = int.from_bytes(start[len(_PREAMBLE) :], "little")
-            said = _HEADER.fullmatch(member.read(length))
-        if not start.startswith(_PREAMBLE) or said is None:
-            raise ValueError(f"{name!r} is no array of numbers")
-        dtype = np.dtype(said[1].decode()).newbyteorder("=")
-        shape = tuple(int(size) for size in said[2].split(b",") if size.strip())
-        if len(start) + length + math.prod(shape) * dtype.itemsize != info.file_size:
-            raise ValueError(f"{name!r} has more bytes than its shape says, or fewer")
-        return Header(dtype, shape)
+    return _Npz(open_zip(file, deflated=deflated))
 
 
-def write_arrays(file: BinaryIO, arrays: Mapping[str, Array]) -> None:
-    """Write `arrays`, of numbers only, to an open file; the example is at `Archive`.
+def open_npy(file: BinaryIO) -> Container:
+    """Look at what `numpy.save` wrote: one array, which is called ``"arr_0"``.
 
     Raises
     ------
-    TypeError
-        If an array does not hold numbers.
+    FormatError
+        If it is no array of numbers, or a damaged one.
+
+    Examples
+    --------
+    >>> import io
+    >>> import numpy as np
+    >>> from gatewise.formats.npz import open_npy
+    >>> file = io.BytesIO()
+    >>> np.save(file, np.arange(3))
+    >>> open_npy(file).read("arr_0")
+    array([0, 1, 2])
     """
-    for name, array in arrays.items():
-        if array.dtype.kind not in "biufc":
-            raise TypeError(f"{name} should hold numbers, got dtype {array.dtype}")
-    archive = zipfile.ZipFile(file, "w")
-    try:
-        for name, array in arrays.items():
-            # Without the time, which says nothing and which zip files have from 1980 only.
-            info = zipfile.ZipInfo(name + _SUFFIX)
-            with archive.open(info, "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
-        archive.close()
-    except BaseException:
-        # To close it would finish what is not whole, or raise another error than this.
-        archive.fp = None
-        raise
-
-
-class _Bounded:
-    """A file that nobody reads more of at once than there can be reason to."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
-
-    def read(self, size: int = -1) -> bytes:
-        if size > _LONGEST_READ:
-            raise ValueError(f"its list of members has {size} bytes")
-        return self._file.read(size if size >= 0 else _LONGEST_READ)
-
-
-@contextmanager
-def _one_error() -> Iterator[None]:
-    """Damaged files make zipfile and NumPy raise a dozen of types; let it be one."""
-    try:
-        yield
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise ValueError(str(error) or type(error).__name__) from error
-
-
-def _size(file: BinaryIO) -> int:
-    return file.seek(0, os.SEEK_END)
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    npy = read_npy_header(file, _ONLY, size)
+    if npy.is_text:
+        raise FormatError("is an array of texts, not of numbers")
+    return _OneArray(file, npy)

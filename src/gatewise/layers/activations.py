@@ -93,8 +93,8 @@ class Activation(Feedforward):
     ) -> list[tuple[Any, ...]]:
         return [(self._kernel,)]
 
-    def _sizes(self) -> str:
-        return ""
+    def _arguments_and_defaults(self) -> dict[str, tuple[Any, Any]]:
+        return self._dtype_and_default()
 
 
 class ReLU(Activation):

@@ -10,10 +10,11 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gatewise.kernels import chooser, products, thread_limits
 from gatewise.kernels.windows import Windows
-from gatewise.layers import inputs
+from gatewise.layers import inputs, parameters
 from gatewise.layers.kinds import Feedforward, Streaming
-from gatewise.layers.module import Gradients, Module
+from gatewise.layers.module import SHOWN, Gradients, Module
 from gatewise.layers.parameters import Snapshot
+from gatewise.layers.simple_dicts import ConvolutionFromStateDict
 from gatewise.layers.tape import ModuleTape, check_tape
 
 Array = NDArray[Any]
@@ -39,7 +40,7 @@ def _exist(lengths: Lengths, time: int) -> NDArray[np.bool_]:
     return (np.arange(time) < lengths[:, None])[:, :, None]
 
 
-class Conv1d(Feedforward, Streaming):
+class Conv1d(ConvolutionFromStateDict, Feedforward, Streaming):
     """A convolution over the steps of sequences.
 
     Step t of the output is a product of the steps ``t * stride - before + k * dilation`` of
@@ -130,12 +131,12 @@ class Conv1d(Feedforward, Streaming):
         self.padding, before, after = self._sides(padding, total)
         self.bias = bool(bias)
         self._windows = Windows(self.kernel_size, self.stride, self.dilation, before, after)
-        generator = np.random.default_rng(seed)
         bound = 1 / np.sqrt(self.in_channels * self.kernel_size)
+        draw = parameters.uniform(np.random.default_rng(seed), bound)
         shape = (self.out_channels, self.in_channels, self.kernel_size)
-        self._add_parameter("weight", generator.uniform(-bound, bound, shape))
+        self._add_parameter("weight", shape, draw)
         if self.bias:
-            self._add_parameter("bias", generator.uniform(-bound, bound, shape[0]))
+            self._add_parameter("bias", shape[:1], draw)
 
     def _sides(self, padding: int | str, total: int) -> tuple[int | str, int, int]:
         """The padding as it is kept, and how much there is before and after.
@@ -375,9 +376,14 @@ class Conv1d(Feedforward, Streaming):
         assert y is not None
         return y, longer[:, longer.shape[1] - self._windows.before :]
 
-    def _sizes(self) -> str:
-        shown = [str(self.in_channels), str(self.out_channels), str(self.kernel_size)]
-        for name, usual in (("stride", 1), ("padding", 0), ("dilation", 1), ("bias", True)):
-            value = getattr(self, name)
-            shown += [f"{name}={value!r}"] if value != usual else []
-        return ", ".join(shown)
+    def _arguments_and_defaults(self) -> dict[str, tuple[Any, Any]]:
+        return {
+            "in_channels": (self.in_channels, SHOWN),
+            "out_channels": (self.out_channels, SHOWN),
+            "kernel_size": (self.kernel_size, SHOWN),
+            "stride": (self.stride, 1),
+            "padding": (self.padding, 0),
+            "dilation": (self.dilation, 1),
+            "bias": (self.bias, True),
+            **self._dtype_and_default(),
+        }

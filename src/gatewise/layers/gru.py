@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from gatewise.direction import Weights
 from gatewise.kernels.activations import Spelling
+from gatewise.layers.keras_arrays import KerasWeights
 from gatewise.layers.module import Gradients
 from gatewise.layers.recurrent import Recurrent
 
@@ -56,6 +57,9 @@ class GRU(Recurrent):
         Whether `dropout` hides the same outputs at all steps of a sequence.
     tokens
         Whether integers without the last axis are tokens, which stand for one-hot rows.
+    learn_initial_state
+        Whether `initial_state`, where sequences start that are given no state, is there
+        from the beginning, as zeros, and has gradients.
     dtype
         ``"float32"`` or ``"float64"``; inputs are converted to it.
     seed
@@ -64,8 +68,9 @@ class GRU(Recurrent):
     Raises
     ------
     TypeError
-        If a size is no integer, a probability no number, `tokens` or `variational` no bool,
-        `dtype` no dtype, or an activation neither a name nor a tuple of it and numbers.
+        If a size is no integer, a probability no number, `tokens`, `variational` or
+        `learn_initial_state` no bool, `dtype` no dtype, or an activation neither a name nor
+        a tuple of it and numbers.
     ValueError
         If an option is out of range, or none of those that there are.
 
@@ -78,9 +83,8 @@ class GRU(Recurrent):
 
     Parameters start as PyTorch's do, uniform within ``1 / sqrt(hidden_size)``.
 
-    From Keras, whose blocks are z r n: the transposes of ``kernel`` and
-    ``recurrent_kernel`` with the first two blocks exchanged, and so both rows of ``bias``;
-    with ``reset_after=False`` there is one row, ``bias_ih_l0``, and ``bias_hh_l0 = 0``.
+    `from_keras` takes the arrays of a layer of Keras, whose blocks are z r n and whose
+    biases are one row with ``reset_after=False``, which becomes ``bias_ih_l0``.
 
     References
     ----------
@@ -122,6 +126,7 @@ class GRU(Recurrent):
         zoneout: float = 0.0,
         variational: bool = False,
         tokens: bool = False,
+        learn_initial_state: bool = False,
         dtype: DTypeLike = "float32",
         seed: int | np.random.Generator | None = None,
     ) -> None:
@@ -136,6 +141,7 @@ class GRU(Recurrent):
             zoneout=zoneout,
             variational=variational,
             tokens=tokens,
+            learn_initial_state=learn_initial_state,
             dtype=dtype,
             seed=seed,
         )
@@ -164,6 +170,26 @@ class GRU(Recurrent):
         if self.bias and gradients.bias_hn is not None:
             named["bias_hh"][2 * self.hidden_size :] = gradients.bias_hn
         return named
+
+    @classmethod
+    def _keras_options(
+        cls, weights: KerasWeights, options: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        given = options.get("reset_after")
+        if weights.bias is None:
+            if given is None:
+                raise ValueError(
+                    "reset_after should be given where there is no bias whose shape says "
+                    "it, got None"
+                )
+            return {}
+        said = weights.bias.ndim == 2 or weights.is_cudnn
+        if given is not None and bool(given) != said:
+            raise ValueError(
+                f"reset_after should be {said}, as bias has shape {weights.bias.shape}, "
+                f"got {given!r}"
+            )
+        return {"reset_after": said}
 
     def _own_options(self) -> dict[str, tuple[Any, Any]]:
         return {

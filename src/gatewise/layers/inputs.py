@@ -112,8 +112,9 @@ def as_array(name: str, value: ArrayLike) -> Array:
         raise TypeError(f"{name} should be an array, got None")
     try:
         return np.asarray(value)
-    except ValueError as error:
-        raise ValueError(f"{name} should be an array: {error}") from error
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name} should be an array: {error}") from error
 
 
 def weight(name: str, value: Any) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +15,7 @@ from gatewise.layers.streamable import Steps
 Array = NDArray[Any]
 
 
-class Feedforward(Module):
+class Feedforward(Module, ABC):
     """A layer that maps arrays to arrays and carries no state from step to step."""
 
     def __call__(self, x: ArrayLike, *, num_threads: int | None = None) -> Array:
@@ -106,16 +106,18 @@ class Feedforward(Module):
     def _advance(
         self, snapshot: Snapshot, x: Array, state: Any, num_threads: int | None
     ) -> tuple[Array, Any]:
+        """As for a layer that streams, with no state."""
         return self._call(snapshot, x, num_threads), None
 
 
-class Streaming(Module):
+class Streaming(Module, ABC):
     """A layer that takes steps one after the other, with what they leave for the next."""
 
     def stream(self, batch: int = 1, num_threads: int | None = None) -> Stream:
         """Return a stream that runs this layer step by step; see `Stream`.
 
-        What a step returns is overwritten by the next one: copy what is to be kept.
+        What a step returns is overwritten by the next one: copy what is to be kept. The
+        stream starts from each layer's `initial_state`, or from zeros where there is none.
 
         Parameters
         ----------
@@ -138,9 +140,18 @@ class Streaming(Module):
 
     @abstractmethod
     def _stream_state(self, name: str, state: Any, batch: int) -> Any:
-        """A state for a batch in arrays that nobody else has; zeros if None.
+        """A state for a batch in arrays that nobody else has; the initial one if None.
 
         With a batch of one, `state` may be without its axis.
+        """
+
+    @abstractmethod
+    def _advance(
+        self, snapshot: Snapshot, x: Array, state: Any, num_threads: int | None
+    ) -> tuple[Array, Any]:
+        """The output for a chunk ``(batch, time, features)``, and the state after it.
+
+        `state` is the one before it, of a stream's form.
         """
 
     def _stream_check(self) -> None:
@@ -176,7 +187,7 @@ class Streaming(Module):
         )
 
 
-class Stateful(Streaming):
+class Stateful(Streaming, ABC):
     """A layer over sequences that carries a state from step to step."""
 
     def __call__(

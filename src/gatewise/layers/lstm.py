@@ -65,6 +65,9 @@ class LSTM(Recurrent):
         Whether `dropout` hides the same outputs at all steps of a sequence.
     tokens
         Whether integers without the last axis are tokens, which stand for one-hot rows.
+    learn_initial_state
+        Whether `initial_state`, where sequences start that are given no state, is there
+        from the beginning, as zeros, and has gradients.
     dtype
         ``"float32"`` or ``"float64"``; inputs are converted to it.
     seed
@@ -73,8 +76,9 @@ class LSTM(Recurrent):
     Raises
     ------
     TypeError
-        If a size is no integer, a probability no number, `tokens` or `variational` no bool,
-        `dtype` no dtype, or an activation neither a name nor a tuple of it and numbers.
+        If a size is no integer, a probability no number, `tokens`, `variational` or
+        `learn_initial_state` no bool, `dtype` no dtype, or an activation neither a name nor
+        a tuple of it and numbers.
     ValueError
         If an option is out of range, or none of those that there are.
 
@@ -98,8 +102,7 @@ class LSTM(Recurrent):
     - ``"scaled_tanh"`` (alpha 1, beta 1): ``alpha * tanh(beta * z)``
     - ``"affine"`` (slope 1, offset 0): ``slope * z + offset``
 
-    From Keras, whose i f c o are i f g o here: ``weight_ih_l0 = kernel.T``,
-    ``weight_hh_l0 = recurrent_kernel.T``, ``bias_ih_l0 = bias``, ``bias_hh_l0 = 0``.
+    `from_keras` takes the arrays of a layer of Keras, whose i f c o are i f g o here.
 
     References
     ----------
@@ -162,6 +165,7 @@ class LSTM(Recurrent):
         cell_zoneout: float = 0.0,
         variational: bool = False,
         tokens: bool = False,
+        learn_initial_state: bool = False,
         dtype: DTypeLike = "float32",
         seed: int | np.random.Generator | None = None,
     ) -> None:
@@ -176,6 +180,7 @@ class LSTM(Recurrent):
             zoneout=zoneout,
             variational=variational,
             tokens=tokens,
+            learn_initial_state=learn_initial_state,
             dtype=dtype,
             seed=seed,
         )
@@ -184,7 +189,7 @@ class LSTM(Recurrent):
             raise ValueError(
                 f"proj_size should be below hidden_size {self.hidden_size}, got {proj_size}"
             )
-        self.peepholes = bool(peepholes)
+        self.peepholes = self._has_peepholes = bool(peepholes)
         self.cell_zoneout = cell_zoneout
         self._choose_activations(recurrent_activation, activation)
         self._initialise()
@@ -216,14 +221,6 @@ class LSTM(Recurrent):
     def _zoneout_rates(self) -> tuple[float, ...]:
         options = self._holder.options
         return options["zoneout"], options["cell_zoneout"]
-
-    def _shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
-        shapes = super()._shapes(layer)
-        if self.proj_size:
-            shapes["weight_hr"] = (self.proj_size, self.hidden_size)
-        if self.peepholes:
-            shapes["weight_peephole"] = (3, self.hidden_size)
-        return shapes
 
     def _weights(self, arrays: Mapping[str, Array], suffix: str) -> Weights:
         weights = super()._weights(arrays, suffix)
@@ -281,7 +278,9 @@ class LSTM(Recurrent):
             tokens from 0 to ``input_size - 1``. A transposed view of time-first data is not
             copied.
         state
-            The initial state ``(h, c)``, of the shapes of the final one; zeros if None.
+            The initial state ``(h, c)``, of the shapes of the final one. If it is None, or
+            one of the pair, every sequence starts from `initial_state` or, where there is
+            none, from zeros.
         lengths
             How many steps of each sequence exist; integers from 0 to time, in any order.
             What stands in `x` past a length is never read. All steps exist if None.

@@ -8,7 +8,6 @@ a call computes with the parameters of one moment.
 from __future__ import annotations
 
 import copy
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
@@ -18,10 +17,13 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from gatewise import _checks
 from gatewise.kernels import thread_limits
 from gatewise.layers import inputs, parameters
-from gatewise.layers.parameters import Holder, Snapshot
+from gatewise.layers.parameters import Draw, Holder, Snapshot
 
 Array = NDArray[Any]
 Gradients = dict[str, Array]
+
+# In place of an argument's default: see `Module._arguments_and_defaults`.
+SHOWN = object()
 
 
 class IncompatibleKeys(NamedTuple):
@@ -31,7 +33,7 @@ class IncompatibleKeys(NamedTuple):
     unexpected_keys: list[str]
 
 
-class Module(ABC):
+class Module:
     """The base of all layers.
 
     ``copy.copy`` and ``copy.deepcopy`` both make an independent layer. What decides about
@@ -101,7 +103,9 @@ class Module(ABC):
         >>> layer([[10, 20]])
         array([[53.]], dtype=float32)
         """
-        self._write(self._fitting("values", values, missing=True, unexpected=False))
+        snapshot = self._snapshot()
+        fitting = self._fitting("values", values, snapshot, missing=True, unexpected=False)
+        self._write(fitting, snapshot)
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of the parameters by name, all of one moment."""
@@ -155,18 +159,19 @@ class Module(ABC):
                 for name, value in state_dict.items()
                 if isinstance(name, str) and name.startswith(prefix)
             }
+        snapshot = self._snapshot()
         values = self._fitting(
-            "state_dict", state_dict, missing=not strict, unexpected=not strict
+            "state_dict", state_dict, snapshot, missing=not strict, unexpected=not strict
         )
-        own = self._named_arrays(self._snapshot())
-        known = own.keys() | self._aliases().keys()
+        own = self._named_arrays(snapshot)
+        known = own.keys() | self._aliases(snapshot).keys()
         if own and not values:
             hint = _prefix_hint(own, state_dict)
             raise ValueError(
                 f"state_dict should have parameters of this {type(self).__name__}, such as "
                 f"{next(iter(own))}, got {_some(state_dict)}{hint}"
             )
-        self._write(values)
+        self._write(values, snapshot)
         return IncompatibleKeys(
             [name for name in own if name not in values],
             [str(name) for name in state_dict if name not in known],
@@ -176,6 +181,7 @@ class Module(ABC):
         self,
         argument: str,
         values: Mapping[str, ArrayLike],
+        snapshot: Snapshot,
         *,
         missing: bool,
         unexpected: bool,
@@ -188,12 +194,12 @@ class Module(ABC):
             raise TypeError(
                 f"{argument} should map names to arrays, got {type(values).__name__}"
             )
-        own = self._named_arrays(self._snapshot())
+        own = self._named_arrays(snapshot)
         problems = []
         lacking = [name for name in own if name not in values]
         if lacking and not missing:
             problems.append(f"missing {', '.join(lacking)}")
-        places, aliases = self._places(), self._aliases()
+        places, aliases = self._places(snapshot), self._aliases(snapshot)
         unknown = [str(n) for n in values if n not in own and n not in aliases]
         if unknown and not unexpected:
             problems.append(f"unexpected {', '.join(unknown)}")
@@ -250,15 +256,6 @@ class Module(ABC):
         """
         return None
 
-    @abstractmethod
-    def _advance(
-        self, snapshot: Snapshot, x: Array, state: Any, num_threads: int | None
-    ) -> tuple[Array, Any]:
-        """The output for a chunk ``(batch, time, features)``, and the state after it.
-
-        `state` is the one before it, of a stream's form.
-        """
-
     def _steps_for_one(self) -> int:
         """How many steps of the input make one of the output."""
         return 1
@@ -271,16 +268,15 @@ class Module(ABC):
         """How many features the input and the output have: 0 for tokens, None for any."""
         return None, None
 
-    def _places(self) -> dict[str, tuple[Module, str]]:
+    def _places(self, snapshot: Snapshot) -> dict[str, tuple[Module, str]]:
         """Which layer holds each parameter, under which name, by all names that it has."""
-        return {name: (self, name) for name in self._holder.values.after.arrays}
+        return {name: (self, name) for name in snapshot.arrays}
 
-    def _aliases(self) -> dict[str, str]:
+    def _aliases(self, snapshot: Snapshot) -> dict[str, str]:
         """The names of a parameter after its first, each with that first one."""
         firsts: dict[tuple[Module, str], str] = {}
-        all_names = {
-            name: firsts.setdefault(place, name) for name, place in self._places().items()
-        }
+        places = self._places(snapshot)
+        all_names = {name: firsts.setdefault(place, name) for name, place in places.items()}
         return {name: first for name, first in all_names.items() if name != first}
 
     def _snapshot(self) -> Snapshot:
@@ -291,26 +287,69 @@ class Module(ABC):
         """The arrays of a snapshot by the names of `parameters`."""
         return snapshot.arrays
 
-    def _write(self, values: Mapping[str, Array]) -> None:
-        places = self._places()
+    def _write(self, values: Mapping[str, Array], snapshot: Snapshot) -> None:
+        """Make these the values of parameters of a snapshot, whose dtypes they have."""
+        places = self._places(snapshot)
         new: dict[Holder, dict[str, Array]] = {}
         for name, value in values.items():
             layer, own = places[name]
-            holder = layer._holder
-            dtype = holder.values.after.arrays[own].dtype
-            new.setdefault(holder, {})[own] = parameters.frozen(value, dtype)
+            new.setdefault(layer._holder, {})[own] = parameters.frozen(value, value.dtype)
         parameters.change(new.items())
 
-    def _add_parameter(self, name: str, value: Array) -> None:
-        self._holder.values.after.arrays[name] = parameters.frozen(value, self._dtype)
+    def _add_parameter(self, name: str, shape: tuple[int, ...], draw: Draw) -> None:
+        """Have a parameter that starts from what `draw` returns for its shape."""
+        value = parameters.first_values(shape, self._dtype, draw)
+        self._holder.values.after.arrays[name] = value
 
-    @abstractmethod
+    def _take_over(self, values: Mapping[str, Array]) -> None:
+        """Make these very arrays the parameters, of a layer that nobody else has yet.
+
+        Raises
+        ------
+        ValueError
+            If one cannot take its place, after which the layer is of no use.
+        """
+        places = self._places(self._snapshot())
+        for name, value in values.items():
+            layer, own = places[name]
+            problem = layer._problem(own, layer._holder.values.after.arrays[own], value)
+            if problem:
+                raise ValueError(f"{name}: {problem}")
+            value.flags.writeable = False
+            layer._holder.values.after.arrays[own] = value
+
+    def _arguments(self) -> dict[str, Any]:
+        """The constructor's arguments that make this layer again, as JSON has them.
+
+        Those that only say what parameters start from are none of them, and neither is the
+        format of narrow weights, which `quantize` takes.
+        """
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, (value, _) in self._arguments_and_defaults().items()
+        }
+
+    def _arguments_and_defaults(self) -> dict[str, tuple[Any, Any]]:
+        """The arguments, each with its default, or SHOWN.
+
+        What is SHOWN stands in the repr whatever it is, and without its name.
+        """
+        raise NotImplementedError(f"a {type(self).__name__} does not say its arguments")
+
+    def _dtype_and_default(self) -> dict[str, tuple[Any, Any]]:
+        """What `_arguments_and_defaults` has last, of a layer that takes a dtype."""
+        return {"dtype": (self._dtype.name, "float32")}
+
     def _sizes(self) -> str:
         """The arguments that tell this layer from others, for its repr."""
+        return ", ".join(
+            f"{value!r}" if default is SHOWN else f"{name}={value!r}"
+            for name, (value, default) in self._arguments_and_defaults().items()
+            if value != default
+        )
 
     def _description(self) -> str:
-        dtype = "" if self._dtype == np.float32 else f", dtype='{self._dtype}'"
-        return f"{type(self).__name__}({self._sizes()}{dtype})"
+        return f"{type(self).__name__}({self._sizes()})"
 
     def __repr__(self) -> str:
         return f"{self._description()} with {self.parameter_count} parameters"

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +21,21 @@ from gatewise.kernels import chooser
 
 Array = NDArray[Any]
 
-__all__ = ["Holder", "Snapshot", "Values", "Version", "change", "frozen", "settled"]
+__all__ = [
+    "Draw",
+    "Holder",
+    "Snapshot",
+    "Values",
+    "Version",
+    "are_left_out",
+    "change",
+    "first_values",
+    "frozen",
+    "left_out",
+    "placeholder",
+    "settled",
+    "uniform",
+]
 
 
 class Snapshot:
@@ -145,8 +161,19 @@ def settled(snapshot: Snapshot) -> Values:
     return Values(_Change(), snapshot, snapshot)
 
 
-def change(new: Iterable[tuple[Holder, dict[str, Array]]]) -> None:
-    """Let all these hold the new arrays from one moment on; other arrays stay theirs."""
+def change(
+    new: Iterable[tuple[Holder, Mapping[str, Array | None]]], *, may_add: bool = False
+) -> None:
+    """Let all these hold the new arrays from one moment on; other arrays stay theirs.
+
+    With None for an array there is none of its name any more. Names that are not there yet
+    have to be wanted, with `may_add`: otherwise they are of arrays that went meanwhile.
+
+    Raises
+    ------
+    ValueError
+        If a name is not there, and not wanted. Nothing changes then.
+    """
     turn = _turn
     if not turn.acquire(timeout=_PATIENCE):
         turn = _new_turn()
@@ -156,7 +183,14 @@ def change(new: Iterable[tuple[Holder, dict[str, Array]]]) -> None:
         after: dict[Holder, Snapshot] = {}
         for holder, arrays in new:
             before = holder.values.now()
-            after[holder] = Snapshot(before.arrays | arrays)
+            gone = arrays.keys() - before.arrays.keys()
+            if gone and not may_add:
+                raise ValueError(
+                    "parameters should be those of the layer, got "
+                    f"{', '.join(sorted(gone))}, taken away meanwhile"
+                )
+            merged = {**before.arrays, **arrays}
+            after[holder] = Snapshot({n: a for n, a in merged.items() if a is not None})
             holder.values = Values(step, before, after[holder])
         step.made = True
         for holder, snapshot in after.items():
@@ -166,8 +200,64 @@ def change(new: Iterable[tuple[Holder, dict[str, Array]]]) -> None:
         turn.release()
 
 
+# Makes what a parameter of this shape starts from.
+Draw = Callable[[tuple[int, ...]], Array]
+
+
+def uniform(generator: np.random.Generator, bound: float) -> Draw:
+    """What draws as PyTorch does, within `bound` of 0."""
+    return lambda shape: generator.uniform(-bound, bound, shape)
+
+
+# How many parameters may still be made without values, if they are.
+_left_out: ContextVar[int | None] = ContextVar("_left_out", default=None)
+
+
+@contextmanager
+def left_out(most: int) -> Iterator[None]:
+    """Let the layers of this thread that are made meanwhile take no memory.
+
+    What would be parameters then has their dtypes and shapes alone, and has to be replaced
+    by arrays that have values. So sizes that came out of a file can be compared with its
+    bytes before any memory is taken.
+
+    Parameters
+    ----------
+    most
+        So many parameters can be made; one more is a ValueError.
+    """
+    token = _left_out.set(most)
+    try:
+        yield
+    finally:
+        _left_out.reset(token)
+
+
+def are_left_out() -> bool:
+    """Whether layers are made without the values of their parameters."""
+    return _left_out.get() is not None
+
+
+def placeholder(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array without memory of its own."""
+    return np.broadcast_to(np.zeros((), dtype), shape)
+
+
+def first_values(shape: tuple[int, ...], dtype: np.dtype[Any], draw: Draw) -> Array:
+    """What a parameter starts from: what `draw` returns, or nothing but the shape."""
+    most = _left_out.get()
+    if most is None:
+        return frozen(draw(shape), dtype)
+    if most == 0:
+        raise ValueError("there are not so many arrays as the layers have parameters")
+    _left_out.set(most - 1)
+    return placeholder(shape, dtype)
+
+
 def frozen(value: Array, dtype: np.dtype[Any]) -> Array:
     """A read-only copy that is nobody else's."""
+    if are_left_out():
+        return placeholder(value.shape, dtype)
     # Memory used before: training makes these anew in every step.
     array: Array = chooser.kernels.empty(value.shape, dtype)
     array[...] = value

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from gatewise.kernels import formats
 from gatewise.kernels.formats import Format
+from gatewise.layers.parameters import placeholder
 
 Array = NDArray[Any]
 
-__all__ = ["check_format", "misfit", "narrowed", "scales"]
+__all__ = ["check_format", "misfit", "narrow_placeholders", "narrowed", "scales"]
 
 # In the order of the kernels' scales; all other parameters stay as they are.
 _NARROW = ("weight_ih", "weight_hh", "weight_hr")
@@ -58,6 +59,21 @@ def narrowed(arrays: Mapping[str, Array], weight_format: str) -> dict[str, Array
                 found[name], found[f"{name}_scale"] = _scaled(array, largest, chosen)
             else:
                 found[name] = array.astype(chosen.dtype)
+    return found
+
+
+def narrow_placeholders(
+    arrays: Mapping[str, Array], weight_format: str
+) -> dict[str, Array]:
+    """Return what `narrowed` would, with dtypes and shapes but without values."""
+    chosen = formats.look_up(weight_format)
+    found: dict[str, Array] = {}
+    for name, array in arrays.items():
+        found[name] = array
+        if name.startswith(_NARROW):
+            found[name] = placeholder(array.shape, np.dtype(chosen.dtype))
+            if chosen.scaled:
+                found[f"{name}_scale"] = placeholder(array.shape[:1], array.dtype)
     return found
 
 

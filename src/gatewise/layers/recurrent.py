@@ -7,26 +7,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gatewise.kernels import cells, thread_limits
+from gatewise.kernels import thread_limits
 from gatewise.layers import inputs, passes
+from gatewise.layers.keras_arrays import KerasArrays
 from gatewise.layers.module import Gradients
 from gatewise.layers.parameters import Snapshot
-from gatewise.layers.recurrent_weights import RecurrentWeights
+from gatewise.layers.recurrent_dicts import RecurrentFromStateDict
 from gatewise.layers.sequences import Batch
-from gatewise.layers.states import Form, State
+from gatewise.layers.states import State
 from gatewise.layers.tape import RecurrentTape, check_tape
 
 Array = NDArray[Any]
 
 
-class Recurrent(RecurrentWeights):
+class Recurrent(KerasArrays, RecurrentFromStateDict):
     """The base of RNN, LSTM and GRU."""
-
-    def _initialise(self) -> None:
-        super()._initialise()
-        names = cells.look_up(self._cell).states
-        features = dict(zip(names, (self.output_size, self.hidden_size), strict=False))
-        self._state_form = Form(features, self.num_layers * self._directions)
 
     @property
     def _zoneout_rates(self) -> tuple[float, ...]:
@@ -53,7 +48,8 @@ class Recurrent(RecurrentWeights):
             tokens from 0 to ``input_size - 1``. A transposed view of time-first data is not
             copied.
         state
-            The initial state, of the shapes of the final one; zeros if None.
+            The initial state, of the shapes of the final one. If None, every sequence
+            starts from `initial_state` or, where there is none, from zeros.
         lengths
             How many steps of each sequence exist; integers from 0 to time, in any order.
             What stands in `x` past a length is never read. All steps exist if None.
@@ -102,7 +98,7 @@ class Recurrent(RecurrentWeights):
         wants_cells: bool = False,
     ) -> tuple[Array, State, list[Array]]:
         form = self._state_form
-        parts = form.take("state", batch, state)
+        parts = form.take("state", batch, state, snapshot.arrays)
         rows, found = passes.infer(
             self._prepare(snapshot),
             batch,
@@ -149,7 +145,7 @@ class Recurrent(RecurrentWeights):
         threads = thread_limits.resolve(num_threads)
         batch = self._batch(x, lengths)
         form = self._state_form
-        parts = form.take("state", batch, state)
+        parts = form.take("state", batch, state, snapshot.arrays)
         drawn = passes.Drawn(
             self.generator,
             self.dropout,
@@ -162,7 +158,10 @@ class Recurrent(RecurrentWeights):
         )
         y = batch.restore(rows)
         y.flags.writeable = False
-        tape = RecurrentTape(self, snapshot, batch, passed)
+        defaulted: list[bool] = []
+        if self.learn_initial_state:
+            defaulted = [part is None for _, part in form.split("state", state)]
+        tape = RecurrentTape(self, snapshot, batch, passed, defaulted)
         return y, form.restore(batch, parts), tape
 
     def backward(
@@ -193,9 +192,12 @@ class Recurrent(RecurrentWeights):
         dx
             The gradient of `x`, with zeros past each length; None for tokens.
         dstate
-            The gradient of the initial state.
+            The gradient of the initial state, whether `forward` was given one or not.
         gradients
-            The gradients of the parameters, by the names of `parameters`.
+            The gradients of the parameters, by the names of `parameters`. Those of
+            ``initial_h`` and ``initial_c`` are there if the layer was made with
+            ``learn_initial_state=True``: the sums over the batch of what `dstate` holds, or
+            zeros where `forward` was given a state.
 
         Raises
         ------
@@ -230,7 +232,9 @@ class Recurrent(RecurrentWeights):
             for suffix, weights in zip(self._suffixes(layer), directions, strict=True)
             for name, gradient in self._named(weights).items()
         }
-        ordered = {name: found[name] for name in tape.snapshot.arrays}
+        if self.learn_initial_state:
+            found |= self._initial_gradients(dparts, tape.defaulted)
+        ordered = {name: found[name] for name in tape.snapshot.arrays if name in found}
         return (
             None if dx is None else batch.restore(dx),
             form.restore(batch, dparts),
@@ -243,7 +247,8 @@ class Recurrent(RecurrentWeights):
         if batch == 1 and part is not None and inputs.as_array(name, part).ndim == 2:
             rows = rows[0]
         form = self._state_form
-        parts = form.take(name, self._batch(rows, None), state)
+        own = self._holder.values.now().arrays
+        parts = form.take(name, self._batch(rows, None), state, own)
         return parts[0] if len(parts) == 1 else (parts[0], parts[1])
 
     def _no_stream(self) -> str | None:

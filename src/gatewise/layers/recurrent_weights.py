@@ -14,12 +14,36 @@ from numpy.typing import DTypeLike, NDArray
 from gatewise.direction import Prepared, Weights
 from gatewise.kernels import activations, cells, formats
 from gatewise.kernels.activations import STANDARD, Activations, Spelling
-from gatewise.layers import inputs, quantized
+from gatewise.layers import inputs, parameters, quantized
 from gatewise.layers.kinds import Stateful
-from gatewise.layers.module import Gradients
+from gatewise.layers.module import SHOWN, Gradients
 from gatewise.layers.parameters import Snapshot
 
 Array = NDArray[Any]
+
+
+def shapes(
+    gates: int,
+    features: int,
+    hidden_size: int,
+    output_size: int,
+    *,
+    bias: bool,
+    peepholes: bool = False,
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of the parameters of one direction of one layer, in PyTorch's order."""
+    rows = gates * hidden_size
+    found: dict[str, tuple[int, ...]] = {
+        "weight_ih": (rows, features),
+        "weight_hh": (rows, output_size),
+    }
+    if bias:
+        found |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+    if output_size != hidden_size:
+        found["weight_hr"] = (output_size, hidden_size)
+    if peepholes:
+        found["weight_peephole"] = (3, hidden_size)
+    return found
 
 
 class RecurrentWeights(Stateful):
@@ -28,8 +52,8 @@ class RecurrentWeights(Stateful):
     Raises
     ------
     TypeError
-        If a size is no integer, a probability no number, `tokens` or `variational` no bool,
-        or `dtype` no dtype.
+        If a size is no integer, a probability no number, `tokens`, `variational` or
+        `learn_initial_state` no bool, or `dtype` no dtype.
     ValueError
         If an option is out of range, or none of those that there are.
     """
@@ -46,6 +70,7 @@ class RecurrentWeights(Stateful):
     zoneout: float
     variational: bool
     generator: np.random.Generator
+    _has_peepholes = False
     # What the formula's gates and candidates go through.
     _activations: Activations = STANDARD
 
@@ -62,6 +87,7 @@ class RecurrentWeights(Stateful):
         zoneout: float,
         variational: bool,
         tokens: bool,
+        learn_initial_state: bool,
         dtype: DTypeLike,
         seed: int | np.random.Generator | None,
     ) -> None:
@@ -78,9 +104,10 @@ class RecurrentWeights(Stateful):
         self.zoneout = zoneout
         self.variational = variational
         self.tokens = inputs.flag("tokens", tokens)
+        self.learn_initial_state = inputs.flag("learn_initial_state", learn_initial_state)
         self._directions = 2 if self.bidirectional else 1
         self.generator = np.random.default_rng(seed)
-        if self.dropout and self.num_layers == 1:
+        if self.dropout and self.num_layers == 1 and not parameters.are_left_out():
             warnings.warn(
                 f"dropout={self.dropout:g} hides outputs of a layer from the next one, and "
                 "with num_layers=1 there is none; a Dropout layer hides the last one's",
@@ -91,11 +118,11 @@ class RecurrentWeights(Stateful):
     def _initialise(self) -> None:
         """Draw every parameter as PyTorch does, uniform within 1 / sqrt(hidden_size)."""
         bound = 1 / np.sqrt(self.hidden_size)
+        draw = parameters.uniform(self.generator, bound)
         for layer in range(self.num_layers):
             for suffix in self._suffixes(layer):
                 for name, shape in self._shapes(layer).items():
-                    values = self.generator.uniform(-bound, bound, shape)
-                    self._add_parameter(name + suffix, values)
+                    self._add_parameter(name + suffix, shape, draw)
 
     def _choose_activations(self, gates: Spelling, candidate: Spelling) -> None:
         """Take the activations of an LSTM or a GRU, as they were given."""
@@ -120,14 +147,10 @@ class RecurrentWeights(Stateful):
     def _shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
         """The shapes of one direction's parameters, in PyTorch's order."""
         features = self.input_size if layer == 0 else self._directions * self.output_size
-        rows = cells.look_up(self._cell).gates * self.hidden_size
-        shapes: dict[str, tuple[int, ...]] = {
-            "weight_ih": (rows, features),
-            "weight_hh": (rows, self.output_size),
-        }
-        if self.bias:
-            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-        return shapes
+        gates, sizes = cells.look_up(self._cell).gates, (self.hidden_size, self.output_size)
+        return shapes(
+            gates, features, *sizes, bias=self.bias, peepholes=self._has_peepholes
+        )
 
     @property
     @abstractmethod
@@ -227,7 +250,11 @@ class RecurrentWeights(Stateful):
         if self.dtype != np.float32:
             raise ValueError(f"only layers of float32 can be quantized, got {self.dtype}")
         state = self.__getstate__()
-        arrays = quantized.narrowed(state.pop("_arrays"), weight_format)
+        arrays = state.pop("_arrays")
+        if parameters.are_left_out():
+            arrays = quantized.narrow_placeholders(arrays, weight_format)
+        else:
+            arrays = quantized.narrowed(arrays, weight_format)
         narrow = self.__new__(type(self))
         narrow.__setstate__(
             copy.deepcopy(state) | {"_arrays": arrays, "weight_format": weight_format}
@@ -244,8 +271,10 @@ class RecurrentWeights(Stateful):
             return problem
         return quantized.misfit(name, parameter, given)
 
-    def _sizes(self) -> str:
-        options = {
+    def _arguments_and_defaults(self) -> dict[str, tuple[Any, Any]]:
+        return {
+            "input_size": (self.input_size, SHOWN),
+            "hidden_size": (self.hidden_size, SHOWN),
             "num_layers": (self.num_layers, 1),
             "bias": (self.bias, True),
             "dropout": (self.dropout, 0.0),
@@ -254,17 +283,19 @@ class RecurrentWeights(Stateful):
             "zoneout": (self.zoneout, 0.0),
             "variational": (self.variational, False),
             "tokens": (self.tokens, False),
+            "learn_initial_state": (self.learn_initial_state, False),
             **self._own_options(),
-            "weight_format": (self.weight_format, self._dtype.name),
+            **self._dtype_and_default(),
         }
-        changed = [
-            f"{name}={v!r}" for name, (v, default) in options.items() if v != default
-        ]
-        return ", ".join([str(self.input_size), str(self.hidden_size), *changed])
 
+    @abstractmethod
     def _own_options(self) -> dict[str, tuple[Any, Any]]:
         """The options of this class alone, each with its default."""
-        return {}
+
+    def _sizes(self) -> str:
+        # Only float32 can be quantized, so no dtype comes before.
+        narrow = f", weight_format={self.weight_format!r}" if self._is_narrow else ""
+        return super()._sizes() + narrow
 
     def __repr__(self) -> str:
         if self._is_narrow:

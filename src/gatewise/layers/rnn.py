@@ -44,6 +44,9 @@ class RNN(Recurrent):
         Whether `dropout` hides the same outputs at all steps of a sequence.
     tokens
         Whether integers without the last axis are tokens, which stand for one-hot rows.
+    learn_initial_state
+        Whether `initial_state`, where sequences start that are given no state, is there
+        from the beginning, as zeros, and has gradients.
     dtype
         ``"float32"`` or ``"float64"``; inputs are converted to it.
     seed
@@ -52,8 +55,9 @@ class RNN(Recurrent):
     Raises
     ------
     TypeError
-        If a size is no integer, a probability no number, `tokens` or `variational` no bool,
-        `dtype` no dtype, or an activation neither a name nor a tuple of it and numbers.
+        If a size is no integer, a probability no number, `tokens`, `variational` or
+        `learn_initial_state` no bool, `dtype` no dtype, or an activation neither a name nor
+        a tuple of it and numbers.
     ValueError
         If an option is out of range, or none of those that there are, or the two words for
         the activation say different things.
@@ -106,6 +110,7 @@ class RNN(Recurrent):
         zoneout: float = 0.0,
         variational: bool = False,
         tokens: bool = False,
+        learn_initial_state: bool = False,
         dtype: DTypeLike = "float32",
         seed: int | np.random.Generator | None = None,
     ) -> None:
@@ -120,6 +125,7 @@ class RNN(Recurrent):
             zoneout=zoneout,
             variational=variational,
             tokens=tokens,
+            learn_initial_state=learn_initial_state,
             dtype=dtype,
             seed=seed,
         )

@@ -136,15 +136,18 @@ class Batch:
         """One part of a state of zeros, for the kernels to overwrite."""
         return np.zeros((states, self.size, features), self.dtype)
 
-    def take_state(
-        self, name: str, part: ArrayLike | None, states: int, features: int
-    ) -> Array:
-        """One part of a state, copied for the kernels to overwrite; None stands for zeros.
+    def repeat_state(self, part: Array) -> Array:
+        """One part of the state that all sequences start from, for the same."""
+        states, features = part.shape
+        array = np.empty((states, self.size, features), self.dtype)
+        array[...] = part[:, None]
+        return array
+
+    def take_state(self, name: str, part: ArrayLike, states: int, features: int) -> Array:
+        """One part of a state, copied for the kernels to overwrite.
 
         The copy is ``(states, batch, features)`` in the order of the rows' sequences.
         """
-        if part is None:
-            return self.zero_state(states, features)
         array = inputs.real(name, part, self.dtype)
         shape = (states, self.size, features) if self.batched else (states, features)
         if array.shape != shape:

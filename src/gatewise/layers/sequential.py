@@ -77,6 +77,7 @@ class Sequential(Stateful):
         super().__init__(deciding[-1].dtype if deciding else layers[-1].dtype)
         self._keeps_dtype = not deciding
         self.layers: tuple[Feedforward | Stateful, ...] = layers  # type: ignore[assignment]
+        self._is_nested = any(isinstance(layer, Sequential) for layer in layers)
 
     def _features(self) -> tuple[int | None, int | None]:
         ends = [layer._features() for layer in self.layers]
@@ -136,9 +137,9 @@ class Sequential(Stateful):
     def _at_one_moment(self, make: Callable[[], Made]) -> Made:
         """What `make` makes of all layers, none of which may change meanwhile."""
         while True:
-            snapshot, made = self._snapshot(), make()
+            parts, made = self._look(), make()
             # Otherwise parameters changed meanwhile, and some layers may have old ones.
-            if self._snapshot() == snapshot:
+            if self._look() == parts:
                 return made
 
     def _quantized(self, weight_format: str, made: dict[Module, Module]) -> Sequential:
@@ -163,12 +164,13 @@ class Sequential(Stateful):
         return self.layers[0]._stream_input(array)
 
     def _stream_state(self, name: str, state: Any, batch: int) -> States:
-        return tuple(
-            layer._stream_state(f"{name}[{position}]", part, batch)
-            if isinstance(layer, Streaming)
-            else None
-            for position, (layer, part) in enumerate(
-                zip(self.layers, self._initial(name, state), strict=True)
+        pairs = list(zip(self.layers, self._initial(name, state), strict=True))
+        return self._at_one_moment(
+            lambda: tuple(
+                layer._stream_state(f"{name}[{position}]", part, batch)
+                if isinstance(layer, Streaming)
+                else None
+                for position, (layer, part) in enumerate(pairs)
             )
         )
 
@@ -201,15 +203,15 @@ class Sequential(Stateful):
             lengths = layer._lengths_after(lengths)
         return lengths
 
-    def _places(self) -> dict[str, tuple[Module, str]]:
+    def _places(self, snapshot: Snapshot) -> dict[str, tuple[Module, str]]:
         return {
             f"{position}.{name}": place
             for position, layer in enumerate(self.layers)
-            for name, place in layer._places().items()
+            for name, place in layer._places(snapshot.parts[position]).items()
         }
 
     def _named_arrays(self, snapshot: Snapshot) -> dict[str, Array]:
-        aliases = self._aliases()
+        aliases = self._aliases(snapshot)
         return {
             f"{position}.{name}": array
             for position, layer in enumerate(self.layers)
@@ -227,18 +229,43 @@ class Sequential(Stateful):
         if last.is_unchanged():
             return last
         versions = tuple([leaf._holder.version() for _, leaf in self._leaves()])
-        parts = self._look()
-        while (again := self._look()) != parts:
-            parts = again
-        if last.parts != parts:
-            last = Snapshot({}, parts)
-            self._holder.values = parameters.settled(last)
+        seen = self._look()
+        while (again := self._look()) != seen:
+            seen = again
+        last = self._of(seen)
         # From before the look: if all of it is still there, so are the parts.
         last.versions = versions
         return last
 
-    def _look(self) -> tuple[Snapshot, ...]:
-        return tuple([layer._snapshot() for layer in self.layers])
+    def _look(self) -> tuple[Any, ...]:
+        """The snapshots of the layers, with tuples of them for those that hold others.
+
+        Twice at the outermost only: each in turn twice would be a thousand times, ten deep.
+        """
+        if not self._is_nested:
+            return tuple([layer._snapshot() for layer in self.layers])
+        return tuple(
+            [
+                layer._look() if isinstance(layer, Sequential) else layer._snapshot()
+                for layer in self.layers
+            ]
+        )
+
+    def _of(self, seen: tuple[Any, ...]) -> Snapshot:
+        """The snapshot of what was seen, the one from before where that has not changed."""
+        parts = seen
+        if self._is_nested:
+            parts = tuple(
+                [
+                    layer._of(part) if isinstance(layer, Sequential) else part
+                    for layer, part in zip(self.layers, seen, strict=True)
+                ]
+            )
+        last = self._holder.values.after
+        if last.parts != parts:
+            last = Snapshot({}, parts)
+            self._holder.values = parameters.settled(last)
+        return last
 
     def __call__(
         self,
@@ -255,8 +282,9 @@ class Sequential(Stateful):
         x
             What the first layer takes.
         state
-            Every layer's initial state; zeros if None. For a `Conv1d`, whose calls take
-            whole sequences, it is None.
+            Every layer's initial state. Where it is None, or one of its entries, a layer
+            starts from its own `initial_state`, or from zeros. For a `Conv1d`, whose calls
+            take whole sequences, it is None.
         lengths
             How many steps of each sequence exist, for the layers that go over steps. After
             a `Conv1d` they are the lengths of its output.
@@ -413,7 +441,7 @@ class Sequential(Stateful):
         dfinals = self._initial("dstate", dstate)
         dinitials: list[Any] = []
         sums: Gradients = {}
-        aliases = self._aliases()
+        aliases = self._aliases(tape.snapshot)
         dvalue: Any = dy
         for position in reversed(range(len(self.layers))):
             layer, own = self.layers[position], tape.tapes[position]
@@ -432,7 +460,8 @@ class Sequential(Stateful):
             for name, gradient in found.items():
                 first = aliases.get(f"{position}.{name}", f"{position}.{name}")
                 sums[first] = sums[first] + gradient if first in sums else gradient
-        ordered = {name: sums[name] for name in self._named_arrays(tape.snapshot)}
+        names = self._named_arrays(tape.snapshot)
+        ordered = {name: sums[name] for name in names if name in sums}
         return dvalue, tuple(dinitials), ordered
 
     def _initial(self, name: str, state: Any, *, is_call: bool = False) -> States:
@@ -458,11 +487,9 @@ class Sequential(Stateful):
                 )
         return tuple(state)
 
-    def _sizes(self) -> str:
-        return ", ".join(layer._description() for layer in self.layers)
-
     def _description(self) -> str:
-        return f"Sequential({self._sizes()})"
+        layers = ", ".join(layer._description() for layer in self.layers)
+        return f"Sequential({layers})"
 
 
 def _check_fit(layers: tuple[Module, ...]) -> None:

@@ -11,11 +11,12 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gatewise import _checks
 from gatewise.kernels import chooser, products, thread_limits
-from gatewise.layers import inputs
+from gatewise.layers import inputs, parameters
 from gatewise.layers.kinds import Feedforward
 from gatewise.layers.masks import Mask
-from gatewise.layers.module import Gradients, Module
+from gatewise.layers.module import SHOWN, Gradients, Module
 from gatewise.layers.parameters import Snapshot
+from gatewise.layers.simple_dicts import EmbeddingFromStateDict, LinearFromStateDict
 from gatewise.layers.tape import ModuleTape, check_tape
 
 Array = NDArray[Any]
@@ -54,7 +55,7 @@ def _as_rows(array: Array) -> Array:
     return np.ascontiguousarray(array).reshape(1, -1, array.shape[-1])
 
 
-class Embedding(Feedforward):
+class Embedding(EmbeddingFromStateDict, Feedforward):
     """A table with a row of features for each token.
 
     A call takes integers of any shape and adds an axis for the features.
@@ -97,7 +98,8 @@ class Embedding(Feedforward):
         self.num_embeddings = inputs.size("num_embeddings", num_embeddings)
         self.embedding_dim = inputs.size("embedding_dim", embedding_dim)
         shape = (self.num_embeddings, self.embedding_dim)
-        self._add_parameter("weight", np.random.default_rng(seed).standard_normal(shape))
+        generator = np.random.default_rng(seed)
+        self._add_parameter("weight", shape, generator.standard_normal)
 
     def _tokens(self, x: ArrayLike) -> NDArray[np.int64]:
         tokens = inputs.as_array("x", x)
@@ -149,8 +151,12 @@ class Embedding(Feedforward):
     ) -> list[tuple[Any, ...]] | None:
         return [("table", snapshot.arrays["weight"])] if is_first else None
 
-    def _sizes(self) -> str:
-        return f"{self.num_embeddings}, {self.embedding_dim}"
+    def _arguments_and_defaults(self) -> dict[str, tuple[Any, Any]]:
+        return {
+            "num_embeddings": (self.num_embeddings, SHOWN),
+            "embedding_dim": (self.embedding_dim, SHOWN),
+            **self._dtype_and_default(),
+        }
 
 
 def _pack_linear(snapshot: Snapshot) -> Any:
@@ -159,7 +165,7 @@ def _pack_linear(snapshot: Snapshot) -> Any:
     return chooser.kernels.pack_linear(arrays["weight"], arrays.get("bias"))
 
 
-class Linear(Feedforward):
+class Linear(LinearFromStateDict, Feedforward):
     """``y = x W^T + b`` on the last axis.
 
     Parameters
@@ -204,12 +210,11 @@ class Linear(Feedforward):
         self.in_features = inputs.size("in_features", in_features)
         self.out_features = inputs.size("out_features", out_features)
         self.bias = bool(bias)
-        generator = np.random.default_rng(seed)
         bound = 1 / np.sqrt(self.in_features)
-        shape = (self.out_features, self.in_features)
-        self._add_parameter("weight", generator.uniform(-bound, bound, shape))
+        draw = parameters.uniform(np.random.default_rng(seed), bound)
+        self._add_parameter("weight", (self.out_features, self.in_features), draw)
         if self.bias:
-            self._add_parameter("bias", generator.uniform(-bound, bound, shape[0]))
+            self._add_parameter("bias", (self.out_features,), draw)
 
     def _rows(self, x: ArrayLike) -> Array:
         rows = inputs.real("x", x, self._dtype)
@@ -289,10 +294,13 @@ class Linear(Feedforward):
     ) -> list[tuple[Any, ...]]:
         return [("linear", snapshot.prepared(_pack_linear))]
 
-    def _sizes(self) -> str:
-        return (
-            f"{self.in_features}, {self.out_features}{'' if self.bias else ', bias=False'}"
-        )
+    def _arguments_and_defaults(self) -> dict[str, tuple[Any, Any]]:
+        return {
+            "in_features": (self.in_features, SHOWN),
+            "out_features": (self.out_features, SHOWN),
+            "bias": (self.bias, True),
+            **self._dtype_and_default(),
+        }
 
 
 class Dropout(Feedforward):
@@ -383,8 +391,8 @@ class Dropout(Feedforward):
         dx: Array = tape.held.apply(_gradient(dy, tape.shape, tape.dtype))
         return dx, {}
 
-    def _sizes(self) -> str:
-        return f"{self.p}"
+    def _arguments_and_defaults(self) -> dict[str, tuple[Any, Any]]:
+        return {"p": (self.p, SHOWN)}
 
     def _stages(
         self, snapshot: Snapshot, state: Any, *, is_first: bool

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +14,13 @@ from gatewise.layers.sequences import Batch
 Array = NDArray[Any]
 State = Array | tuple[Array, Array]
 
-__all__ = ["Form", "State"]
+__all__ = ["PARAMETER_NAMES", "Form", "State"]
+
+_NONE: Mapping[str, Array] = MappingProxyType({})
+
+
+# What the parameter is called that holds a part of an initial state.
+PARAMETER_NAMES = {"h": "initial_h", "c": "initial_c"}
 
 
 class Form(NamedTuple):
@@ -26,8 +34,13 @@ class Form(NamedTuple):
     features: dict[str, int]
     states: int
 
-    def take(self, argument: str, batch: Batch, state: Any) -> tuple[Array, ...]:
-        """A caller's state as the kernels overwrite it; None stands for zeros.
+    def take(
+        self, argument: str, batch: Batch, state: Any, arrays: Mapping[str, Array] = _NONE
+    ) -> tuple[Array, ...]:
+        """A caller's state as the kernels overwrite it.
+
+        Where it is None, or a part of it, what counts is in `arrays`, the parameters of a
+        layer that may have an initial state among them; otherwise there are zeros.
 
         Raises
         ------
@@ -37,21 +50,40 @@ class Form(NamedTuple):
             If an array has another shape.
         """
         sizes = self.features.values()
-        if state is None:
+        # What most calls want, in a way that shortens the shortest of them. All parts of an
+        # initial state come and go together.
+        if state is None and "initial_h" not in arrays:
             return tuple([batch.zero_state(self.states, size) for size in sizes])
-        if len(sizes) == 1:
+        if state is not None and len(sizes) == 1:
             return (batch.take_state(argument, state, self.states, *sizes),)
-        if not isinstance(state, tuple | list) or len(state) != len(sizes):
+        parts = []
+        given = self.split(argument, state)
+        for (name, size), (each, part) in zip(self.features.items(), given, strict=True):
+            if part is not None:
+                parts.append(batch.take_state(each, part, self.states, size))
+            elif (initial := arrays.get(PARAMETER_NAMES[name])) is not None:
+                parts.append(batch.repeat_state(initial))
+            else:
+                parts.append(batch.zero_state(self.states, size))
+        return tuple(parts)
+
+    def split(self, argument: str, state: Any) -> list[tuple[str, Any]]:
+        """A state's parts, each with what an error calls it.
+
+        Raises
+        ------
+        TypeError
+            If there should be a pair, and is none.
+        """
+        count = len(self.features)
+        if count == 1 or state is None:
+            return [(argument, state)] * count
+        if not isinstance(state, tuple | list) or len(state) != count:
             raise TypeError(
                 f"{argument} should be a pair ({', '.join(self.features)}) of arrays, "
                 f"got {_describe(state)}"
             )
-        return tuple(
-            [
-                batch.take_state(f"{argument}[{i}]", part, self.states, size)
-                for i, (part, size) in enumerate(zip(state, sizes, strict=True))
-            ]
-        )
+        return [(f"{argument}[{i}]", part) for i, part in enumerate(state)]
 
     def restore(self, batch: Batch, parts: tuple[Array, ...]) -> State:
         """The kernels' state as the caller of a batch has it."""

@@ -93,14 +93,15 @@ class Stream:
         return _copied(self._state)
 
     def reset(self, state: Any = None) -> None:
-        """Go back to `state`, or to zeros.
+        """Go back to `state` or, without one, to where a new stream starts.
 
         Parameters
         ----------
         state
             In the form in which a call of the layer returns it, or `state`; for a batch of
             one also without the batch axis, as after a call with one sequence ``(time,
-            features)``.
+            features)``. Where it is None, a layer goes back to its `initial_state`, or to
+            zeros.
 
         Raises
         ------

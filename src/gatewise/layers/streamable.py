@@ -49,7 +49,7 @@ class Streamable(Protocol):
         """Raise ValueError if this layer cannot stream, as it is made."""
 
     def _stream_state(self, name: str, state: Any, batch: int) -> Any:
-        """Return `state`, or zeros for None, in arrays that nobody else has.
+        """Return `state`, or where to start for None, in arrays that nobody else has.
 
         Errors call it `name`. With a batch of one it may be without that axis.
         """

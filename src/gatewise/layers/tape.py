@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,8 +72,11 @@ class RecurrentTape(ModuleTape):
         snapshot: Snapshot,
         batch: Batch,
         passed: Passed,
+        defaulted: Sequence[bool],
     ) -> None:
         super().__init__(layer, snapshot)
+        # Which parts of the state came from parameters that are learnt.
+        self.defaulted = defaulted
         self.batch = batch
         self.passed = passed
 

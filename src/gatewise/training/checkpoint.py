@@ -1,8 +1,7 @@
-"""Checkpoints: one ``.npz`` file without pickles, written whole or not at all."""
+"""Checkpoints: one file of safetensors, written whole or not at all."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import reprlib
@@ -10,15 +9,21 @@ import stat
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise.formats.containers import Header
+from gatewise.formats import architecture
+from gatewise.formats.containers import Container, Header
+from gatewise.formats.errors import FormatError
 from gatewise.formats.fields import Fields
 from gatewise.formats.files import replacing
-from gatewise.formats.npz import Archive, write_arrays
+from gatewise.formats.json_text import parse_json
+from gatewise.formats.npz import open_npz
+from gatewise.formats.own import Own, write_own
+from gatewise.formats.safetensors import open_safetensors
+from gatewise.layers import Module
 
 Array = NDArray[Any]
 
@@ -32,6 +37,7 @@ __all__ = [
     "take_group",
 ]
 
+# Of the files of earlier versions, which were ``.npz``: the array of their description.
 _MARKER = "gatewise.json"
 _VERSION = 1
 # A description of more bytes is none of ours; parsed, it takes about ten times as many.
@@ -40,7 +46,7 @@ _LONGEST_DESCRIPTION = 1 << 24
 _Value = TypeVar("_Value")
 
 
-class CheckpointError(ValueError):
+class CheckpointError(FormatError):
     """A file that is no checkpoint, a damaged one, or one of another kind."""
 
 
@@ -49,6 +55,9 @@ def save_checkpoint(
     kind: str,
     arrays: Mapping[str, Array],
     metadata: Mapping[str, Any],
+    *,
+    model: Module | None = None,
+    group: str = "model",
 ) -> None:
     """Write a checkpoint so that a crash at any moment leaves the old file or the new one.
 
@@ -61,18 +70,25 @@ def save_checkpoint(
     kind : str
         What the file holds; `load_checkpoint` must be asked for the same.
     arrays : dict of str to ndarray
-        Of booleans, integers, or real or complex numbers.
+        Of booleans, integers, or numbers of float16 to float64 or complex64: what a file of
+        safetensors can have, which this is.
     metadata : dict
         What JSON can hold.
+    model : layer, optional
+        One whose parameters are among the arrays, each under its name after ``group.``.
+        The file then is one for `gatewise.load`, too, unless the layer is of a class that
+        is none of gatewise's own.
+    group : str, default "model"
 
     Raises
     ------
     OSError
         If the file cannot be written.
     TypeError
-        If an array holds no numbers, or JSON cannot hold the metadata.
+        If an array holds no such numbers, or JSON cannot hold the metadata.
     ValueError
-        If an array has the name that the metadata has in the file, ``"gatewise.json"``.
+        If an array has the name that the metadata has in the file, ``"__metadata__"``, or
+        `model` has more layers than a file can say.
 
     Examples
     --------
@@ -80,24 +96,14 @@ def save_checkpoint(
     >>> import numpy as np
     >>> from gatewise.training import load_checkpoint, save_checkpoint
     >>> with tempfile.TemporaryDirectory() as directory:
-    ...     path = os.path.join(directory, "weights.npz")
+    ...     path = os.path.join(directory, "weights.safetensors")
     ...     save_checkpoint(path, "example", {"weight": np.arange(3)}, {"epoch": 4})
     ...     load_checkpoint(path, "example")
     ({'weight': array([0, 1, 2])}, {'epoch': 4})
     """
-    if _MARKER in arrays:
-        raise ValueError(f"arrays should not have the name {_MARKER!r}, which is taken")
-    described = {
-        "format": "gatewise",
-        "version": _VERSION,
-        "kind": kind,
-        "arrays": sorted(arrays),
-        "metadata": dict(metadata),
-    }
-    text = json.dumps(described, ensure_ascii=False)
-    marker = np.frombuffer(text.encode(), np.uint8)
+    network = model if architecture.is_known(model) else None
     with replacing(path) as file:
-        write_arrays(file, {_MARKER: marker, **arrays})
+        write_own(file, kind, arrays, metadata, network=network, prefix=f"{group}.")
 
 
 def load_checkpoint(
@@ -106,7 +112,8 @@ def load_checkpoint(
     """Read a checkpoint; the example is at `save_checkpoint`.
 
     A file from elsewhere can be read without harm: it runs nothing, and takes no more
-    memory than its own size and a little.
+    memory than its own size and a little. The ``.npz`` files of earlier versions are read
+    as well.
 
     Parameters
     ----------
@@ -145,7 +152,7 @@ class Checkpoint:
     >>> import numpy as np
     >>> from gatewise.training.checkpoint import open_checkpoint, save_checkpoint
     >>> with tempfile.TemporaryDirectory() as directory:
-    ...     path = os.path.join(directory, "weights.npz")
+    ...     path = os.path.join(directory, "weights.safetensors")
     ...     save_checkpoint(path, "example", {"net.bias": np.ones(3)}, {"epoch": 4})
     ...     with open_checkpoint(path, "example") as checkpoint:
     ...         print(checkpoint.metadata, checkpoint.headers["net.bias"].shape)
@@ -154,14 +161,14 @@ class Checkpoint:
     {'bias': array([1., 1., 1.])}
     """
 
-    def __init__(self, archive: Archive, metadata: dict[str, Any]) -> None:
-        self.metadata = metadata
-        self.headers = {n: h for n, h in archive.headers.items() if n != _MARKER}
-        self._archive = archive
+    def __init__(self, container: Container) -> None:
+        self.metadata = dict(container.metadata)
+        self.headers = container.headers
+        self._container = container
 
     def read(self) -> dict[str, Array]:
         """Return all arrays."""
-        return {name: self._archive.read(name) for name in self.headers}
+        return {name: self._container.read(name) for name in self.headers}
 
     def group(self, group: str) -> dict[str, Header]:
         """Return the headers of one group, by their names in it."""
@@ -169,7 +176,8 @@ class Checkpoint:
 
     def read_group(self, group: str) -> dict[str, Array]:
         """Return the arrays of one group, by their names in it."""
-        return {name: self._archive.read(f"{group}.{name}") for name in self.group(group)}
+        names = self.group(group)
+        return {name: self._container.read(f"{group}.{name}") for name in names}
 
     def check_group(self, group: str, expected: Mapping[str, Header]) -> None:
         """Raise ValueError unless the group has just these arrays."""
@@ -216,17 +224,18 @@ def open_checkpoint(
         raise CheckpointError(f"{path}: not a gatewise file, nor a regular one")
     with open(path, "rb") as file:
         try:
-            archive = Archive(file)
-            description = _description(archive)
+            container = _open(file)
         except ValueError as error:
             problem = f"not a gatewise file, or a damaged one ({_brief(error)})"
             raise CheckpointError(f"{path}: {problem}") from error
         try:
-            _check_kind(description, kind)
+            container.check()
+            if container.kind != kind:
+                raise ValueError(f"holds {reprlib.repr(container.kind)}, not {kind!r}")
         except ValueError as error:
             raise CheckpointError(f"{path}: {error}") from error
         try:
-            yield Checkpoint(archive, _metadata(description, archive))
+            yield Checkpoint(container)
         except ValueError as error:
             raise CheckpointError(f"{path}: {refusal} ({_brief(error)})") from error
 
@@ -260,37 +269,60 @@ def take_group(group: str, arrays: Mapping[str, _Value]) -> dict[str, _Value]:
     }
 
 
-def _description(archive: Archive) -> Fields:
-    header = archive.headers.get(_MARKER)
-    if header is None:
-        raise ValueError("it has no description")
-    if header.dtype != np.uint8 or math.prod(header.shape) > _LONGEST_DESCRIPTION:
-        raise ValueError("its description is no text, or too long a one")
-    try:
-        parsed = json.loads(archive.read(_MARKER).tobytes().decode())
-    except RecursionError:
-        raise ValueError("its description goes too deep") from None
-    description = Fields(parsed, "description")
-    if description.text("format") != "gatewise":
-        raise ValueError("it has another format")
-    return description
+class _Saved(Container, Protocol):
+    """A container that says what kind of file it is."""
+
+    kind: str
+
+    def check(self) -> None:
+        """Take the description."""
 
 
-def _check_kind(description: Fields, kind: str) -> None:
-    version = description.integer("version", lowest=0)
-    if version != _VERSION:
-        raise ValueError(
-            f"has version {version} of the format; this gatewise reads version {_VERSION}"
-        )
-    found = description.text("kind")
-    if found != kind:
-        raise ValueError(f"holds {reprlib.repr(found)}, not {kind!r}")
+def _open(file: BinaryIO) -> _Saved:
+    is_zip = file.read(2) == b"PK"
+    return _Npz(file) if is_zip else Own(open_safetensors(file))
 
 
-def _metadata(description: Fields, archive: Archive) -> dict[str, Any]:
-    if sorted(archive.headers) != sorted([_MARKER, *description.texts("arrays")]):
-        raise ValueError("arrays are missing, or there are others")
-    return description.dictionary("metadata")
+class _Npz:
+    """What earlier versions wrote: ``.npz``, with the description in an array."""
+
+    format = "npz"
+
+    def __init__(self, file: BinaryIO) -> None:
+        # They compressed nothing, so whoever did may have had something else in mind.
+        container = open_npz(file, deflated=False)
+        header = container.headers.get(_MARKER)
+        if header is None:
+            raise FormatError("it has no description")
+        if header.dtype != np.uint8 or math.prod(header.shape) > _LONGEST_DESCRIPTION:
+            raise FormatError("its description is no text, or too long a one")
+        text = container.read(_MARKER).tobytes()
+        said = Fields(parse_json(text, "its description", constants=True), "description")
+        if said.text("format") != "gatewise":
+            raise FormatError("it has another format")
+        self._said = said
+        self._container = container
+        self.kind = ""
+        self.headers: Mapping[str, Header] = {
+            name: header for name, header in container.headers.items() if name != _MARKER
+        }
+        self.metadata: Mapping[str, Any] = {}
+
+    def check(self) -> None:
+        """Take the rest of the description, once its version is known."""
+        version = self._said.integer("version", lowest=0)
+        if version != _VERSION:
+            raise FormatError(
+                f"has version {version} of the format; this gatewise reads version "
+                f"{_VERSION}"
+            )
+        self.kind = self._said.text("kind")
+        if sorted(self.headers) != sorted(self._said.texts("arrays")):
+            raise FormatError("arrays are missing, or there are others")
+        self.metadata = self._said.dictionary("metadata")
+
+    def read(self, name: str) -> Array:
+        return self._container.read(name)
 
 
 def _brief(error: ValueError) -> str:

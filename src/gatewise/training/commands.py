@@ -33,7 +33,7 @@ _FIXED: dict[str, Any] = {
     "seed": 0,
 }
 _SECONDS = 55.0
-_MODEL = "model.npz"
+_MODEL = "model.safetensors"
 
 
 def add_commands(subparsers: Any) -> None:

@@ -168,7 +168,14 @@ class Run:
             "best_epoch": self.best_epoch,
             "random": random_states.states(self.model),
         }
-        save_checkpoint(path, _KIND, join_groups(groups), metadata)
+        save_checkpoint(
+            path,
+            _KIND,
+            join_groups(groups),
+            metadata,
+            model=self.model,
+            group="best" if self.best else "weights",
+        )
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Go on from a checkpoint; where it does not fit, nothing is changed."""

@@ -182,7 +182,8 @@ class LanguageTraining:
             "best_bits": self.best_bits,
         }
         metadata = {"model": self.model.describe(), "training": training}
-        save_checkpoint(path, KIND, join_groups(groups), metadata)
+        arrays = join_groups(groups)
+        save_checkpoint(path, KIND, arrays, metadata, model=self.model.network)
 
     def share_done(self, seconds: float, steps: float) -> float:
         """Return which share of so many seconds, or steps if it is more, lies behind."""

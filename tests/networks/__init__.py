@@ -1,0 +1,1 @@
+"""Networks out of packages, as the examples run them."""
