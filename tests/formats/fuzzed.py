@@ -14,8 +14,7 @@ import numpy as np
 import gatewise
 from gatewise import formats
 from gatewise.formats.safetensors import write_safetensors
-from tests import onnx_models
-from tests.formats import amp_files, keras_files, torch_files
+from tests.formats import amp_files, keras_files, onnx_models, torch_files
 
 DATA = Path(__file__).parents[1] / "data"
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from gatewise.formats.errors import FormatError
-from gatewise.formats.hdf5 import open_hdf5
+from gatewise.formats.hdf5.reading import open_hdf5
 from tests.formats.keras_files import examples
 
 h5py = pytest.importorskip("h5py")

@@ -243,7 +243,7 @@ def test_archives_that_are_not_just_that_are_refused(tmp_path: Path, how: str) -
 
 WATCHED = """
 import sys
-import numpy, gatewise, gatewise.formats.packed
+import numpy, gatewise, gatewise.formats.archives.packed
 gatewise.load_arrays(sys.argv[1])  # what has to be imported is, by now
 opened = []
 def watch(event, arguments):

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from gatewise.formats.containers import Container
 from gatewise.formats.errors import FormatError
-from gatewise.formats.hdf5 import open_hdf5
+from gatewise.formats.hdf5.reading import open_hdf5
 from gatewise.formats.keras import recurrent, simple
 from gatewise.formats.keras.archive import open_keras
 from gatewise.formats.keras.configured import configured

@@ -10,8 +10,9 @@ import numpy as np
 
 from gatewise.formats.containers import Array, Header
 from gatewise.formats.errors import FormatError
-from gatewise.formats.pickle_numpy import NumpyArray, checked_shape
-from gatewise.formats.pickle_values import (
+from gatewise.formats.pytorch.dtypes import DTYPES, STORAGES, Kind
+from gatewise.formats.pytorch.pickle_numpy import NumpyArray, checked_shape
+from gatewise.formats.pytorch.pickle_values import (
     Builders,
     Entries,
     Leaf,
@@ -19,7 +20,6 @@ from gatewise.formats.pickle_values import (
     Unread,
     kind_of,
 )
-from gatewise.formats.torch_dtypes import DTYPES, STORAGES, Kind
 
 __all__ = ["TORCH", "Record", "Storage", "Tensor", "as_text", "storage_kind"]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from gatewise.formats.errors import FormatError
-from gatewise.formats.hdf5_bytes import UNDEFINED, Block, Bytes
-from gatewise.formats.hdf5_storage import Piece
+from gatewise.formats.hdf5.sizes import UNDEFINED, Block, Bytes
+from gatewise.formats.hdf5.storage import Piece
 
 __all__ = [
     "ATTRIBUTE",

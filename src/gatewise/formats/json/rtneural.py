@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewise import gates
-from gatewise.formats import json_files
 from gatewise.formats.containers import Container
 from gatewise.formats.errors import FormatError
 from gatewise.formats.fields import Fields
+from gatewise.formats.json import files as json_files
 from gatewise.layers import (
     GRU,
     LSTM,

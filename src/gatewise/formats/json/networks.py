@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, BinaryIO
 
-from gatewise.formats import guitarml, json_files, nam, rtneural
 from gatewise.formats.containers import Container
 from gatewise.formats.errors import FormatError
+from gatewise.formats.json import files as json_files
+from gatewise.formats.json import guitarml, nam, rtneural
 from gatewise.formats.opening import open_regular
 from gatewise.layers import Sequential
 

@@ -60,7 +60,7 @@ def open_packed(file: BinaryIO) -> Container:
     --------
     >>> import io, tarfile
     >>> import numpy as np
-    >>> from gatewise.formats.packed import open_packed
+    >>> from gatewise.formats.archives.packed import open_packed
     >>> inner, file = io.BytesIO(), io.BytesIO()
     >>> np.savez(inner, weight=np.ones(3))
     >>> with tarfile.open(fileobj=file, mode="w:gz") as archive:

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise.formats import json_files
 from gatewise.formats.containers import Container
 from gatewise.formats.errors import FormatError
 from gatewise.formats.fields import Fields
+from gatewise.formats.json import files as json_files
 from gatewise.layers import GRU, LSTM, RNN, Linear, Sequential
 
 Array = NDArray[Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from gatewise.formats.errors import FormatError
-from gatewise.formats.pickle_values import OldText
+from gatewise.formats.pytorch.pickle_values import OldText
 
 __all__ = ["float_from", "integer_from", "old_text", "unicode_from", "unquoted"]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gatewise.formats.containers import Header
-from gatewise.formats.inspecting import Inspection, inspect, plain
+from gatewise.formats.inspection.inspecting import Inspection, inspect, plain
 
 __all__ = ["add_command"]
 

@@ -9,15 +9,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, BinaryIO, Literal
 
+from gatewise.formats.archives.zips import Zip, open_zip
 from gatewise.formats.containers import Array, Container, Header
 from gatewise.formats.errors import FormatError
-from gatewise.formats.pickle_numpy import NUMPY
-from gatewise.formats.pickle_tree import Tree, find_arrays
-from gatewise.formats.pickle_values import PYTHON, Placeholder, kind_of
-from gatewise.formats.pickles import load_pickle
-from gatewise.formats.torch_dtypes import Kind
-from gatewise.formats.torch_tensors import TORCH, Storage, as_text, storage_kind
-from gatewise.formats.zips import Zip, open_zip
+from gatewise.formats.pytorch.dtypes import Kind
+from gatewise.formats.pytorch.pickle_numpy import NUMPY
+from gatewise.formats.pytorch.pickle_tree import Tree, find_arrays
+from gatewise.formats.pytorch.pickle_values import PYTHON, Placeholder, kind_of
+from gatewise.formats.pytorch.pickles import load_pickle
+from gatewise.formats.pytorch.tensors import TORCH, Storage, as_text, storage_kind
 
 __all__ = ["open_pytorch"]
 
@@ -67,7 +67,7 @@ def open_pytorch(file: BinaryIO) -> Container:
     Examples
     --------
     >>> import io, pickle, zipfile
-    >>> from gatewise.formats.pytorch import open_pytorch
+    >>> from gatewise.formats.pytorch.reading import open_pytorch
     >>> file = io.BytesIO()
     >>> with zipfile.ZipFile(file, "w") as archive:
     ...     archive.writestr("net/data.pkl", pickle.dumps({"epoch": 3}))

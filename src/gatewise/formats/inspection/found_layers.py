@@ -68,7 +68,7 @@ def found_layers(headers: Mapping[str, Header], path: str) -> list[Found]:
     --------
     >>> import numpy as np
     >>> from gatewise.formats.containers import Header
-    >>> from gatewise.formats.found_layers import found_layers
+    >>> from gatewise.formats.inspection.found_layers import found_layers
     >>> shapes = {"rnn.weight_ih_l0": (12, 5), "rnn.weight_hh_l0": (12, 3)}
     >>> headers = {n: Header(np.dtype("f4"), shape) for n, shape in shapes.items()}
     >>> for found in found_layers(headers, "model.pt"):
@@ -94,7 +94,7 @@ def quoted(text: str) -> str:
 
     Examples
     --------
-    >>> from gatewise.formats.found_layers import quoted
+    >>> from gatewise.formats.inspection.found_layers import quoted
     >>> print(quoted("model.pt"), quoted('"); import os #' + chr(10)))
     "model.pt" '"); import os #\n'
     """

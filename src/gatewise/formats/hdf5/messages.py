@@ -9,8 +9,8 @@ import math
 from typing import NamedTuple
 
 from gatewise.formats.errors import FormatError
-from gatewise.formats.hdf5_bytes import Block
-from gatewise.formats.hdf5_storage import DEFLATE, FLETCHER32, SHUFFLE
+from gatewise.formats.hdf5.sizes import Block
+from gatewise.formats.hdf5.storage import DEFLATE, FLETCHER32, SHUFFLE
 
 __all__ = [
     "Layout",

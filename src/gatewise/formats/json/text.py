@@ -34,7 +34,7 @@ def parse_json(text: bytes, name: str, *, constants: bool = False) -> Any:
 
     Examples
     --------
-    >>> from gatewise.formats.json_text import parse_json
+    >>> from gatewise.formats.json.text import parse_json
     >>> parse_json(b'{"a": 1, "b": [2.5]}', "header")
     {'a': 1, 'b': [2.5]}
     >>> parse_json(b'{"a": 1, "a": 2}', "header")

@@ -10,7 +10,7 @@ import numpy as np
 
 from gatewise.formats.containers import Array, Header
 from gatewise.formats.errors import FormatError
-from gatewise.formats.pickle_values import (
+from gatewise.formats.pytorch.pickle_values import (
     Builders,
     Leaf,
     Placeholder,

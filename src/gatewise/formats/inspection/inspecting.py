@@ -11,11 +11,11 @@ from typing import Any, BinaryIO, NamedTuple
 from gatewise.formats import architecture, own
 from gatewise.formats.containers import Container, Header
 from gatewise.formats.errors import FormatError
-from gatewise.formats.found_layers import Found, found_layers, quoted
-from gatewise.formats.json_networks import from_rtneural
+from gatewise.formats.inspection.found_layers import Found, found_layers, quoted
+from gatewise.formats.json.nam import from_nam
+from gatewise.formats.json.networks import from_rtneural
 from gatewise.formats.keras import from_keras
 from gatewise.formats.keras.reading import layers_of
-from gatewise.formats.nam import from_nam
 from gatewise.formats.onnx import from_onnx
 from gatewise.formats.onnx.model import parse, scopes
 from gatewise.formats.onnx.plan import OPERATORS
@@ -149,7 +149,7 @@ def plain(value: object, depth: int = 0) -> Any:
 
     Examples
     --------
-    >>> from gatewise.formats.inspecting import plain
+    >>> from gatewise.formats.inspection.inspecting import plain
     >>> plain({"a": (1, float("inf")), 2: {3}})
     {'a': [1, 'inf'], '2': '{3}'}
     """

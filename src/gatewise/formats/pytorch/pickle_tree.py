@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from gatewise.formats.errors import FormatError
-from gatewise.formats.pickle_values import (
+from gatewise.formats.pytorch.pickle_values import (
     Encoded,
     Entries,
     Inert,
@@ -15,7 +15,7 @@ from gatewise.formats.pickle_values import (
     as_bytes,
     kind_of,
 )
-from gatewise.formats.pickles import Pickle
+from gatewise.formats.pytorch.pickles import Pickle
 
 __all__ = ["Tree", "find_arrays"]
 

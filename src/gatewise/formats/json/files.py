@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gatewise.formats.containers import Header
 from gatewise.formats.errors import FormatError
-from gatewise.formats.json_text import parse_json
+from gatewise.formats.json.text import parse_json
 
 Array = NDArray[Any]
 
@@ -70,7 +70,7 @@ def read_json(file: BinaryIO) -> dict[str, Any]:
     Examples
     --------
     >>> import io
-    >>> from gatewise.formats.json_files import read_json
+    >>> from gatewise.formats.json.files import read_json
     >>> read_json(io.BytesIO(b'{"weights": [1, 2.5]}'))
     {'weights': [1, 2.5]}
     >>> read_json(io.BytesIO(b'{"weights": [NaN]}'))
@@ -109,7 +109,7 @@ def numbers(value: object, name: str, axes: int | None = None) -> Array:
 
     Examples
     --------
-    >>> from gatewise.formats.json_files import numbers
+    >>> from gatewise.formats.json.files import numbers
     >>> numbers([[1, 2], [3, 4.5]], "weight")
     array([[1. , 2. ],
            [3. , 4.5]], dtype=float32)

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from gatewise.formats.containers import Header
 from gatewise.formats.errors import FormatError
-from gatewise.formats.hdf5_bytes import Bytes
-from gatewise.formats.hdf5_objects import root_of
-from gatewise.formats.hdf5_storage import Stored, array_of
-from gatewise.formats.hdf5_tree import Tree
-from gatewise.formats.json_text import parse_json
+from gatewise.formats.hdf5.objects import root_of
+from gatewise.formats.hdf5.sizes import Bytes
+from gatewise.formats.hdf5.storage import Stored, array_of
+from gatewise.formats.hdf5.tree import Tree
+from gatewise.formats.json.text import parse_json
 
 Array = NDArray[Any]
 
@@ -101,7 +101,7 @@ def open_hdf5(file: BinaryIO) -> HDF5:
     Examples
     --------
     >>> import pathlib, tempfile, gatewise
-    >>> from gatewise.formats.hdf5 import open_hdf5
+    >>> from gatewise.formats.hdf5.reading import open_hdf5
     >>> with tempfile.TemporaryDirectory() as directory:
     ...     path = pathlib.Path(directory, "model.h5")
     ...     gatewise.to_keras(gatewise.GRU(3, 4), path)

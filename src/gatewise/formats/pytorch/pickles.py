@@ -14,14 +14,14 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple
 
 from gatewise.formats.errors import FormatError
-from gatewise.formats.pickle_text import (
+from gatewise.formats.pytorch.pickle_text import (
     float_from,
     integer_from,
     old_text,
     unicode_from,
     unquoted,
 )
-from gatewise.formats.pickle_values import (
+from gatewise.formats.pytorch.pickle_values import (
     PYTHON,
     Builders,
     Entries,
@@ -88,7 +88,7 @@ def load_pickle(
     Examples
     --------
     >>> import io, pickle
-    >>> from gatewise.formats.pickles import load_pickle
+    >>> from gatewise.formats.pytorch.pickles import load_pickle
     >>> class Malice:
     ...     def __reduce__(self) -> tuple[object, ...]:
     ...         return print, ("it ran",)

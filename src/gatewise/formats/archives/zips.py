@@ -9,8 +9,14 @@ import struct
 from collections.abc import Iterable
 from typing import Any, BinaryIO
 
+from gatewise.formats.archives.zip_members import (
+    DEFLATED,
+    STORED,
+    Member,
+    open_member,
+    read_at,
+)
 from gatewise.formats.errors import FormatError
-from gatewise.formats.zip_members import DEFLATED, STORED, Member, open_member, read_at
 
 __all__ = ["Zip", "open_zip"]
 
@@ -118,7 +124,7 @@ def open_zip(file: BinaryIO, *, deflated: bool = True) -> Zip:
     Examples
     --------
     >>> import io, zipfile
-    >>> from gatewise.formats.zips import open_zip
+    >>> from gatewise.formats.archives.zips import open_zip
     >>> file = io.BytesIO()
     >>> with zipfile.ZipFile(file, "w") as written:
     ...     written.writestr("weights/0", "abcd")

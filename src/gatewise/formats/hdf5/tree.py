@@ -10,8 +10,7 @@ import numpy as np
 
 from gatewise.formats.containers import Header
 from gatewise.formats.errors import FormatError
-from gatewise.formats.hdf5_bytes import Bytes, room
-from gatewise.formats.hdf5_messages import (
+from gatewise.formats.hdf5.messages import (
     AttributeParts,
     Layout,
     Type,
@@ -21,7 +20,7 @@ from gatewise.formats.hdf5_messages import (
     shape_of,
     type_of,
 )
-from gatewise.formats.hdf5_objects import (
+from gatewise.formats.hdf5.objects import (
     ATTRIBUTE,
     EXTERNAL,
     FILTERS,
@@ -37,7 +36,8 @@ from gatewise.formats.hdf5_objects import (
     messages_of,
     names_in,
 )
-from gatewise.formats.hdf5_storage import Piece, Stored, native
+from gatewise.formats.hdf5.sizes import Bytes, room
+from gatewise.formats.hdf5.storage import Piece, Stored, native
 
 __all__ = ["Tree"]
 

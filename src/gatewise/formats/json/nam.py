@@ -19,11 +19,11 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise.formats import json_files
 from gatewise.formats.containers import Container
 from gatewise.formats.errors import FormatError
 from gatewise.formats.fields import Fields
 from gatewise.formats.files import replacing
+from gatewise.formats.json import files as json_files
 from gatewise.formats.opening import open_regular
 from gatewise.layers import LSTM, Linear, Module, Sequential
 
