@@ -13,7 +13,7 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from tests import convolution_reference as reference  # noqa: E402
+from tests.layers import convolution_reference as reference  # noqa: E402
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import pytest
 import gatewise
 from gatewise import Conv1d, Linear, ReLU, Sequential
 from gatewise.kernels import chooser
-from tests import convolution_reference as reference
+from tests.layers import convolution_reference as reference
 from tests.layers.test_same_bits import assert_same_bits
 
 Array = np.ndarray[Any, Any]
