@@ -159,6 +159,20 @@ def test_a_storage_of_two_sizes_is_refused() -> None:
         open_pytorch(made.streamed(made.entries(**views)))
 
 
+def test_an_empty_storage_may_be_of_two_kinds() -> None:
+    views = {
+        kind: made.tensor((0,), (1,), 0, made.storage(0, f"{kind}Storage", old=True))
+        for kind in ("Float", "ComplexFloat")
+    }
+    file = made.streamed(
+        made.entries(**views), keys=old_keys("0"), storages=old_storage(0, b"")
+    )
+    assert {array.dtype.name for array in read_all(file).values()} == {
+        "float32",
+        "complex64",
+    }
+
+
 @pytest.mark.parametrize(
     "view", [b"X\1\0\0\0v\x8a\1\4\x8a\1\3\x87", b"X\1\0\0\0v\x8a\1\xff\x8a\1\3\x87", b"]"]
 )

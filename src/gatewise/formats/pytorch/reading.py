@@ -309,7 +309,8 @@ class _StreamStorages:
             raise FormatError(f"a storage should have a length, got {length}")
         new = _Stretch(self._file, kind, length)
         stretch = self._stretches.setdefault(key, new)
-        if (stretch.kind.size, stretch.length) != (kind.size, length):
+        # An empty one may be there for two kinds.
+        if stretch.length != length or (length and stretch.kind.size != kind.size):
             raise FormatError(f"the storage {key!r} has two sizes")
         match view:
             case None:
