@@ -396,3 +396,13 @@ def test_whole_numbers_that_are_too_long_for_keys_have_places() -> None:
         "int 0": None,
         "tuple 1": None,
     }
+
+
+def test_a_dtype_is_said_by_its_name() -> None:
+    big = b"(K\x03X\1\0\0\0>NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"
+    program = b"(" + dtype("f4") + big + dtype("U3") + b"l."
+    assert metadata(program) == {"0": ">f4", "1": "U3"}
+
+
+def dtype(name: str) -> bytes:
+    return b"cnumpy\ndtype\n(X\2\0\0\0" + name.encode() + b"K\0K\1tR"
