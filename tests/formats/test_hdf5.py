@@ -281,6 +281,15 @@ def bomb(file: Any) -> None:
     data.id.write_direct_chunk((0,), zlib.compress(bytes(20 << 20)))
 
 
+def long_chunks(file: Any) -> None:
+    """Each unpacks to a thousand times its size, nearly all of it beyond the array."""
+    packed, length = zlib.compress(bytes(4 << 20), 9), 1 << 20
+    options = {"chunks": (1, length), "maxshape": (None, None), "compression": 9}
+    data = file.create_dataset("a", (20, 1), "f4", **options)
+    for row in range(20):
+        data.id.write_direct_chunk((row, 0), packed)
+
+
 def no_shape(file: Any) -> None:
     file["a"] = h5py.Empty("f4")
 
@@ -335,6 +344,7 @@ HOSTILE: dict[str, tuple[Callable[[Any], None], dict[str, Any], str]] = {
     "many_small_arrays": (many_small_arrays, {}, "more memory"),
     "huge_and_empty": (huge_and_empty, {}, "more memory"),
     "bomb": (bomb, {}, "of more than 40 bytes"),
+    "long_chunks": (long_chunks, {}, "would give more than"),
     "no_shape": (no_shape, {}, "without any shape"),
     "no_text": (no_text, {}, "holds no text"),
     "no_json": (no_json, {}, "no JSON"),
