@@ -75,6 +75,19 @@ class Bytes:
         self.room = room(file)[0]
         # Without damage each byte is read about once.
         self._left = (1 << 22) + 16 * self.size
+        self._entries_left = (1 << 16) + self.size // 4
+
+    def count(self, what: str) -> None:
+        """Take note of an entry of a list, none of which has fewer than four bytes.
+
+        Raises
+        ------
+        FormatError
+            If there were more than the file has room for, each in one place.
+        """
+        self._entries_left -= 1
+        if self._entries_left < 0:
+            raise FormatError(f"is damaged: {what} is read again and again")
 
     def at(self, place: int, length: int, what: str) -> Block:
         """Return the bytes at an address.
