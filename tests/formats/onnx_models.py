@@ -11,7 +11,7 @@ import numpy as np
 
 import gatewise
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 TORCH = ("lstm", "lstm_learnt", "gru", "rnn", "lstm_dynamo", "gru_dynamo")
 
 
