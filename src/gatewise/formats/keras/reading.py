@@ -17,6 +17,7 @@ from gatewise.formats.keras.configured import configured
 from gatewise.formats.keras.found import Found
 from gatewise.formats.keras.unconfigured import unconfigured
 from gatewise.formats.opening import open_regular
+from gatewise.formats.recognising import expecting
 from gatewise.kernels import activations
 from gatewise.kernels.activations import Spelling
 from gatewise.layers import inputs
@@ -153,7 +154,8 @@ def from_keras(
         recurrent_activation, activation, reset_after, go_backwards, merge_mode, dtype
     )
     with open_regular(path) as file:
-        container = _open(file)
+        with expecting(file, path, ("keras", "hdf5"), "Keras's .keras or .h5 file"):
+            container = _open(file)
         found, version = layers_of(container)
         chosen = _choose(found, layer)
         if chosen.problem:
