@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 from gatewise.formats import architecture, own
 from gatewise.formats.containers import Container, Header
-from gatewise.formats.errors import FormatError
+from gatewise.formats.errors import ArgumentNeeded, FormatError
 from gatewise.formats.inspection.found_layers import Found, found_layers, quoted
 from gatewise.formats.json.nam import from_nam
 from gatewise.formats.json.networks import from_rtneural
@@ -30,21 +29,6 @@ _DEEPEST = 20
 _LARGEST = 2**63
 # Nodes of a file, each of which is looked for in the whole of it.
 _MOST_TRIED = 100
-
-
-# What `from_keras` asks for, and the first of the answers that it offers.
-_ASKED: list[tuple[re.Pattern[str], str, str | bool | None]] = [
-    (
-        re.compile(r"recurrent_activation should be '(sigmoid)'"),
-        "recurrent_activation",
-        None,
-    ),
-    (re.compile(r": activation should be '(\w+)'"), "activation", None),
-    (re.compile(r": activation='(linear)' gives"), "activation", None),
-    (re.compile(r": reset_after should be True"), "reset_after", True),
-    (re.compile(r": go_backwards=True gives"), "go_backwards", True),
-    (re.compile(r": merge_mode='(\w+)' gives"), "merge_mode", None),
-]
 
 
 class Inspection(NamedTuple):
@@ -202,7 +186,7 @@ def _onnx(container: Container, file: BinaryIO, path: str) -> list[Found]:
     ]
     found = []
     for name, kind in nodes[:_MOST_TRIED]:
-        made = _made("from_onnx", from_onnx, path, node=name)
+        made = _made("from_onnx", from_onnx, path, node=name).layer
         found.append(made._replace(layer=made.layer or kind, name=name))
     if len(nodes) > _MOST_TRIED:
         found.append(Found(f"{len(nodes) - _MOST_TRIED} more nodes", "", ""))
@@ -229,39 +213,49 @@ def _keras_layer(path: str, name: str, kind: str) -> Found:
     notes: list[str] = []
     while True:
         made = _made("from_keras", from_keras, path, **options)
-        if made.python:
-            return made._replace(name=name, notes=tuple(notes))
-        for words, option, value in _ASKED:
-            asked = words.search(made.notes[0])
-            if asked and option not in options:
-                options[option] = value if value is not None else asked[1]
-                notes += made.notes
-                break
-        else:
-            return Found(kind or "a layer", name, "", made.notes)
+        if made.layer.python:
+            return made.layer._replace(name=name, notes=tuple(notes))
+        needed = made.needed
+        if needed is None or needed.argument in options:
+            return Found(kind or "a layer", name, "", made.layer.notes)
+        options[needed.argument] = needed.answer
+        notes += made.layer.notes
 
 
 def _network(
     name: str, function: Callable[..., Module], path: str, **options: bool
 ) -> Found:
     """A whole network, or why there is none."""
-    found = _made(name, function, path, **options)
+    found = _made(name, function, path, **options).layer
     return found._replace(layer=found.layer or "a network")
+
+
+class _Made(NamedTuple):
+    """A layer, or none and why; what would have to be given, if that is why."""
+
+    layer: Found
+    needed: ArgumentNeeded | None = None
 
 
 def _made(
     name: str, function: Callable[..., Module], path: str, **options: str | bool
-) -> Found:
-    """What a function makes of the file, or no layer, and why."""
+) -> _Made:
+    """What a function makes of the file."""
     try:
         model = function(path, **options)
     except FormatError as error:
-        return Found("", "", "", (str(error).removeprefix(f"{path}: "),))
+        # The cause is what was wrong, before the path was put before it.
+        cause = error.__cause__
+        return _Made(
+            Found("", "", "", (str(error).removeprefix(f"{path}: "),)),
+            cause if isinstance(cause, ArgumentNeeded) else None,
+        )
     more = "".join(
         f", {option}={quoted(value) if isinstance(value, str) else value}"
         for option, value in options.items()
     )
-    return Found(model._description(), "", f"gatewise.{name}({quoted(path)}{more})")
+    line = f"gatewise.{name}({quoted(path)}{more})"
+    return _Made(Found(model._description(), "", line))
 
 
 _FINDERS: Mapping[str, Callable[[Container, BinaryIO, str], list[Found]]] = {

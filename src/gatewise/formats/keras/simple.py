@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from gatewise import layers as room
 from gatewise.formats.containers import Container
-from gatewise.formats.errors import FormatError
+from gatewise.formats.errors import ArgumentNeeded, FormatError
 from gatewise.formats.keras.found import Found
 from gatewise.kernels.activations import Spelling
 from gatewise.layers.kinds import Feedforward
@@ -154,9 +154,11 @@ def _with_activation(
 ) -> Feedforward | room.Sequential:
     said: Any = activation
     if said is None and found.config is None:
-        raise FormatError(
+        raise ArgumentNeeded(
             f"does not say the activation of {found.name!r}: activation should be "
-            f"'linear', or one of {', '.join(ACTIVATIONS)}"
+            f"'linear', or one of {', '.join(ACTIVATIONS)}",
+            "activation",
+            "linear",
         )
     if said is None and found.config is not None:
         said = found.config.get("activation")
@@ -164,7 +166,9 @@ def _with_activation(
         return layer
     if isinstance(said, str) and said in ACTIVATIONS:
         return room.Sequential(layer, ACTIVATIONS[said]())
-    raise FormatError(
+    raise ArgumentNeeded(
         f"{found.name!r} has the activation {str(said)[:60]!r}, which is no layer here: "
-        "activation='linear' gives what comes before it"
+        "activation='linear' gives what comes before it",
+        "activation",
+        "linear",
     )
