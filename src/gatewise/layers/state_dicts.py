@@ -9,13 +9,14 @@ from typing import Any, NamedTuple, Self
 from numpy.typing import NDArray
 
 from gatewise import _checks
+from gatewise._checks import with_article
 from gatewise.layers import inputs, parameters
 from gatewise.layers.module import Module
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 
-__all__ = ["FromStateDict", "Read", "complain", "matrix", "shape_of", "with_article"]
+__all__ = ["FromStateDict", "Read", "complain", "matrix", "shape_of"]
 
 # As many places for a layer as a message lists; a dictionary can have thousands.
 _LISTED = 50
@@ -234,12 +235,6 @@ def matrix(kind: type, name: str, own: Mapping[str, Array]) -> tuple[int, int]:
     if len(shape) != 2 or 0 in shape:
         complain(kind, [f"{name} should have two axes with something in it, got {shape}"])
     return shape[0], shape[1]
-
-
-def with_article(kind: type | str) -> str:
-    """The name of a class as it stands in a sentence."""
-    name = kind if isinstance(kind, str) else kind.__name__
-    return f"{'an' if name[0] in 'AEIORL' and name != 'Linear' else 'a'} {name}"
 
 
 def _others(named: Mapping[str, Any], prefix: str) -> str:
