@@ -88,3 +88,21 @@ def test_a_directory_is_no_file(tmp_path: Path) -> None:
             gatewise.FormatError, match="got a directory; name one of its files"
         ):
             READERS[name](tmp_path)
+
+
+def test_arrays_out_of_a_file_that_have_no_layer_under_their_names(tmp_path: Path) -> None:
+    path = tmp_path / "weights.npz"
+    np.savez(path, kernel=np.ones((3, 16)), recurrent_kernel=np.ones((4, 16)))
+    said = r"got kernel, recurrent_kernel; `gatewise inspect` says what loads the layers"
+    with pytest.raises(ValueError, match=said):
+        gatewise.LSTM.from_state_dict(gatewise.load_arrays(path))
+    with pytest.raises(ValueError, match=r"got kernel$"):
+        gatewise.LSTM.from_state_dict({"kernel": np.ones((3, 16))})
+
+
+def test_refusals_have_the_article_of_a_class() -> None:
+    layer = gatewise.LSTM(3, 4)
+    with pytest.raises(AttributeError, match="is fixed once an LSTM is made"):
+        layer.num_layers = 2
+    with pytest.raises(TypeError, match=r"^an LSTM with int8 weights is for inference"):
+        layer.quantize("int8").forward(np.ones((2, 3)))
