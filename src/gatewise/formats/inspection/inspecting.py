@@ -69,7 +69,12 @@ class Inspection(NamedTuple):
             ],
             "metadata": plain(self.metadata),
             "layers": [
-                {**found._asdict(), "notes": list(found.notes)} for found in self.layers
+                {
+                    **found._asdict(),
+                    "notes": list(found.notes),
+                    "arrays": list(found.arrays),
+                }
+                for found in self.layers
             ],
         }
 
