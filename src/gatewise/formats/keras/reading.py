@@ -71,8 +71,9 @@ def from_keras(
 
     It gives the same outputs as in Keras, for all steps and as at inference: what a
     configuration says of ``return_sequences``, of states, of masks and of dropout does not
-    matter, and ``lengths`` are what masks were. Keras need not be installed, and nothing in
-    the file is run.
+    matter, and ``lengths`` are what masks were. Without ``return_sequences`` Keras gives h
+    of the final state: ``h[-1]``, of a Bidirectional ``np.concatenate(h, axis=-1)``. Keras
+    need not be installed, and nothing in the file is run.
 
     Parameters
     ----------
@@ -217,7 +218,8 @@ def _choose(found: Sequence[Found], layer: str | None) -> Found:
                 else "has no layers"
             )
         raise FormatError(
-            f"has {len(running)} recurrent layers: layer should be {_listing(running)}"
+            f"has {len(running)} recurrent layers: layer should be one of "
+            f"{_listing(running)}"
         )
     ways: tuple[Callable[[Found], tuple[str, ...]], ...] = (
         lambda each: (each.name,),
