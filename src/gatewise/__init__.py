@@ -1,7 +1,20 @@
 """Recurrent networks on the CPU: compiled, and in plain NumPy where nothing compiles.
 
-The functions take and return NumPy arrays of float32 or float64. ``show_config()`` says
-which backend runs and why; the environment variable ``GATEWISE_BACKEND`` chooses it.
+- Layers: ``RNN``, ``LSTM``, ``GRU``, ``Conv1d``, ``Linear``, ``Embedding``, activations and
+  ``Sequential``. They take ``(batch, time, features)``; a recurrent layer and a Sequential
+  return their outputs and their state, all others just outputs. ``stream()`` runs them step
+  by step, ``quantize("int8")`` makes them smaller.
+- Networks out of files: ``load_arrays(path)`` with ``LSTM.from_state_dict(arrays, prefix)``
+  for PyTorch's and all others that have its names, ``from_keras``, ``from_onnx``,
+  ``from_nam``, ``from_rtneural``, and back with ``to_keras`` and its like. The command
+  ``gatewise inspect FILE`` says which of them a file needs. ``save`` and ``load`` keep
+  networks of this package.
+- Training: ``fit``, ``Adam`` and its like, ``softmax_cross_entropy`` and ``mse``.
+- Functions with parameter dictionaries, as in a course's notebook: ``rnn_forward`` to
+  ``lstm_cell_backward``.
+
+All take and return NumPy arrays of float32 or float64. ``show_config()`` says which backend
+runs and why; the environment variable ``GATEWISE_BACKEND`` chooses it.
 """
 
 from __future__ import annotations
@@ -36,6 +49,7 @@ except (ImportError, ValueError) as error:
 
 if TYPE_CHECKING:
     from gatewise import formats as formats
+    from gatewise import gates as gates
     from gatewise import layers as layers
     from gatewise import training as training
     from gatewise._config import show_config
@@ -139,12 +153,14 @@ thread_limits.register()
 
 # Imported when the first of their names is asked for, so that the import stays light.
 _LATER = ("_config", "kernels.memory", "layers", "formats", "training")
+# Modules that users import by themselves, beside those of _LATER.
+_MODULES = ("gates", "notebook")
 
 if not TYPE_CHECKING:
     # Type checkers know the names from above, and so that there are no others.
 
     def __getattr__(name: str) -> Any:
-        if name in _LATER:
+        if name in _LATER or name in _MODULES:
             return import_module(f"{__name__}.{name}")
         if name in __all__:
             for home in _LATER:
@@ -157,4 +173,5 @@ if not TYPE_CHECKING:
 
 def __dir__() -> list[str]:
     later = {name for name in _LATER if name.isidentifier() and name[0] != "_"}
-    return sorted({*globals(), *later, *__all__})
+    special = {name for name in globals() if name.startswith("__")}
+    return sorted({*special, *later, *_MODULES, *__all__})

@@ -16,7 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
 
-__all__ = ["as_floating", "as_numbers", "check_shape", "common_dtype", "parameter"]
+__all__ = [
+    "as_floating",
+    "as_numbers",
+    "check_shape",
+    "common_dtype",
+    "parameter",
+    "with_article",
+]
 
 _FLOAT32 = np.dtype(np.float32)
 _FLOAT64 = np.dtype(np.float64)
@@ -89,3 +96,9 @@ def _as_array(name: str, value: ArrayLike) -> Array:
         return np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} should be an array: {error}") from error
+
+
+def with_article(kind: type | str) -> str:
+    """The name of a class as it stands in a sentence."""
+    name = kind if isinstance(kind, str) else kind.__name__
+    return f"{'an' if name[0] in 'AEIORL' and name != 'Linear' else 'a'} {name}"

@@ -203,7 +203,7 @@ def test_one_format_is_not_taken_for_another(tmp_path: Path) -> None:
     path = tmp_path / "a"
     nam = amp_files.encoded(amp_files.nam_file(1, 3, 1))
     assert "one for from_nam" in refusal(gatewise.from_rtneural, path, nam)
-    assert "architecture is missing" in refusal(
+    assert "got other JSON; gatewise.from_rtneural" in refusal(
         gatewise.from_nam, path, amp_files.encoded(net())
     )
     assert "another one" in refusal(gatewise.from_rtneural, path, b'{"a": [1]}')

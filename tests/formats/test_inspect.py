@@ -405,6 +405,42 @@ def test_the_command_prints_columns(
         assert line in printed.splitlines()
 
 
+def test_what_is_alike_takes_one_line_of_a_long_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "checkpoint.npz"
+    layer = gatewise.LSTM(3, 2, num_layers=4)
+    kept = {
+        f"optimizer.state.{number}.{name}": array
+        for number, array in enumerate(layer.state_dict().values())
+        for name, array in {"step": np.float32(1), "mean": array}.items()
+    }
+    other = {"norm.weight": np.ones(2), "norm.bias": np.ones(2)}
+    np.savez(path, **layer.to_state_dict("lstm."), **other, **kept)
+    assert cli.main(["inspect", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index("arrays") + 1
+    names = [line.split()[0] for line in lines[start : lines.index("", start)]]
+    assert names == [
+        *layer.to_state_dict("lstm."),
+        *other,
+        "optimizer.state.*.step",
+        "optimizer.state.*.mean",
+        "where",
+    ]
+    told = [line.split(maxsplit=1)[1] for line in lines if " optimizer." in line]
+    assert told == ["float32  16 arrays of shape ()", "float32  16 arrays of 3 shapes"]
+    assert lines[-1] == "  in no layer that gatewise knows: norm.weight, norm.bias"
+    assert cli.main(["inspect", "--json", str(path)]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [array["name"] for array in said["arrays"]] == [
+        *layer.to_state_dict("lstm."),
+        *other,
+        *kept,
+    ]
+    assert sorted(said["layers"][0]["arrays"]) == sorted(layer.to_state_dict("lstm."))
+
+
 def test_the_command_fails_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -419,9 +455,15 @@ def test_the_command_fails_in_one_line(
         assert error.count("\n") == 1
 
 
+# So that names do not differ in numbers.
+LETTERS = str.maketrans("01", "ab")
+
+
 def test_a_reader_that_has_enough_is_no_error(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    path.write_bytes(amp_files.encoded({f"array {k}": [1.0] for k in range(30_000)}))
+    path.write_bytes(
+        amp_files.encoded({f"{k:b} array".translate(LETTERS): [1.0] for k in range(30_000)})
+    )
     process = subprocess.Popen(
         [sys.executable, "-m", "gatewise", "inspect", str(path)],
         env=os.environ | {"GATEWISE_BACKEND": "numpy"},

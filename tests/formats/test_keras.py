@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -609,3 +610,22 @@ def test_arguments_are_looked_at_before_the_file(tmp_path: Path) -> None:
 def test_there_are_examples_to_change() -> None:
     assert len(examples()) == 3 + 7 + 7
     assert {each[:2] for each in examples()} == {b"PK", b"\x89H"}
+
+
+def test_a_convolution_out_of_weights_alone(tmp_path: Path) -> None:
+    layer, path = gatewise.Conv1d(3, 4, 5, padding="causal", seed=0), tmp_path / "m.keras"
+    gatewise.to_keras(gatewise.Sequential(layer, gatewise.GRU(4, 2)), path)
+    with zipfile.ZipFile(path) as archive:
+        weights = Path(archive.extract("model.weights.h5", tmp_path))
+    with pytest.raises(gatewise.FormatError, match="does not say stride, pad") as refused:
+        gatewise.from_keras(weights, "layers/conv1d")
+    # What it says to do works.
+    [name] = re.findall(r"the array '(.*)' of gatewise\.load_arrays", str(refused.value))
+    arrays = gatewise.load_arrays(weights)
+    assert arrays[name].shape == (5, 3, 4)
+    again = gatewise.Conv1d.from_state_dict(
+        {"weight": arrays[name].transpose(2, 1, 0), "bias": arrays[name[:-1] + "1"]},
+        padding="causal",
+    )
+    x = np.ones((1, 7, 3), np.float32)
+    assert (again(x) == layer(x)).all()

@@ -403,7 +403,7 @@ def test_files_of_others_are_refused(path: Path) -> None:
     with open(path, "wb") as file:
         np.savez(file, **WEIGHTS)
     with pytest.raises(
-        gatewise.FormatError, match=r"is npz, .*gatewise\.load_arrays reads"
+        gatewise.FormatError, match=r"got NumPy's \.npz file; .gatewise inspect"
     ):
         gatewise.load(path)
     gatewise.training.save_checkpoint(path, "example", WEIGHTS, {})

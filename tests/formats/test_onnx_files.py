@@ -304,7 +304,7 @@ def test_no_other_file_is_opened(tmp_path: Path) -> None:
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="should be a regular file, got a directory"):
+    with pytest.raises(FormatError, match="should be a file, got a directory"):
         gatewise.from_onnx(tmp_path)
     (tmp_path / "empty.onnx").write_bytes(b"")
     with pytest.raises(FormatError, match="got an empty one"):

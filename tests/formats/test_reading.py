@@ -165,7 +165,7 @@ def test_json_without_arrays_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b'{"a": 1}')
     with pytest.raises(gatewise.FormatError, match="JSON with arrays, got one without"):
         gatewise.load_arrays(path)
-    with pytest.raises(gatewise.FormatError, match="is json, and should be a file that"):
+    with pytest.raises(gatewise.FormatError, match=r"that gatewise\.save wrote, got"):
         gatewise.load(path)
 
 

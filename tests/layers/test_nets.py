@@ -409,3 +409,22 @@ def test_what_cannot_be_quantized(backend: str) -> None:
         net("nested").quantize("int4")
     with pytest.raises(ValueError, match="only layers of float32 can be quantized"):
         net("nested", "float64").quantize("int8")
+
+
+def test_the_layers_of_a_net_are_at_hand(backend: str) -> None:
+    gru, linear = gatewise.GRU(3, 4), gatewise.Linear(4, 2)
+    model = gatewise.Sequential(gru, gatewise.Tanh(), linear)
+    assert model[0] is gru
+    assert model[-1] is linear
+    assert len(model) == 3
+    assert list(model) == list(model.layers)
+    with pytest.raises(IndexError):
+        model[3]
+    part = model[:2]
+    assert isinstance(part, gatewise.Sequential)
+    # The same layers, whose changes both see.
+    model[0].initial_state = np.ones((1, 4))
+    x = np.ones((2, 5, 3), np.float32)
+    assert (part(x)[0] == model[1](gru(x)[0])).all()
+    with pytest.raises(ValueError, match="layers should be at least one layer, got none"):
+        model[3:]

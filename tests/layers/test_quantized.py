@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import gatewise
+from gatewise._checks import with_article
 from gatewise.kernels import chooser
 
 Array = np.ndarray[Any, Any]
@@ -243,13 +244,13 @@ def test_no_training(kind: str, weight_format: str, backend: str) -> None:
     x = np.ones((1, 2, 3), np.float32)
     y, _, tape = layer.forward(x)
     expected = (
-        f"a {kind} with {weight_format} weights is for inference only; "
+        f"{with_article(kind)} with {weight_format} weights is for inference only; "
         "train the layer that it was made from"
     )
     for training in (lambda: narrow.forward(x), lambda: narrow.backward(tape, dy=y)):
         with pytest.raises(TypeError, match=f"^{expected}$"):
             training()
-    with pytest.raises(TypeError, match=f"^a {kind} with .* is quantized already; "):
+    with pytest.raises(TypeError, match=f"^an? {kind} with .* is quantized already; "):
         narrow.quantize("int8")
 
 

@@ -195,6 +195,8 @@ def test_arguments_of_another_type() -> None:
     arrays = gatewise.GRU(3, 4, seed=0).to_state_dict()
     with pytest.raises(TypeError, match="state_dict should map names to arrays, got list"):
         gatewise.GRU.from_state_dict([arrays])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"got str; gatewise\.load_arrays gives"):
+        gatewise.GRU.from_state_dict("model.pt")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="prefix should be a string, got int"):
         gatewise.GRU.from_state_dict(arrays, 0)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="prefix should be a string, got NoneType"):

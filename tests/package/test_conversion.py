@@ -59,13 +59,14 @@ def pytorch(blocks: list[str], names: Names) -> None:
         {"encoder": torch.nn.LSTM(3, 4, 2, batch_first=True), "head": torch.nn.Linear(4, 5)}
     )
     torch.save({"model": model.state_dict(), "epoch": 3}, "checkpoint.pt")
-    take, give = blocks
+    take, call, give = blocks
+    names["x"] = X
     run(take, names)
+    run(call, names)
     with torch.no_grad():
         expected, _ = model["encoder"](torch.from_numpy(X))
-        outputs, _ = names["encoder"](X)
-        assert close(outputs, expected)
-        assert close(names["head"](outputs), model["head"](expected))
+        assert close(names["outputs"], expected)
+        assert close(names["scores"], model["head"](expected.mean(1)))
         names |= {"torch": torch, "module": torch.nn.LSTM(3, 4, 2, batch_first=True)}
         run(give, names)
         again, _ = names["module"](torch.from_numpy(X))
@@ -81,12 +82,33 @@ def keras(blocks: list[str], names: Names) -> None:
     model = keras.Sequential([keras.Input((7, 3)), encoder, layers.Dense(2)])
     model.save("model.keras")
     names |= {"x": X, "layer": layers.GRU(4)}
-    take, give = blocks
+    take, whole, give = blocks
     run(take, names)
     assert close(names["last"], keras.ops.convert_to_numpy(encoder(X)))
+    names |= classifier(keras)
+    run(whole, names)
+    assert close(names["probabilities"], names["expected"])
+    run(take, names)
     names["layer"].build((None, 7, 3))
     run(give, names)
     assert all(map(close, names["layer"].get_weights(), encoder.get_weights()))
+
+
+def classifier(keras: Any) -> Names:
+    """A classifier of texts in a file, texts of two lengths, and what it says of them."""
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((None,), dtype="int32"),
+            layers.Embedding(9, 4, mask_zero=True, name="embedding"),
+            layers.Bidirectional(layers.LSTM(5), name="bidirectional"),
+            layers.Dense(3, activation="softmax", name="dense"),
+        ]
+    )
+    model.save("texts.keras")
+    tokens = np.array([[1, 2, 3, 4, 5], [6, 7, 8, 0, 0]])
+    expected = keras.ops.convert_to_numpy(model(tokens))
+    return {"tokens": tokens, "lengths": [5, 3], "expected": expected}
 
 
 def onnx(blocks: list[str], names: Names) -> None:
@@ -164,10 +186,14 @@ def amplifiers(blocks: list[str], names: Names) -> None:
     said = amp_files.nam_file(1, 8, 1)
     Path("amplifier.nam").write_bytes(json.dumps(said).encode())
     names["samples"] = amp_files.samples(1, 50)[:, 0]
-    (block,) = blocks
-    run(block, names)
+    whole, parts = blocks
+    run(whole, names)
     expected = amp_files.run_nam(said, names["samples"][:, None])
     assert close(names["loud"], np.ravel(expected))
+    run(parts, names)
+    silence = np.zeros(24000, np.float32)
+    expected = amp_files.run_nam(said, np.append(silence, names["samples"])[:, None])
+    assert close(np.append(names["first"], names["block"]), expected[24000:24033].ravel())
 
 
 def numpy(blocks: list[str], names: Names) -> None:

@@ -35,6 +35,7 @@ RULES: dict[str, set[str]] = {
         "_config",
         "_program",
         "formats",
+        "gates",
         "kernels",
         "layers",
         "notebook",

@@ -76,7 +76,17 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
         _ = gatewise.LTSM
 
 
-@pytest.mark.parametrize("name", ["layers", "training"])
+def test_what_completion_offers_is_there_and_for_users() -> None:
+    offered = {name for name in dir(gatewise) if not name.startswith("__")}
+    modules = {"formats", "gates", "layers", "notebook", "training"}
+    assert offered == modules | set(gatewise.__all__) - {"__version__"}
+    code = (
+        f"import gatewise; print(*(getattr(gatewise, n) and n for n in {sorted(offered)}))"
+    )
+    assert set(in_a_new_python(code).split()) == offered
+
+
+@pytest.mark.parametrize("name", ["gates", "layers", "training"])
 def test_what_is_imported_later_can_be_named_at_once(name: str) -> None:
     assert in_a_new_python(f"import gatewise; print(gatewise.{name}.__name__)") == (
         f"gatewise.{name}\n"

@@ -22,7 +22,7 @@ class FormatError(ValueError):
     ...         gatewise.load_arrays(path)
     ...     except gatewise.FormatError as error:
     ...         print(str(error).removeprefix(path))
-    : is an HTML page, which a download can give instead
+    : is an HTML page, which a download can give instead; download the file itself
     """
 
 

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from gatewise.formats import own
-from gatewise.formats.errors import FormatError
 from gatewise.formats.files import replacing
 from gatewise.formats.opening import open_regular
-from gatewise.formats.recognising import recognised
+from gatewise.formats.recognising import not_wanted, recognised
 from gatewise.formats.safetensors import open_safetensors
 from gatewise.layers import Feedforward, Module, Stateful
 
@@ -119,10 +118,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     with open_regular(path) as file:
         found = recognised(file, path)
         if found != own.Own.format:
-            raise FormatError(
-                f"is {found}, and should be a file that gatewise.save wrote; "
-                "gatewise.load_arrays reads the arrays of other formats"
-            )
+            raise not_wanted(found, "a file that gatewise.save wrote")
         opened = own.open_own(file)
         return own.read_network(opened)
 

@@ -37,15 +37,18 @@ def open_regular(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     --------
     >>> import os
     >>> from gatewise.formats.opening import open_regular
-    >>> with open_regular(os.curdir) as file:
-    ...     pass
-    Traceback (most recent call last):
-    gatewise.formats.errors.FormatError: .: should be a regular file, got a directory
+    >>> from gatewise.formats.errors import FormatError
+    >>> try:
+    ...     with open_regular(os.curdir) as file:
+    ...         pass
+    ... except FormatError as error:
+    ...     print(error)
+    .: should be a file, got a directory; name one of its files
     """
     with naming(path):
         if os.path.isdir(path):
             # Windows cannot even open one.
-            raise FormatError("should be a regular file, got a directory")
+            raise FormatError("should be a file, got a directory; name one of its files")
         with os.fdopen(os.open(path, _FLAGS), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):

@@ -24,7 +24,7 @@ def open_arrays(path: str | os.PathLike[str]) -> Iterator[Container]:
     FormatError
         If it is of no known format, damaged or hostile; in the block too.
     ImportError
-        If its format needs h5py or onnx, and that is missing.
+        If it is a model of ONNX and the package onnx is missing.
 
     Examples
     --------
@@ -48,7 +48,8 @@ def load_arrays(path: str | os.PathLike[str]) -> Arrays:
     """Return the arrays of a file as a dictionary, whatever the file's format is.
 
     Read are safetensors, NumPy's ``.npz`` and ``.npy``, PyTorch's files of both kinds,
-    Keras's ``.keras`` and HDF5 (with h5py), and ONNX (with onnx); also inside a ``.tar`` or
+    Keras's ``.keras`` and HDF5, ONNX (with the package onnx), and JSON of a Neural Amp
+    Modeler, RTNeural, AIDA-X, GuitarML or with lists of numbers; also inside a ``.tar`` or
     ``.tar.gz``. Which it is, its content says. No file is trusted: none can run code, have
     another file opened, or take memory for arrays that are not in it.
 
@@ -60,8 +61,9 @@ def load_arrays(path: str | os.PathLike[str]) -> Arrays:
     -------
     Arrays
         A dictionary of arrays by name, which has also `format`, a text, and `metadata`,
-        what else the file says. bfloat16 and floats of 8 bits become float32, which has all
-        their values.
+        what else the file says. Of dictionaries in dictionaries, as in PyTorch's
+        checkpoints, a name has all keys with dots between them. bfloat16 and floats of 8
+        bits become float32, which has all their values.
 
     Raises
     ------
@@ -71,7 +73,7 @@ def load_arrays(path: str | os.PathLike[str]) -> Arrays:
         If it is of no known format, damaged or hostile. It says what is wrong, and what the
         file is if that is known.
     ImportError
-        If its format needs h5py or onnx, and that is missing.
+        If it is a model of ONNX and the package onnx is missing.
 
     Examples
     --------

@@ -9,7 +9,8 @@ from __future__ import annotations
 import codecs
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import PurePath
 from typing import Any, BinaryIO
@@ -18,7 +19,7 @@ from gatewise.formats.archives.zips import open_zip
 from gatewise.formats.containers import Container
 from gatewise.formats.errors import FormatError
 
-__all__ = ["READ", "opener", "recognised"]
+__all__ = ["READ", "expecting", "not_wanted", "opener", "recognised"]
 
 # The formats, each with the function that opens it, which is imported when it is needed.
 READ = {
@@ -37,6 +38,20 @@ READ = {
     "gzip": "gatewise.formats.archives.packed.open_packed",
 }
 
+# What errors call them.
+_WORDS = {
+    "safetensors": "a safetensors file",
+    "npz": "NumPy's .npz file",
+    "npy": "NumPy's .npy file",
+    "pytorch": "a file of PyTorch",
+    "keras": "a .keras file",
+    "hdf5": "an HDF5 file",
+    "onnx": "a model of ONNX",
+    "json": "a JSON file",
+    "tar": "a tar archive",
+    "gzip": "a file compressed by gzip",
+}
+
 # As much as tells one from another.
 _START = 1 << 16
 _TAR_MAGIC = slice(257, 262)
@@ -51,7 +66,11 @@ _HDF5_PLACES = (0, 512, 1024, 2048)
 _NOT_READ: list[tuple[Callable[[bytes], Any], str]] = [
     (
         re.compile(rb"\s*(?:<!--.*?-->\s*)?<(?:!doctype\s+html|html)", re.I | re.S).match,
-        "is an HTML page, which a download can give instead",
+        "is an HTML page, which a download can give instead; download the file itself",
+    ),
+    (
+        re.compile(rb"\s*<\?xml\b").match,
+        "is XML, as servers send their errors in; download the file itself",
     ),
     (
         re.compile(rb"version https://git-lfs\.github\.com/spec/").match,
@@ -129,9 +148,9 @@ def recognised(
     >>> from gatewise.formats.recognising import recognised
     >>> recognised(io.BytesIO(b"\x93NUMPY\x01\x00"), "weights")
     'npy'
-    >>> recognised(io.BytesIO(b"<html>Not found"), "weights.npz")
+    >>> recognised(io.BytesIO(b"GGUF"), "weights.npz")
     Traceback (most recent call last):
-    gatewise.formats.errors.FormatError: is an HTML page, which a download can give instead
+    gatewise.formats.errors.FormatError: is a GGUF file, which is not read
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -158,6 +177,60 @@ def recognised(
         return "json"
     fields = _fields(file, size) if by_fields else None
     return _recognised_message(fields, PurePath(os.fsdecode(name)).name)
+
+
+@contextmanager
+def expecting(
+    file: BinaryIO, name: str | os.PathLike[str], formats: Collection[str], wanted: str
+) -> Iterator[None]:
+    """Let a reader of some formats, where it fails, say what else a file is.
+
+    Parameters
+    ----------
+    file, name
+        As for `recognised`.
+    formats
+        Those of `READ` that the block reads: of a file of these, its error stays.
+    wanted : str
+        What the file should be.
+
+    Raises
+    ------
+    FormatError
+        Where the block raises one.
+
+    Examples
+    --------
+    >>> import io
+    >>> from gatewise.formats.errors import FormatError
+    >>> from gatewise.formats.recognising import expecting
+    >>> file = io.BytesIO(b"GGUF")
+    >>> with expecting(file, "weights", ["npz"], "NumPy's .npz file"):
+    ...     raise FormatError("is damaged")
+    Traceback (most recent call last):
+    gatewise.formats.errors.FormatError: is a GGUF file, which is not read
+    """
+    try:
+        yield
+    except FormatError:
+        try:
+            found = recognised(file, name)
+        except _UnknownFormat:
+            found = None
+        if found is None or found in formats:
+            raise
+        raise not_wanted(found, wanted) from None
+
+
+def not_wanted(found: str, wanted: str) -> FormatError:
+    """Return the error for a file of another format than the one that is wanted."""
+    return FormatError(
+        f"should be {wanted}, got {_WORDS[found]}; `gatewise inspect` says how to load that"
+    )
+
+
+class _UnknownFormat(FormatError):
+    """Nothing is known of a file."""
 
 
 def _recognised_zip(file: BinaryIO) -> str:
@@ -194,7 +267,7 @@ def _recognised_message(fields: set[tuple[int, int]] | None, name: str) -> str:
             "is a TensorFlow graph or SavedModel, which is not read; tf2onnx makes ONNX of "
             "it, and Keras a .keras file"
         )
-    raise FormatError(f"is of no format that is read: {', '.join(READ)}")
+    raise _UnknownFormat(f"is of no format that is read: {', '.join(READ)}")
 
 
 def _fields(file: BinaryIO, size: int) -> set[tuple[int, int]] | None:

@@ -361,8 +361,8 @@ class Module:
             self._holder.options = {**self._holder.options, name: checked}
             return
         if name in self.__dict__ and not name.startswith("_"):
-            kind = type(self).__name__
-            raise AttributeError(f"{name} is fixed once a {kind} is made; make another one")
+            kind = _checks.with_article(type(self))
+            raise AttributeError(f"{name} is fixed once {kind} is made; make another one")
         super().__setattr__(name, value)
 
     if not TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gatewise._checks import with_article
 from gatewise.kernels import thread_limits
 from gatewise.layers import inputs, passes
 from gatewise.layers.keras_arrays import KerasArrays
@@ -278,6 +279,6 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
     def _check_trainable(self) -> None:
         if self._is_narrow:
             raise TypeError(
-                f"a {type(self).__name__} with {self.weight_format} weights is for "
+                f"{with_article(type(self))} with {self.weight_format} weights is for "
                 "inference only; train the layer that it was made from"
             )

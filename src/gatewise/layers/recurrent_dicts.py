@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewise._checks import with_article
 from gatewise.kernels import cells
 from gatewise.layers.initial_state import InitialState
 from gatewise.layers.recurrent_weights import shapes
@@ -20,7 +21,6 @@ from gatewise.layers.state_dicts import (
     complain,
     matrix,
     shape_of,
-    with_article,
 )
 
 Array = NDArray[Any]

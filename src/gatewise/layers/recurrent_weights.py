@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from gatewise._checks import with_article
 from gatewise.direction import Prepared, Weights
 from gatewise.kernels import activations, cells, formats
 from gatewise.kernels.activations import STANDARD, Activations, Spelling
@@ -243,8 +244,8 @@ class RecurrentWeights(Stateful):
         """
         if self._is_narrow:
             raise TypeError(
-                f"a {type(self).__name__} with {self.weight_format} weights is quantized "
-                "already; quantize the layer that it was made from"
+                f"{with_article(type(self))} with {self.weight_format} weights is "
+                "quantized already; quantize the layer that it was made from"
             )
         quantized.check_format(weight_format)
         if self.dtype != np.float32:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,8 +36,12 @@ class Sequential(Stateful):
 
     Parameters have the name of their parameter in the layer after the layer's position, as
     in ``"1.weight_ih_l0"``. A layer that stands in several places has its parameters once,
-    under the first of their names; its gradients are the sums over all places. The state is
-    a tuple with one entry for each layer, None for those that have no state.
+    under the first of their names; its gradients are the sums over all places.
+
+    A call returns the output and the state, whichever layers there are. The state is a
+    tuple with one entry for each layer, None for those that have no state. ``model[0]`` is
+    the first layer, ``model[:-1]`` a Sequential of all but the last with their parameters,
+    and ``len(model)`` how many there are.
 
     Parameters
     ----------
@@ -60,6 +64,9 @@ class Sequential(Stateful):
     >>> y, state = model(np.array([[1, 2, 3], [4, 5, 0]]), lengths=[3, 2])
     >>> y.shape, [None if part is None else part.shape for part in state]
     ((2, 3, 10), [None, (1, 2, 8), None])
+    >>> model[1].initial_state = np.ones((1, 8))
+    >>> model[:2](np.array([[1, 2, 3]]))[0].shape
+    (1, 3, 8)
     """
 
     def __init__(self, *layers: Module) -> None:
@@ -78,6 +85,20 @@ class Sequential(Stateful):
         self._keeps_dtype = not deciding
         self.layers: tuple[Feedforward | Stateful, ...] = layers  # type: ignore[assignment]
         self._is_nested = any(isinstance(layer, Sequential) for layer in layers)
+
+    @overload
+    def __getitem__(self, position: int) -> Any: ...
+    @overload
+    def __getitem__(self, position: slice) -> Sequential: ...
+    def __getitem__(self, position: int | slice) -> Any:
+        found = self.layers[position]
+        return Sequential(*found) if isinstance(found, tuple) else found
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.layers)
 
     def _features(self) -> tuple[int | None, int | None]:
         ends = [layer._features() for layer in self.layers]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Self
@@ -9,13 +10,14 @@ from typing import Any, NamedTuple, Self
 from numpy.typing import NDArray
 
 from gatewise import _checks
+from gatewise._checks import with_article
 from gatewise.layers import inputs, parameters
 from gatewise.layers.module import Module
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 
-__all__ = ["FromStateDict", "Read", "complain", "matrix", "shape_of", "with_article"]
+__all__ = ["FromStateDict", "Read", "complain", "matrix", "shape_of"]
 
 # As many places for a layer as a message lists; a dictionary can have thousands.
 _LISTED = 50
@@ -92,7 +94,10 @@ class FromStateDict(Module):
             raise TypeError(f"prefix should be a string, got {type(prefix).__name__}")
         if not isinstance(state_dict, Mapping):
             kind = type(state_dict).__name__
-            raise TypeError(f"state_dict should map names to arrays, got {kind}")
+            hint = ""
+            if isinstance(state_dict, str | os.PathLike):
+                hint = "; gatewise.load_arrays gives the arrays of a file"
+            raise TypeError(f"state_dict should map names to arrays, got {kind}{hint}")
         named = {name: value for name, value in state_dict.items() if isinstance(name, str)}
         own: dict[str, Array] = {}
         for name, value in named.items():
@@ -101,9 +106,13 @@ class FromStateDict(Module):
                 given = f"state_dict[{name!r}]"
                 own[rest] = _checks.as_numbers(given, inputs.weight(given, value))
         if not any(name.startswith("weight") for name in own):
+            hint = cls._hint(state_dict)
+            if not hint and isinstance(getattr(state_dict, "format", None), str):
+                # Out of a file, which may have its layers under other names.
+                hint = "; `gatewise inspect` says what loads the layers of a file"
             raise ValueError(
                 f"state_dict should have {with_article(cls)}'s parameters under prefix "
-                f"{prefix!r}, got {_others(named, prefix)}{cls._hint(state_dict)}"
+                f"{prefix!r}, got {_others(named, prefix)}{hint}"
             )
         arguments, arrays = cls._read(own)
         for name, value in options.items():
@@ -234,12 +243,6 @@ def matrix(kind: type, name: str, own: Mapping[str, Array]) -> tuple[int, int]:
     if len(shape) != 2 or 0 in shape:
         complain(kind, [f"{name} should have two axes with something in it, got {shape}"])
     return shape[0], shape[1]
-
-
-def with_article(kind: type | str) -> str:
-    """The name of a class as it stands in a sentence."""
-    name = kind if isinstance(kind, str) else kind.__name__
-    return f"{'an' if name[0] in 'AEIORL' and name != 'Linear' else 'a'} {name}"
 
 
 def _others(named: Mapping[str, Any], prefix: str) -> str:

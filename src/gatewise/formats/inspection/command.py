@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import reprlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gatewise.formats.containers import Header
+from gatewise.formats.inspection.found_layers import is_an_optimizers
 from gatewise.formats.inspection.inspecting import Inspection, inspect, plain
 
 __all__ = ["add_command"]
@@ -20,6 +22,11 @@ _WIDEST = 60
 _LONGEST = 200
 _LONGEST_NOTE = 1000
 _MOST_ENTRIES = 40
+_MOST_LEFT = 6
+# How many arrays are listed one by one, and of more how many that are alike.
+_MOST_ALONE = 40
+_MOST_ALIKE = 4
+_NUMBERS = re.compile(r"\d+")
 
 
 def add_command(subparsers: Any) -> None:
@@ -73,6 +80,17 @@ def _lines(found: Inspection) -> Iterator[str]:
             yield f"    {layer.python}"
         for note in layer.notes:
             yield f"    # {_shown(note, _LONGEST_NOTE)}"
+    yield from _left_over(found)
+
+
+def _left_over(found: Inspection) -> Iterator[str]:
+    """What a network would lack that had the layers only."""
+    told = {name for layer in found.layers for name in layer.arrays}
+    left = [n for n in found.arrays if n not in told and not is_an_optimizers(n)]
+    if told and left:
+        shown = ", ".join(map(_shown, left[:_MOST_LEFT]))
+        more = f", and {len(left) - _MOST_LEFT} more" if len(left) > _MOST_LEFT else ""
+        yield f"  in no layer that gatewise knows: {shown}{more}"
 
 
 def _metadata(metadata: Mapping[str, Any]) -> Iterator[str]:
@@ -89,13 +107,36 @@ def _metadata(metadata: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _table(arrays: Mapping[str, Header]) -> Iterator[str]:
-    rows = [
-        (_shown(name), header.stored or str(header.dtype), str(header.shape))
-        for name, header in arrays.items()
-    ]
+    """A line for each array, or in long tables for all whose names differ in numbers."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for name, header in arrays.items():
+        kind = _NUMBERS.sub("*", name) if len(arrays) > _MOST_ALONE else name
+        alike.setdefault((kind, _dtype(header)), []).append(name)
+    folded = {
+        names[0]: (key[0], names)
+        for key, names in alike.items()
+        if len(names) > _MOST_ALIKE
+    }
+    hidden = {name for _, names in folded.values() for name in names[1:]}
+    rows = []
+    for name, header in arrays.items():
+        shown, what = name, str(header.shape)
+        if name in folded:
+            shown, names = folded[name]
+            shapes = {arrays[one].shape for one in names}
+            of = f"{len(shapes)} shapes" if len(shapes) > 1 else f"shape {header.shape}"
+            what = f"{len(names):,} arrays of {of}"
+        if name not in hidden:
+            rows.append((_shown(shown), _dtype(header), what))
     widths = [_width(row[column] for row in rows) for column in (0, 1)]
-    for name, dtype, shape in rows:
-        yield f"  {name:<{widths[0]}}  {dtype:<{widths[1]}}  {shape}"
+    for shown, dtype, what in rows:
+        yield f"  {shown:<{widths[0]}}  {dtype:<{widths[1]}}  {what}"
+    if hidden:
+        yield "  where * stands for numbers; --json has each array"
+
+
+def _dtype(header: Header) -> str:
+    return header.stored or str(header.dtype)
 
 
 def _width(texts: Iterable[str]) -> int:

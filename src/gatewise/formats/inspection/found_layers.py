@@ -10,7 +10,7 @@ import numpy as np
 
 from gatewise.formats.containers import Header
 
-__all__ = ["Found", "found_layers", "quoted"]
+__all__ = ["Found", "found_layers", "is_an_optimizers", "quoted"]
 
 
 class Found(NamedTuple):
@@ -27,12 +27,15 @@ class Found(NamedTuple):
         The line of Python that makes it; nothing where none can, and `notes` say why.
     notes : tuple of str
         What the file does not say, or what else is to be known.
+    arrays : tuple of str
+        The names of its arrays, where names and shapes told it.
     """
 
     layer: str
     name: str
     python: str
     notes: tuple[str, ...] = ()
+    arrays: tuple[str, ...] = ()
 
 
 class _Cell(NamedTuple):
@@ -89,6 +92,18 @@ def found_layers(headers: Mapping[str, Header], path: str) -> list[Found]:
     return [layer for _, layer in sorted(found, key=lambda one: one[0])]
 
 
+def is_an_optimizers(name: str) -> bool:
+    """Whether an array is not a network's but what an optimizer keeps of one's.
+
+    Examples
+    --------
+    >>> from gatewise.formats.inspection.found_layers import is_an_optimizers
+    >>> is_an_optimizers("optimizer.state.0.exp_avg"), is_an_optimizers("rnn.weight_ih_l0")
+    (True, False)
+    """
+    return _OPTIMIZER.match(name) is not None
+
+
 def quoted(text: str) -> str:
     r"""Return a text as a literal of Python's that nothing in it can leave.
 
@@ -110,7 +125,7 @@ def _grouped(
     groups: dict[str, dict[Part, str]] = {}
     others: dict[str, dict[str, str]] = {}
     for name in headers:
-        if _OPTIMIZER.match(name):
+        if is_an_optimizers(name):
             continue
         if match := _RECURRENT.fullmatch(name):
             prefix, kind, layer, reverse = match.groups()
@@ -144,7 +159,8 @@ def _recurrent(
         "GRU": (),
         "LSTM": (),
     }[cell]
-    return Found(layer, prefix, _line(cell, path, prefix, len(headers) > used), notes)
+    line = _line(cell, path, prefix, len(headers) > used)
+    return Found(layer, prefix, line, notes, tuple(parts.values()))
 
 
 def _line(kind: str, path: str, prefix: str, has_more: bool) -> str:
@@ -255,4 +271,5 @@ def _simple(
             rows, features = weight.shape
             notes = (f"or Embedding({rows}, {features}): the shapes are the same",)
     layer = f"{kind}({', '.join([*map(str, sizes), *options, *_dtype(own)])})"
-    return Found(layer, prefix, _line(kind, path, prefix, len(headers) > len(own)), notes)
+    line = _line(kind, path, prefix, len(headers) > len(own))
+    return Found(layer, prefix, line, notes, tuple(names.values()))

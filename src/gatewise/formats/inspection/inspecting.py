@@ -69,7 +69,12 @@ class Inspection(NamedTuple):
             ],
             "metadata": plain(self.metadata),
             "layers": [
-                {**found._asdict(), "notes": list(found.notes)} for found in self.layers
+                {
+                    **found._asdict(),
+                    "notes": list(found.notes),
+                    "arrays": list(found.arrays),
+                }
+                for found in self.layers
             ],
         }
 
@@ -97,7 +102,7 @@ def inspect(path: str | os.PathLike[str]) -> Inspection:
     FormatError
         If it is of no known format, damaged or hostile.
     ImportError
-        If its format needs h5py or onnx, and that is missing.
+        If it is a model of ONNX and the package onnx is missing.
 
     Examples
     --------

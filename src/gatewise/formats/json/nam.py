@@ -25,6 +25,7 @@ from gatewise.formats.fields import Fields
 from gatewise.formats.files import replacing
 from gatewise.formats.json import files as json_files
 from gatewise.formats.opening import open_regular
+from gatewise.formats.recognising import expecting
 from gatewise.layers import LSTM, Linear, Module, Sequential
 
 Array = NDArray[Any]
@@ -108,7 +109,14 @@ def from_nam(path: str | os.PathLike[str]) -> Sequential:
     True
     """
     with open_regular(path) as file:
-        return network(json_files.read_json(file))
+        with expecting(file, path, ("json",), "a Neural Amp Modeler's .nam file"):
+            said = json_files.read_json(file)
+        if not {"architecture", "weights"} & set(said):
+            raise FormatError(
+                "should be a Neural Amp Modeler's .nam file, with architecture and "
+                "weights, got other JSON; gatewise.from_rtneural reads that of others"
+            )
+        return network(said)
 
 
 def to_nam(

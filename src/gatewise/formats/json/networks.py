@@ -12,6 +12,7 @@ from gatewise.formats.errors import FormatError
 from gatewise.formats.json import files as json_files
 from gatewise.formats.json import guitarml, nam, rtneural
 from gatewise.formats.opening import open_regular
+from gatewise.formats.recognising import expecting
 from gatewise.layers import Sequential
 
 __all__ = ["from_rtneural", "open_json"]
@@ -88,7 +89,8 @@ def from_rtneural(
     Sequential(Linear(1, 2), Tanh()) with 4 parameters
     """
     with open_regular(path) as file:
-        said = json_files.read_json(file)
+        with expecting(file, path, ("json",), "JSON of RTNeural, AIDA-X or GuitarML"):
+            said = json_files.read_json(file)
         kind = _kind(said)
         if kind not in (rtneural, guitarml):
             raise FormatError(

@@ -66,4 +66,4 @@ def parse_json(text: bytes, name: str, *, constants: bool = False) -> Any:
     except RecursionError:
         raise FormatError(f"{name} goes too deep") from None
     except ValueError as error:
-        raise FormatError(f"{name} is no JSON: {reprlib.repr(str(error))}") from None
+        raise FormatError(f"{name} is no JSON: {error}") from None

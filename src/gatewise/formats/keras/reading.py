@@ -17,6 +17,7 @@ from gatewise.formats.keras.configured import configured
 from gatewise.formats.keras.found import Found
 from gatewise.formats.keras.unconfigured import unconfigured
 from gatewise.formats.opening import open_regular
+from gatewise.formats.recognising import expecting
 from gatewise.kernels import activations
 from gatewise.kernels.activations import Spelling
 from gatewise.layers import inputs
@@ -70,8 +71,9 @@ def from_keras(
 
     It gives the same outputs as in Keras, for all steps and as at inference: what a
     configuration says of ``return_sequences``, of states, of masks and of dropout does not
-    matter, and ``lengths`` are what masks were. Keras need not be installed, and nothing in
-    the file is run.
+    matter, and ``lengths`` are what masks were. Without ``return_sequences`` Keras gives h
+    of the final state: ``h[-1]``, of a Bidirectional ``np.concatenate(h, axis=-1)``. Keras
+    need not be installed, and nothing in the file is run.
 
     Parameters
     ----------
@@ -153,7 +155,8 @@ def from_keras(
         recurrent_activation, activation, reset_after, go_backwards, merge_mode, dtype
     )
     with open_regular(path) as file:
-        container = _open(file)
+        with expecting(file, path, ("keras", "hdf5"), "Keras's .keras or .h5 file"):
+            container = _open(file)
         found, version = layers_of(container)
         chosen = _choose(found, layer)
         if chosen.problem:
@@ -215,7 +218,8 @@ def _choose(found: Sequence[Found], layer: str | None) -> Found:
                 else "has no layers"
             )
         raise FormatError(
-            f"has {len(running)} recurrent layers: layer should be {_listing(running)}"
+            f"has {len(running)} recurrent layers: layer should be one of "
+            f"{_listing(running)}"
         )
     ways: tuple[Callable[[Found], tuple[str, ...]], ...] = (
         lambda each: (each.name,),

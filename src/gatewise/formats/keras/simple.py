@@ -112,9 +112,14 @@ def _convolution(
     found: Found, arrays: Sequence[Array], dtype: DTypeLike
 ) -> tuple[Feedforward, dict[str, Array]]:
     config = found.config
-    if config is None:
-        raise FormatError(f"does not say stride, padding and dilation of {found.name!r}")
     kernel, bias = _with_bias(found, arrays, axes=3)
+    if config is None:
+        first = next(iter(found.place.names()))
+        raise FormatError(
+            f"does not say stride, padding and dilation of {found.name!r}; "
+            "gatewise.Conv1d.from_state_dict takes them, and as its weight the array "
+            f"{first!r} of gatewise.load_arrays, transposed (2, 1, 0)"
+        )
     size, features, filters = kernel.shape
     stride, dilation = (_single(found, config, key) for key in ("strides", "dilation_rate"))
     if config.get("groups", 1) != 1:

@@ -17,6 +17,7 @@ from gatewise.formats.onnx.plan import OPERATORS, Plan, plan_of
 from gatewise.formats.onnx.rows import Rows
 from gatewise.formats.onnx.weights import Matrices, matrices_of
 from gatewise.formats.opening import open_regular
+from gatewise.formats.recognising import expecting
 from gatewise.layers import GRU, LSTM, RNN
 
 Array = NDArray[Any]
@@ -75,7 +76,8 @@ def from_onnx(path: str | os.PathLike[str], node: str | None = None) -> Layer:
     if node is not None and not isinstance(node, str):
         raise TypeError(f"node should be a name or None, got {type(node).__name__}")
     with open_regular(path) as file:
-        model = parse(file)
+        with expecting(file, path, ("onnx",), "a model of ONNX"):
+            model = parse(file)
         scope, chosen = _chosen(list(scopes(model)), node)
         try:
             return _layer(scope, chosen, Constants(os.fstat(file.fileno()).st_size))

@@ -52,7 +52,10 @@ def check(content: bytes, message: Any) -> None:
             size = value
         elif kind != _NUMBER and not size:
             # ONNX has no groups.
-            raise FormatError(f"{_where(frames)} should be a message, got a damaged one")
+            raise FormatError(
+                f"{_where(frames)} should have fields of ONNX, got other bytes before "
+                f"{frame.start}: the file is damaged or another one"
+            )
         if size > frame.end - frame.start:
             raise FormatError(
                 f"{_where(frames)} should have {size} bytes at {frame.start}, got "
@@ -63,7 +66,8 @@ def check(content: bytes, message: Any) -> None:
         ):
             raise FormatError(
                 f"{_where(frames)} should have its data in this file, "
-                "got a tensor with external data, which is never opened"
+                "got a tensor with external data, which is never opened; "
+                "onnx.save(onnx.load(path), new_path) puts all into one file"
             )
         start = frame.start
         frame.start += size

@@ -63,8 +63,9 @@ def to_onnx(model: Module, path: str | os.PathLike[str], *, states: bool = False
     -----
     The input is ``x``, ``(batch, time, features)`` or ``(batch, time)`` for tokens, and the
     output ``y``; batch and time are of any size. What is for training only, as dropout is,
-    is left out. Nodes have the names of their kinds, as in ``lstm_l0``, also after the
-    position in a Sequential. The model is of version 17 of the operators.
+    is left out, and weights that `quantize` has made narrow are written as float32. Nodes
+    have the names of their kinds, as in ``lstm_l0``, also after the position in a
+    Sequential. The model is of version 17 of the operators.
 
     Examples
     --------
