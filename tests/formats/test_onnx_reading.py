@@ -215,6 +215,51 @@ def test_results_that_would_be_too_large(tmp_path: Path) -> None:
             gatewise.from_onnx(path)
 
 
+def test_copies_of_weights_that_would_be_too_many(tmp_path: Path) -> None:
+    make = onnx.helper.make_node
+    wide = models.tensor("w0", np.zeros((100, 50)))
+    shapes = [models.tensor(f"s{n}", [25 << n, 200 >> n], np.int64) for n in range(2)]
+    nodes = []
+    # Each of these is turned over, and so written anew.
+    for chain in range(40):
+        last = "w0"
+        for n in range(25):
+            turned, after = f"t{chain}_{n}", f"w{chain}_{n}"
+            nodes.append(make("Transpose", [last], [turned]))
+            nodes.append(make("Reshape", [turned, f"s{n % 2}"], [after]))
+            last = after
+    nodes.append(make("Concat", [f"w{chain}_24" for chain in range(40)], ["W"], axis=0))
+    model = with_node("GRU", [wide, *shapes], nodes)
+    del model.graph.initializer[0]
+    path = save(tmp_path / "model.onnx", model)
+    with pytest.raises(FormatError, match=r"the Reshape '.*' .*results should fit their"):
+        gatewise.from_onnx(path)
+
+
+def test_states_that_would_be_too_large(tmp_path: Path) -> None:
+    make, path = onnx.helper.make_node, tmp_path / "model.onnx"
+    tensors = [
+        models.tensor("rows", np.arange(1000.0).reshape(1000, 1, 1)),
+        models.tensor("columns", np.arange(1000.0).reshape(1, 1, 1000)),
+    ]
+    size = make("Shape", ["x"], ["size"])
+    for nodes in (
+        [
+            make("Expand", ["rows", "size"], ["a"]),
+            make("Expand", ["columns", "size"], ["b"]),
+            make("Mul", ["a", "b"], ["initial_h"]),
+        ],
+        [
+            make("Expand", ["columns", "size"], ["h0"]),
+            *(make("Concat", [f"h{n}"] * 2, [f"h{n + 1}"], axis=2) for n in range(20)),
+            make("Identity", ["h20"], ["initial_h"]),
+        ],
+    ):
+        save(path, with_node("GRU", tensors, [size, *nodes]))
+        with pytest.raises(FormatError, match=r"results should fit their room"):
+            gatewise.from_onnx(path)
+
+
 def state(array: Any, name: str = "initial_h") -> list[Any]:
     return [models.tensor(name, array)]
 

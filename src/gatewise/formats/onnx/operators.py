@@ -162,7 +162,10 @@ def _reshape(node: Node, inputs: Inputs, opset: int, room: Room) -> tuple[Array,
     assert shape is not None
     if not node.attributes.get("allowzero", 0):
         shape = tuple(size if size else x.shape[axis] for axis, size in enumerate(shape))
-    return (x.reshape(shape),)
+    reshaped = x.reshape(shape)
+    if not np.may_share_memory(reshaped, x):
+        room.take(x.shape, x.itemsize)
+    return (reshaped,)
 
 
 def _gather(node: Node, inputs: Inputs, opset: int, room: Room) -> tuple[Array, ...]:

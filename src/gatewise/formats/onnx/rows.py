@@ -6,7 +6,7 @@ sequences have the same one, so one of them is enough to know it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,6 @@ Array = NDArray[Any]
 __all__ = ["Rows"]
 
 _DEEPEST = 64
-_MOST_PARTS = 2
 
 
 class Rows:
@@ -69,6 +68,13 @@ class Rows:
             return None
         home, node = found
 
+        def take(shape: Sequence[int], itemsize: int) -> None:
+            """Make room for a result that can be larger than what it is made of."""
+            try:
+                self._constants.room.take(shape, itemsize)
+            except ValueError as error:
+                raise FormatError(f"{node}: {error}") from error
+
         def inner(position: int, rank: int = rank, axis: int = axis) -> Array | None:
             if position >= len(node.input):
                 return None
@@ -82,7 +88,7 @@ class Rows:
             return node.attributes.get(name)
 
         try:
-            return _STEPS[node.op_type](node, inner, given, rank, axis)
+            return _STEPS[node.op_type](node, inner, given, take, rank, axis)
         except FormatError:
             raise
         except (ArithmeticError, LookupError, TypeError, ValueError):
@@ -128,13 +134,18 @@ def _one_of_many(value: Array, rank: int, axis: int) -> Array | None:
 
 Inner = Callable[..., Array | None]
 Given = Callable[[int, str], Any]
+Take = Callable[[Sequence[int], int], None]
 
 
-def _same(node: Node, inner: Inner, given: Given, rank: int, axis: int) -> Array | None:
+def _same(
+    node: Node, inner: Inner, given: Given, take: Take, rank: int, axis: int
+) -> Array | None:
     return inner(0)
 
 
-def _slice(node: Node, inner: Inner, given: Given, rank: int, axis: int) -> Array | None:
+def _slice(
+    node: Node, inner: Inner, given: Given, take: Take, rank: int, axis: int
+) -> Array | None:
     array = inner(0)
     starts, ends = given(1, "starts"), given(2, "ends")
     if array is None or starts is None or ends is None:
@@ -155,7 +166,7 @@ def _slice(node: Node, inner: Inner, given: Given, rank: int, axis: int) -> Arra
 
 
 def _transpose(
-    node: Node, inner: Inner, given: Given, rank: int, axis: int
+    node: Node, inner: Inner, given: Given, take: Take, rank: int, axis: int
 ) -> Array | None:
     axes = node.attributes.get("perm", list(range(rank))[::-1])
     if sorted(axes) != list(range(rank)):
@@ -165,28 +176,35 @@ def _transpose(
 
 
 def _unsqueeze(
-    node: Node, inner: Inner, given: Given, rank: int, axis: int
+    node: Node, inner: Inner, given: Given, take: Take, rank: int, axis: int
 ) -> Array | None:
     axes = given(1, "axes")
     array = inner(0, rank=rank - 1, axis=axis - 1) if axes == [0] and axis else None
     return None if array is None else array[None]
 
 
-def _concat(node: Node, inner: Inner, given: Given, rank: int, axis: int) -> Array | None:
+def _concat(
+    node: Node, inner: Inner, given: Given, take: Take, rank: int, axis: int
+) -> Array | None:
     along = node.attributes.get("axis", 0) % rank
     parts = [inner(position) for position in range(len(node.input))]
     known = [part for part in parts if part is not None]
     shapes = {part.shape[:along] + part.shape[along + 1 :] for part in known}
     if along == axis or len(known) < len(parts) or len(shapes) != 1:
         return None
-    # No more than there are directions, whatever a file says.
-    return np.concatenate(known, along) if len(known) <= _MOST_PARTS else None
+    take([sum(part.size for part in known)], known[0].itemsize)
+    return np.concatenate(known, along)
 
 
-def _product(node: Node, inner: Inner, given: Given, rank: int, axis: int) -> Array | None:
+def _product(
+    node: Node, inner: Inner, given: Given, take: Take, rank: int, axis: int
+) -> Array | None:
     a, b = inner(0), inner(1)
+    if a is None or b is None:
+        return None
+    take(np.broadcast_shapes(a.shape, b.shape), max(a.itemsize, b.itemsize))
     with np.errstate(all="ignore"):
-        return None if a is None or b is None else np.asarray(a * b)
+        return np.asarray(a * b)
 
 
 def _one_number(value: Array) -> Array | None:
