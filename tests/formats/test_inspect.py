@@ -282,6 +282,40 @@ def test_a_recurrent_layer_is_told_by_its_shapes(given: Arrays, layer: str) -> N
     assert bool(found.python) != found.layer.startswith("a recurrent layer that is not")
 
 
+GRU_SHAPES = {"weight_ih_l0": (12, 2), "weight_hh_l0": (12, 4)}
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"weight_ih_l0": (12, 0)}, "two axes with something in it"),
+        ({"weight_hh_l0_g": (12, 1)}, "unexpected weight_hh_l0_g"),
+        ({"weight_ih_l01": (12, 4), "bias_ih_l\u0660": (12,)}, "unexpected weight_ih_l01"),
+        ({"initial_h": (2, 4)}, "initial_h should have shape (1, 4)"),
+        ({"initial_c": (1, 4)}, "unexpected initial_c"),
+        ({"weight_ih_l0": (4, 2), "weight_hh_l0": (4, 2), "weight_hr_l0": (2, 1)}, "proj"),
+    ],
+)
+def test_what_no_line_would_load_has_none(more: Arrays, message: str) -> None:
+    headers = shapes(**{f"rnn.{name}": of for name, of in (GRU_SHAPES | more).items()})
+    [found] = found_layers(headers, "a.npz")
+    assert found.python == ""
+    assert message in found.layer
+    # What stands under other names is no matter.
+    headers = shapes(**GRU_SHAPES, **{f"rnn.{name}": (3, 2, 1, 1) for name in more})
+    assert found_layers(headers, "a.npz")[0].layer == "GRU(2, 4, bias=False)"
+
+
+def test_dtypes_that_no_line_would_load(tmp_path: Path) -> None:
+    narrow = gatewise.GRU(2, 3, seed=0).quantize("int8").state_dict()
+    narrow["weight_hh_l0"] = narrow["weight_hh_l0"].astype(np.float32)
+    path = tmp_path / "a.npz"
+    np.savez(path, **narrow)
+    [found] = inspect(path).layers
+    assert (found.name, found.python) == ("", "")
+    assert "weight_hh_l0 should be int8 as others are, got float32" in found.layer
+
+
 @pytest.mark.parametrize(
     "given",
     [
