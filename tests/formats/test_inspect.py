@@ -21,6 +21,7 @@ from gatewise.formats import inspect
 from gatewise.formats.containers import Header
 from gatewise.formats.found_layers import Found, found_layers, quoted
 from gatewise.formats.inspecting import plain
+from gatewise.formats.onnx import wire
 from gatewise.formats.safetensors import write_safetensors
 from tests.formats import amp_files
 
@@ -223,6 +224,29 @@ def test_the_lines_of_every_format_work(name: str, tmp_path: Path) -> None:
     assert {n: (a.dtype, a.shape) for n, a in arrays.items()} == {
         n: (h.dtype, h.shape) for n, h in seen.arrays.items()
     }
+
+
+def test_a_model_is_parsed_twice_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many nodes there are, since a small file can take a second to parse."""
+    from tests import onnx_models as models
+
+    pytest.importorskip("onnx")
+    checked = []
+    check = wire.check
+    monkeypatch.setattr(wire, "check", lambda *given: checked.append(1) or check(*given))
+    nodes = [models.gru() for _ in range(9)]
+    for number, node in enumerate(nodes):
+        node.name, node.output[0] = f"n{min(number, 7)}", f"y{number}"
+    path = tmp_path / "model.onnx"
+    path.write_bytes(models.model(nodes, models.gru_tensors()).SerializeToString())
+    layers = inspect(path).layers
+    assert len(checked) <= 2
+    check_lines(layers[:7])
+    assert [found.name for found in layers[7:]] == ["n7", "n7"]
+    assert layers[8].notes == ("there are several nodes of this name",)
+    assert layers[8].python == ""
 
 
 def test_what_is_around_a_network_is_said(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
 from gatewise.formats import architecture, own
@@ -16,9 +18,9 @@ from gatewise.formats.json_networks import from_rtneural
 from gatewise.formats.keras import from_keras
 from gatewise.formats.keras.reading import layers_of
 from gatewise.formats.nam import from_nam
-from gatewise.formats.onnx import from_onnx
-from gatewise.formats.onnx.model import parse, scopes
-from gatewise.formats.onnx.plan import OPERATORS
+from gatewise.formats.onnx.constants import Constants
+from gatewise.formats.onnx.model import Scope, parse, scopes
+from gatewise.formats.onnx.reading import layer_of, names_of, recurrent_nodes
 from gatewise.formats.opening import open_regular
 from gatewise.formats.recognising import opener, recognised
 from gatewise.layers import Module
@@ -194,19 +196,30 @@ def _rtneural(container: Container, file: BinaryIO, path: str) -> list[Found]:
 
 
 def _onnx(container: Container, file: BinaryIO, path: str) -> list[Found]:
-    nodes = [
-        (scope.path + (node.name or next(filter(None, node.output), "")), node.op_type)
-        for scope in scopes(parse(file))
-        for node in scope.nodes
-        if node.op_type in OPERATORS and node.domain in ("", "ai.onnx")
-    ]
+    nodes = recurrent_nodes(list(scopes(parse(file))))
+    names = names_of(nodes)
+    # For all of them, so that what they share is computed once.
+    constants = Constants(file.seek(0, os.SEEK_END))
     found = []
-    for name, kind in nodes[:_MOST_TRIED]:
-        made = _made("from_onnx", from_onnx, path, node=name)
-        found.append(made._replace(layer=made.layer or kind, name=name))
+    for (scope, node), (name, is_alone) in islice(
+        zip(nodes, names, strict=True), _MOST_TRIED
+    ):
+        made = Found(node.op_type, name, "", ("there are several nodes of this name",))
+        if is_alone:
+            made = _made(
+                "from_onnx", partial(_layer_of, scope, node, constants), path, node=name
+            )
+        found.append(made._replace(layer=made.layer or node.op_type, name=name))
     if len(nodes) > _MOST_TRIED:
         found.append(Found(f"{len(nodes) - _MOST_TRIED} more nodes", "", ""))
     return found
+
+
+def _layer_of(
+    scope: Scope, chosen: Any, constants: Constants, *_: Any, **__: Any
+) -> Module:
+    """What `from_onnx` does of a node that is there already."""
+    return layer_of(scope, chosen, constants)
 
 
 def _keras(container: Container, file: BinaryIO, path: str) -> list[Found]:
