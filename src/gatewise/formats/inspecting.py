@@ -19,7 +19,8 @@ from gatewise.formats.keras import from_keras
 from gatewise.formats.keras.reading import layers_of
 from gatewise.formats.nam import from_nam
 from gatewise.formats.onnx.constants import Constants
-from gatewise.formats.onnx.model import Scope, parse, scopes
+from gatewise.formats.onnx.container import Opened
+from gatewise.formats.onnx.model import Scope
 from gatewise.formats.onnx.reading import layer_of, names_of, recurrent_nodes
 from gatewise.formats.opening import open_regular
 from gatewise.formats.recognising import opener, recognised
@@ -196,7 +197,8 @@ def _rtneural(container: Container, file: BinaryIO, path: str) -> list[Found]:
 
 
 def _onnx(container: Container, file: BinaryIO, path: str) -> list[Found]:
-    nodes = recurrent_nodes(list(scopes(parse(file))))
+    assert isinstance(container, Opened)
+    nodes = recurrent_nodes(container.scopes)
     names = names_of(nodes)
     # For all of them, so that what they share is computed once.
     constants = Constants(file.seek(0, os.SEEK_END))
