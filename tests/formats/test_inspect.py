@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -245,6 +246,30 @@ def test_a_model_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert [found.name for found in layers[7:]] == ["n7", "n7"]
     assert layers[8].notes == ("there are several nodes of this name",)
     assert layers[8].python == ""
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.safetensors", "own.safetensors", "a.nam"])
+def test_the_lines_for_archives_work(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if name == "a.npz":
+        np.savez(path, **{"a.weight": np.ones((2, 3))})
+    elif name == "a.nam":
+        gatewise.to_nam(
+            gatewise.Sequential(gatewise.LSTM(1, 3), gatewise.Linear(3, 1)), path
+        )
+    elif name == "own.safetensors":
+        gatewise.save(gatewise.LSTM(2, 3), path)
+    else:
+        with path.open("wb") as file:
+            write_safetensors(file, gatewise.LSTM(2, 3).state_dict(), {})
+    packed = tmp_path / f"{name}.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    [alone], [found] = inspect(path).layers, inspect(packed).layers
+    if name in ("a.nam", "own.safetensors"):
+        assert (found.python, found.notes[0][:10]) == ("", "unpack it:")
+    else:
+        assert found.layer == alone.layer
+        check_lines([found])
 
 
 def test_what_is_around_a_network_is_said(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ __all__ = ["Inspection", "inspect", "plain"]
 # What JSON and every reader of it can hold.
 _DEEPEST = 20
 _LARGEST = 2**63
+_PACKED = ("tar", "gzip")
 # Nodes of a file, each of which is looked for in the whole of it.
 _MOST_TRIED = 100
 
@@ -133,11 +134,18 @@ def inspect(path: str | os.PathLike[str]) -> Inspection:
     True
     """
     with open_regular(path) as file:
-        container = opener(recognised(file, path))(file)
-        if container.format == own.Own.format and own.is_own(container):
-            container = own.open_own(file)
+        kind = recognised(file, path)
+        container = opener(kind)(file)
         text = os.fsdecode(path)
-        layers = _FINDERS.get(container.format, _by_names)(container, file, text)
+        find = _FINDERS.get(container.format, _by_names)
+        is_own = container.format == own.Own.format and own.is_own(container)
+        if kind in _PACKED:
+            # What tells more than names do is not read out of archives.
+            by_names = find is _by_names or (find is _safetensors and not is_own)
+            find = _by_names if by_names else _packed
+        elif is_own:
+            container = own.open_own(file)
+        layers = find(container, file, text)
     return Inspection(
         text,
         container.format,
@@ -174,6 +182,11 @@ def plain(value: object, depth: int = 0) -> Any:
 
 def _by_names(container: Container, file: BinaryIO, path: str) -> list[Found]:
     return found_layers(container.headers, path)
+
+
+def _packed(container: Container, file: BinaryIO, path: str) -> list[Found]:
+    note = f"unpack it: {container.format} is read out of archives for its arrays alone"
+    return [Found("what an archive has", "", "", (note,))]
 
 
 def _safetensors(container: Container, file: BinaryIO, path: str) -> list[Found]:
