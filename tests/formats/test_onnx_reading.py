@@ -362,6 +362,64 @@ def test_states_that_exporters_repeat(tmp_path: Path) -> None:
         gatewise.from_onnx(path)
 
 
+def test_states_that_are_tiled_and_added(tmp_path: Path) -> None:
+    """As PyTorch's ``repeat`` is exported, and a state with zeros added."""
+    make, path = onnx.helper.make_node, tmp_path / "model.onnx"
+    h = [1.0, 2.0, 3.0]
+    size = [
+        make("Shape", ["x"], ["batch"], start=1, end=2),
+        make("Concat", ["one", "batch", "one"], ["counts"], axis=0),
+        make("Shape", ["counts"], ["axes"]),
+        make("ConstantOfShape", ["axes"], ["ones"], value=models.tensor("", [1], np.int64)),
+        make("ConstantOfShape", ["counts"], ["zeros"]),
+        make("Add", ["both", "zeros"], ["added"]),
+        make("Expand", ["added", "ones"], ["expanded"]),
+        make("Tile", ["expanded", "counts"], ["tiled"]),
+        make("Slice", ["tiled", "zero", "one", "zero"], ["initial_h"]),
+    ]
+    tensors = [
+        models.tensor("both", [[h], [[4.0, 5.0, 6.0]]]),
+        models.tensor("one", [1], np.int64),
+        models.tensor("zero", [0], np.int64),
+    ]
+    found = gatewise.from_onnx(save(path, with_node("GRU", tensors, size)))
+    np.testing.assert_array_equal(found.initial_state, [h])
+
+
+@pytest.mark.parametrize("op_type", ["Expand", "Tile"])
+def test_states_of_several_layers_in_one(op_type: str, tmp_path: Path) -> None:
+    """The second of three, of which the first two are the same: one too few was counted."""
+    make, path = onnx.helper.make_node, tmp_path / "model.onnx"
+    first, other = [1.0, 2.0, 3.0], [4.0, 5.0, 6.0]
+    last = "three" if op_type == "Expand" else "one"
+    nodes = [
+        make("Shape", ["x"], ["batch"], start=1, end=2),
+        *(
+            make("Concat", [count, "batch", last], [f"{count}_times"], axis=0)
+            for count in ("one", "two")
+        ),
+        make(op_type, ["first", "two_times"], ["a"]),
+        make(op_type, ["other", "one_times"], ["b"]),
+        make("Concat", ["a", "b"], ["all"], axis=0),
+        make("Slice", ["all", "one", "two", "zero"], ["initial_h"]),
+    ]
+    tensors = [
+        models.tensor("first", [[first]]),
+        models.tensor("other", [[other]]),
+        *(
+            models.tensor(name, [value], np.int64)
+            for name, value in (("zero", 0), ("one", 1), ("two", 2), ("three", 3))
+        ),
+    ]
+    save(path, with_node("GRU", tensors, nodes))
+    with pytest.raises(FormatError, match="initial_h should be a constant, the same for"):
+        gatewise.from_onnx(path)
+    # With one of each it is known where they stand.
+    nodes[3].input[1] = "one_times"
+    found = gatewise.from_onnx(save(path, with_node("GRU", tensors, nodes)))
+    np.testing.assert_array_equal(found.initial_state, [other])
+
+
 def test_half_precision_is_widened(tmp_path: Path) -> None:
     model = with_node("GRU")
     for tensor in model.graph.initializer:
