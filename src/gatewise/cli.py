@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import gatewise
-from gatewise.formats import inspect_command
+from gatewise.formats.inspection import command as inspect_command
 from gatewise.training import commands
 
 __all__ = ["main"]

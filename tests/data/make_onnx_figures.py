@@ -13,7 +13,7 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from tests import onnx_reference as reference  # noqa: E402
+from tests.formats import onnx_reference as reference  # noqa: E402
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import gatewise
-from gatewise.formats.json_networks import open_json
-from gatewise.formats.nam import open_nam
+from gatewise.formats.json.nam import open_nam
+from gatewise.formats.json.networks import open_json
 from tests.formats import amp_files
 from tests.formats.amp_files import Json
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from gatewise.formats.errors import FormatError
-from gatewise.formats.hdf5 import open_hdf5
+from gatewise.formats.hdf5.reading import open_hdf5
 from tests.formats.keras_files import examples
 
 h5py = pytest.importorskip("h5py")
@@ -271,6 +271,10 @@ def many_small_arrays(file: Any) -> None:
         data.id.write_direct_chunk((0,), packed)
 
 
+def huge_and_empty(file: Any) -> None:
+    file.create_dataset("a", (0, 1 << 62), "f4")
+
+
 def bomb(file: Any) -> None:
     """A chunk of 40 bytes that unpacks to twenty megabytes."""
     data = file.create_dataset("a", (10,), "f4", chunks=(10,), compression=9)
@@ -329,6 +333,7 @@ HOSTILE: dict[str, tuple[Callable[[Any], None], dict[str, Any], str]] = {
     "some_chunks": (some_chunks, {}, "should have 10 chunks, got 3"),
     "huge_chunk": (huge_chunk, {}, "more memory"),
     "many_small_arrays": (many_small_arrays, {}, "more memory"),
+    "huge_and_empty": (huge_and_empty, {}, "more memory"),
     "bomb": (bomb, {}, "of more than 40 bytes"),
     "no_shape": (no_shape, {}, "without any shape"),
     "no_text": (no_text, {}, "holds no text"),
@@ -428,6 +433,51 @@ def test_changed_files_are_read_or_refused() -> None:
         except FormatError:
             refused += 1
     assert 30 < refused < 150
+
+
+def test_arrays_that_share_their_bytes_are_refused() -> None:
+    def write(file: Any) -> None:
+        for name in "abc":
+            file[name] = np.full(10_000, ord(name), "f4")
+
+    content = written(write)
+    with h5py.File(content, "r") as file:
+        first, *others = (file[name].id.get_offset() for name in "abc")
+    changed = content.getvalue()
+    for other in others:
+        changed = changed.replace(struct.pack("<Q", other), struct.pack("<Q", first))
+    # Without the bytes of the last, which nothing else stands behind.
+    changed = changed[:-40_000]
+    changed = changed[:40] + struct.pack("<Q", len(changed)) + changed[48:]
+    with pytest.raises(FormatError, match="overlaps others"):
+        open_hdf5(io.BytesIO(changed))
+
+
+def test_one_chunk_is_not_read_for_many() -> None:
+    """With many more, each as long as the file, to read all would take a day."""
+
+    def write(file: Any) -> None:
+        data = file.create_dataset("a", (40,), "u1", chunks=(1,), compression=1)
+        data[:] = 1
+        file["b"] = np.zeros(1 << 16, "u1")
+
+    content = written(write)
+    changed = bytearray(content.getvalue())
+    with h5py.File(content, "r") as file:
+        info = [file["a"].id.get_chunk_info(index) for index in range(40)]
+    for each in info:
+        key = struct.pack("<IIQQ", each.size, 0, each.chunk_offset[0], 0)
+        place = changed.find(key + struct.pack("<Q", each.byte_offset))
+        long = struct.pack("<I", 1 << 16)
+        changed[place : place + 4] = long
+        changed[place + 24 : place + 32] = struct.pack("<Q", len(changed) - (1 << 16))
+    with pytest.raises(FormatError, match="overlaps others"):
+        open_hdf5(io.BytesIO(bytes(changed)))
+
+
+def test_long_names_are_refused() -> None:
+    with pytest.raises(FormatError, match="a name of 2000 letters"):
+        open_hdf5(written(lambda file: file.create_group("a" * 2000) and None))
 
 
 def test_a_missing_array_is_a_key_error(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import gatewise
-from gatewise.formats.json_networks import open_json
+from gatewise.formats.json.networks import open_json
 from tests.formats import amp_files
 from tests.formats.amp_files import Json
 

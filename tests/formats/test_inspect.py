@@ -20,8 +20,8 @@ import gatewise
 from gatewise import cli
 from gatewise.formats import inspect
 from gatewise.formats.containers import Header
-from gatewise.formats.found_layers import Found, found_layers, quoted
-from gatewise.formats.inspecting import plain
+from gatewise.formats.inspection.found_layers import Found, found_layers, quoted
+from gatewise.formats.inspection.inspecting import plain
 from gatewise.formats.onnx import wire
 from gatewise.formats.safetensors import write_safetensors
 from tests.formats import amp_files

@@ -573,6 +573,39 @@ def test_a_keras_file_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
             open_keras(io.BytesIO(whole[:end]))
 
 
+def test_load_arrays_reads_every_example(tmp_path: Path) -> None:
+    for number, content in enumerate(examples()):
+        path = tmp_path / str(number)
+        path.write_bytes(content)
+        arrays = gatewise.load_arrays(path)
+        assert arrays.format == ("keras" if content[:2] == b"PK" else "hdf5")
+        assert all(array.dtype == np.float32 for array in arrays.values())
+        assert len(arrays) > 5
+
+
+def test_a_reset_form_that_contradicts_the_bias(tmp_path: Path) -> None:
+    arrays = gatewise.GRU(3, 4, reset_after=False, seed=0).to_keras()
+    named = dict(zip(("kernel", "recurrent_kernel", "bias"), arrays, strict=True))
+    own = {"recurrent_activation": "sigmoid", "activation": "tanh", "reset_after": True}
+    path = listed(tmp_path / "a.h5", {"gru": named}, sequential(layer("GRU", "gru", **own)))
+    with pytest.raises(gatewise.FormatError, match="reset_after should be False"):
+        gatewise.from_keras(path)
+
+
+def test_arguments_are_looked_at_before_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "nothing.keras"
+    for error, given, said in (
+        (ValueError, {"activation": "gelu"}, "activation should be one of"),
+        (ValueError, {"recurrent_activation": "softmax"}, "recurrent_activation should be"),
+        (TypeError, {"activation": 3}, "activation should be the name"),
+        (ValueError, {"dtype": "float16"}, "dtype should be float32 or float64"),
+        (TypeError, {"layer": 3}, "layer should be a name or None, got 3"),
+    ):
+        with pytest.raises(error, match=said) as caught:
+            gatewise.from_keras(path, **given)  # type: ignore[call-overload]
+        assert not isinstance(caught.value, gatewise.FormatError)
+
+
 def test_there_are_examples_to_change() -> None:
     assert len(examples()) == 3 + 7 + 7
     assert {each[:2] for each in examples()} == {b"PK", b"\x89H"}

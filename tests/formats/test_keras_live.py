@@ -123,6 +123,18 @@ def test_files_of_random_layers(tmp_path: Path, seed: int) -> None:
     np.testing.assert_array_equal(outputs_of(whole, x), wanted)
 
 
+def convolutions() -> list[gatewise.layers.Module]:
+    if not hasattr(gatewise, "Conv1d"):
+        return []
+    make: Any = gatewise.Conv1d
+    return [
+        make(3, 4, 3, padding="causal", dilation=2, seed=0),
+        make(3, 4, 4, padding="same", bias=False, seed=0),
+        make(3, 4, 3, padding=1, seed=0),
+        make(3, 4, 2, stride=2, seed=0),
+    ]
+
+
 def models() -> list[gatewise.layers.Module]:
     kwargs: dict[str, Any] = {"seed": 0}
     sequential = gatewise.Sequential(
@@ -151,6 +163,7 @@ def models() -> list[gatewise.layers.Module]:
             gatewise.LSTM(3, 4, 2, dropout=0.1, dtype="float64", seed=0),
             gatewise.Softmax(),
         ),
+        *convolutions(),
     ]
 
 
@@ -173,3 +186,6 @@ def test_keras_opens_what_is_written(tmp_path: Path, position: int, ending: str)
     assert found.dtype == y.dtype
     tolerance = 1e-5 if y.dtype == np.float32 else 1e-12
     np.testing.assert_allclose(found, y, atol=tolerance, rtol=0)
+    if "Conv1d" in repr(model):
+        again = gatewise.from_keras(path, "conv1d")
+        np.testing.assert_array_equal(again(x), y)

@@ -15,27 +15,7 @@ import pytest
 import gatewise
 from gatewise.formats.npz import open_npy, open_npz
 
-DTYPES = [
-    "?",
-    "b",
-    "B",
-    "<h",
-    ">H",
-    "<i",
-    ">I",
-    "<q",
-    ">Q",
-    "<e",
-    ">e",
-    "<f",
-    ">f",
-    "<d",
-    ">d",
-    "<F",
-    ">F",
-    "<D",
-    ">D",
-]
+DTYPES = ["?", "b", "B", *(o + c for c in "hiqHIQefdFD" for o in "<>")]
 SHAPES = [(), (0,), (3,), (2, 3), (0, 2), (2, 3, 4)]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gatewise.formats import onnx as formats_onnx
-from tests import onnx_models as models
+from tests.formats import onnx_models as models
 
 onnx = pytest.importorskip("onnx")
 

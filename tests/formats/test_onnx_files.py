@@ -14,7 +14,7 @@ import gatewise
 from gatewise.formats.errors import FormatError
 from gatewise.formats.onnx import open_onnx, wire
 from gatewise.formats.opening import open_regular
-from tests import onnx_models as models
+from tests.formats import onnx_models as models
 from tests.new_process import run
 
 onnx = pytest.importorskip("onnx")

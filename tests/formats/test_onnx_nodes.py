@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gatewise.formats.onnx import Node, run_node
-from tests import onnx_reference as reference
+from tests.formats import onnx_reference as reference
 from tests.new_process import run
 
 DATA = Path(__file__).parents[1] / "data"

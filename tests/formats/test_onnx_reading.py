@@ -14,7 +14,7 @@ import pytest
 import gatewise
 from gatewise.formats.errors import FormatError
 from gatewise.gates import reordered
-from tests import onnx_models as models
+from tests.formats import onnx_models as models
 
 onnx = pytest.importorskip("onnx")
 

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from gatewise.formats.errors import FormatError
-from gatewise.formats.pickle_numpy import NUMPY
-from gatewise.formats.pickle_tree import find_arrays
-from gatewise.formats.pickle_values import PYTHON, Inert
-from gatewise.formats.pickles import Pickle, load_pickle
-from gatewise.formats.torch_tensors import TORCH
+from gatewise.formats.pytorch.pickle_numpy import NUMPY
+from gatewise.formats.pytorch.pickle_tree import find_arrays
+from gatewise.formats.pytorch.pickle_values import PYTHON, Inert
+from gatewise.formats.pytorch.pickles import Pickle, load_pickle
+from gatewise.formats.pytorch.tensors import TORCH
 
 KNOWN = {**PYTHON, **NUMPY, **TORCH}
 

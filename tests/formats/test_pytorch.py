@@ -15,7 +15,7 @@ import pytest
 
 from gatewise.formats.containers import Container
 from gatewise.formats.errors import FormatError
-from gatewise.formats.pytorch import open_pytorch
+from gatewise.formats.pytorch.reading import open_pytorch
 from gatewise.formats.reading import load_arrays
 from tests.formats import torch_cases as cases
 from tests.formats import torch_files

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from gatewise.formats.errors import FormatError
-from gatewise.formats.pytorch import open_pytorch
+from gatewise.formats.pytorch.reading import open_pytorch
 from gatewise.formats.reading import load_arrays
 from tests import new_process
 from tests.formats import torch_files as made

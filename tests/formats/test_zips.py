@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import gatewise
-from gatewise.formats.zips import open_zip
+from gatewise.formats.archives.zips import open_zip
 
 CONTENTS = {"a": b"", "b/c": random.Random(1).randbytes(1000) + bytes(100_000), "d é": b"x"}
 CENTRAL, LOCAL, END = b"PK\1\2", b"PK\3\4", b"PK\5\6"

@@ -71,7 +71,7 @@ def watched(
     warm: Sequence[Path] = (),
     reader: str = "gatewise.load_arrays",
 ) -> list[Seen]:
-    """Read files in a new process, after those of `warm`, for which libraries are imported."""
+    """Read files in a new process, after those of `warm`, which need the same imports."""
     job: dict[str, Any] = {
         "paths": [str(path) for path in paths],
         "warm": [str(path) for path in warm],

@@ -19,6 +19,7 @@ import pytest
 
 import gatewise
 from gatewise.kernels import numpy as fallback
+from gatewise.kernels.windows import Windows
 from tests.kernels import test_columns as columns
 from tests.kernels.test_parity import CELLS, Case, Shape
 
@@ -198,6 +199,20 @@ def test_products(outputs: int, dtype: str, trial: Any) -> None:
 
         return call
 
+    windows = Windows(7, 2, 1, 3, 3)
+
+    def convolution() -> Call:
+        dwindows = np.empty((150, 1, 700), dtype)
+
+        def call() -> list[Array | None]:
+            packed = trial.pack_convolution(weight, bias, windows)
+            y = trial.convolve(packed, x[..., :100], num_threads=2)
+            trial.linear_back(packed.product, dy.reshape(150, 1, outputs), dwindows)
+            return [y, dwindows]
+
+        return call
+
+    assert fail_each(trial, convolution) >= 4
     assert fail_each(trial, linear) >= 3
     assert fail_each(trial, linear_back) == 1
     assert fail_each(trial, outer) == 1
@@ -273,6 +288,33 @@ def test_streams(
         def call() -> list[Array | None]:
             y = stream(x[:, 1] if chunk is None else x[:, :chunk])
             return [y, *flat(stream.state)]
+
+        return call
+
+    assert fail_each(trial, make) > 0
+
+
+@pytest.mark.parametrize("how", ["call", "step", "chunk"])
+def test_nets_of_convolutions(how: str, trial: Any) -> None:
+    x = np.random.default_rng(0).standard_normal((200, 30, 5)).astype(np.float32)
+
+    def make() -> Call:
+        model = gatewise.Sequential(
+            gatewise.Conv1d(5, 40, 3, padding="causal", seed=0),
+            gatewise.ReLU(),
+            gatewise.Conv1d(40, 8, 2, padding="causal", dilation=4, seed=0),
+            gatewise.LSTM(8, 8, seed=0),
+            gatewise.Conv1d(8, 3, 2, padding="causal", seed=0),
+        )
+        if how == "call":
+            return lambda: [model(x)[0]]
+        stream = model.stream(len(x))
+        stream(x[:, 0])
+
+        def call() -> list[Array | None]:
+            y = stream(x[:, 1] if how == "step" else x)
+            first, _, second, state, third = stream.state
+            return [y, first, second, *state, third]
 
         return call
 

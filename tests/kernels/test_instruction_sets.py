@@ -38,6 +38,22 @@ for kind in (gatewise.RNN, gatewise.LSTM, gatewise.GRU):
         for found, wanted in zip(*results, strict=True):
             limit = tolerance * max(1, np.abs(wanted).max())
             np.testing.assert_allclose(found, wanted, rtol=0, atol=limit)
+for dtype, tolerance in (("float32", 1e-5), ("float64", 1e-12)):
+    for features, outputs in ((3, 2), (20, 75), (9, 300)):
+        layer = gatewise.Conv1d(features, outputs, 3, 1, "causal", 2, dtype=dtype, seed=0)
+        x = random.standard_normal((7, 9, features)).astype(dtype)
+        stream = layer.stream(7)
+        steps = np.stack([stream(x[:, t]).copy() for t in range(9)], axis=1)
+        results = []
+        for name in ("native", "numpy"):
+            with chooser.use(name):
+                y, tape = layer.forward(x)
+                dx, gradients = layer.backward(tape, y)
+                results.append([y, dx, *gradients.values()])
+        assert (steps == results[0][0]).all()
+        for found, wanted in zip(*results, strict=True):
+            limit = tolerance * max(1, np.abs(wanted).max())
+            np.testing.assert_allclose(found, wanted, rtol=0, atol=limit)
 gatewise.show_config()
 """
 

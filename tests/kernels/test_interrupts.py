@@ -20,6 +20,7 @@ import gatewise
 from gatewise.kernels import chooser
 from gatewise.kernels.activations import STANDARD
 from gatewise.kernels.numpy import rows
+from gatewise.kernels.windows import Windows
 from tests.kernels.test_float_state import assert_denormals_count
 from tests.new_process import PATIENCE, run
 
@@ -132,11 +133,16 @@ def long_calls(threads: int) -> dict[str, Callable[[], object]]:
     back, time = kernels.pack_linear(zeros(10**4, 500), None), LONG // (500 * 10**4)
     dy, drows = steps(time, 1, 10**4), zeros(time, 1, 500)
     dgates, dx = steps(LONG // 2**28, 64, 4096), zeros(LONG // 2**28, 64, 512)
+    windows = Windows(1, 1, 1, 1, 0)
+    convolution = kernels.pack_convolution(zeros(33, 10**6), None, windows)
     tokens, row = np.zeros(10**6, np.int64), steps(10**6, 1, 10**5)
     # Rows so far apart that copying them in another order takes long.
     wide = zeros(4096, 2**17), zeros(4096, 4096), zeros(4096)
     return calls | {
         "pack": partial(pack, "rnn", *wide),
+        "convolve": partial(
+            kernels.convolve, convolution, rows[: LONG // (33 * 10**6)], **shared
+        ),
         "project_back": partial(kernels.project_back, packed, dgates, dx, **shared),
         "pack_linear": partial(kernels.pack_linear, wide[0], None),
         "linear, few outputs": partial(kernels.linear, few, rows, **shared),
@@ -160,6 +166,7 @@ LONG_CALLS = [
     *(f"{name}, {n} rows" for name in ("infer", "forward", "backward") for n in (1, 64)),
     *("pack", "project_back", "outer", "add_by_token", "lstm_cell_forward"),
     *("pack_linear", "linear, few outputs", "linear, many outputs", "linear_back"),
+    "convolve",
 ]
 
 

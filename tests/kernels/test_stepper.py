@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gatewise.kernels import cells, chooser
 from gatewise.kernels.activations import STANDARD, Activation
+from gatewise.kernels.windows import Windows
 
 Array = NDArray[Any]
 RELU = STANDARD._replace(candidate=Activation("relu"))
@@ -45,6 +46,12 @@ class Net:
             w, b = self.draw(7, self.features), self.draw(7)
             self.features = 7
             return ("linear", self.kernels.pack_linear(w, b))
+        if kind == "convolution":
+            windows = Windows(3, 1, int(tokens or 1), 2 * int(tokens or 1), 0)
+            w, b = self.draw(9, 3 * self.features), self.draw(9)
+            history = self.draw(self.batch, windows.before, self.features)
+            self.features = 9
+            return (kind, self.kernels.pack_convolution(w, b, windows), history)
         if kind not in CELLS:
             return (kind,)
         activations = RELU if kind == "rnn_relu" else STANDARD
@@ -73,7 +80,11 @@ class Net:
         return (*stage, np.ascontiguousarray(self.table))
 
     def states(self) -> list[Array]:
-        return [array for s in self.stages if s[0] == "recurrent" for array in s[2]]
+        states: list[Array] = []
+        for kind, *what in self.stages:
+            states += what[1] if kind == "recurrent" else []
+            states += what[1:] if kind == "convolution" else []
+        return states
 
     def expected(self, x: Array) -> Array:
         """The output for rows ``(time, batch, features)`` or tokens; advances states."""
@@ -90,6 +101,11 @@ class Net:
                 x = y
             elif kind == "linear":
                 x = kernels.linear(what[0], x)
+            elif kind == "convolution":
+                steps = np.ascontiguousarray(x.swapaxes(0, 1))
+                x = kernels.convolve(what[0], steps, history=what[1]).swapaxes(0, 1)
+                longer = np.concatenate([what[1], steps], axis=1)
+                what[1][...] = longer[:, steps.shape[1] :]
             else:
                 x = np.ascontiguousarray(x)
                 flat = x.reshape(-1, x.shape[-1]) if kind == "softmax" else x.reshape(-1)
@@ -110,6 +126,9 @@ NETS = [
     "table gru lstm linear softmax",
     "lstm gru_reset_before linear relu linear tanh",
     "gru_reset_before:tokens linear softmax sigmoid",
+    "convolution",
+    "convolution:7 relu",
+    "table convolution:3 gru convolution tanh linear convolution:2 softmax",
 ]
 
 
@@ -145,7 +164,10 @@ def test_steps_and_chunks(kinds: str, batch: int, dtype: str, backend: str) -> N
                 np.testing.assert_allclose(own, other, rtol=0, atol=TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("kinds", ["lstm linear", "tanh softmax", "linear"])
+NETS_OF_ROWS = ["lstm linear", "tanh softmax", "linear", "convolution:2 relu"]
+
+
+@pytest.mark.parametrize("kinds", NETS_OF_ROWS)
 def test_chunks_of_any_strides(kinds: str, backend: str) -> None:
     wide = np.random.default_rng(0).standard_normal((9, 6, 2 * INPUTS)).astype(np.float32)
     rows = wide[:, :, 1 : INPUTS + 1]
@@ -176,7 +198,7 @@ def test_integers_of_every_kind_are_tokens(kinds: str, backend: str) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("kinds", ["rnn", "lstm:tokens", "table gru"])
+@pytest.mark.parametrize("kinds", ["rnn", "lstm:tokens", "table gru", "convolution"])
 def test_it_takes_what_fits_and_leaves_the_rest(
     kinds: str, batch: int, backend: str
 ) -> None:

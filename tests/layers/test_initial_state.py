@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gatewise
-from tests.initial_state_cases import (
+from tests.layers.initial_state_cases import (
     FORMS,
     check_same,
     drawn,

@@ -13,7 +13,7 @@ import pytest
 
 import gatewise
 from gatewise.layers import parameters
-from tests.initial_state_cases import (
+from tests.layers.initial_state_cases import (
     check_same,
     drawn,
     everywhere,

@@ -120,6 +120,30 @@ def test_narrow_arrays_become_float32() -> None:
     assert gatewise.LSTM.from_keras(*arrays, dtype="float64").dtype == np.float64
 
 
+def test_no_memory_is_taken_for_what_does_not_fit() -> None:
+    """A layer of so many units would have 40 GB."""
+    tall = np.zeros((100_000, 4), np.float32)
+    with pytest.raises(ValueError, match=r"should have shape \(100000, 400000\)"):
+        gatewise.LSTM.from_keras(tall, tall)
+
+
+def test_parameters_are_the_layers_own() -> None:
+    arrays = arrays_of(1, units=3)
+    layer = gatewise.RNN.from_keras(*arrays)
+    before = layer(X)[0]
+    for array in arrays:
+        array[...] = 0
+    assert (layer(X)[0] == before).all()
+    assert all(array.flags.c_contiguous for array in layer.parameters().values())
+
+
+def test_a_state_that_is_learnt_is_there() -> None:
+    layer = gatewise.GRU.from_keras(*arrays_of(3, two=True), learn_initial_state=True)
+    assert layer.initial_state.shape == (1, 4)
+    y, tape = layer.forward(X)[::2]
+    assert layer.backward(tape, np.ones_like(y))[2]["initial_h"].any()
+
+
 def test_a_negative_zero_comes_back() -> None:
     arrays = arrays_of(4)
     arrays[2][:3] = -0.0
@@ -170,6 +194,8 @@ def test_what_does_not_fit() -> None:
         gatewise.GRU.from_keras(*gru, reset_after=False)
     with pytest.raises(TypeError, match="options should leave out hidden_size"):
         gatewise.LSTM.from_keras(*lstm, hidden_size=4)
+    with pytest.raises(TypeError, match="options should leave out forget_bias"):
+        gatewise.LSTM.from_keras(*lstm, forget_bias=1.0)
     with pytest.raises(TypeError, match="kernel should hold real numbers"):
         gatewise.LSTM.from_keras(np.array(["a"]), *lstm[1:])
     with pytest.raises(ValueError, match="proj_size should be 0"):

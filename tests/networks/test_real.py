@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ class TestSileroVAD:
         trained = example.SileroVAD({example.peers.renamed(k): v for k, v in found.items()})
         probabilities = trained(clip)
         assert np.abs(probabilities - whole).max() > 0.01
-        assert others
+        others |= example.peers.way_of_the_package(str(data.parents[1]), clip)
+        assert len(others) >= 3
         for run in others.values():
             assert np.abs(probabilities - run()).max() < 1e-5
 
@@ -102,3 +104,39 @@ def test_voices_as_resemblyzer_embeds_them(
     embeddings = encoder(mels)
     assert np.abs(embeddings - own(mels)).max() < 1e-5
     assert np.abs(embeddings[0] - embeddings[1]).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("example", "said"),
+    [
+        ("g2p_en", r"^the same phonemes for 2000 of 2000 words, one by one$"),
+        ("resemblyzer", r"^largest difference from the package's: \d\.\de-07$"),
+        ("silero_vad", r"^speech from 4\.\d\d to 6\.\d\d s$"),
+    ],
+    indirect=["example"],
+)
+@pytest.mark.filterwarnings("ignore:.*unclosed file", "ignore:Exception ignored in")
+def test_what_an_example_says(
+    example: Any,
+    said: str,
+    folder: Folder,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    package = example.__name__.removeprefix("example_")
+    path = folder(package)
+    pytest.importorskip("torch", reason="torch is not installed")
+
+    def once(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+        for run in runs.values():
+            run()
+        return dict.fromkeys(runs, 1.0)
+
+    monkeypatch.setattr(example.in_turns, "times", once)
+    # The other tests have as many as they had.
+    monkeypatch.setattr(gatewise, "set_num_threads", lambda num_threads: None)
+    example.main(str(path))
+    text = capsys.readouterr().out
+    assert re.search(said, text, re.MULTILINE)
+    assert "not compared" not in text
+    assert re.search(r"^  gatewise|^  live, gatewise", text, re.MULTILINE)

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+import gatewise
+from gatewise.formats.safetensors import write_safetensors
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 Arrays = dict[str, np.ndarray]
 
@@ -107,6 +115,34 @@ def test_speech_is_found_as_by_the_definition(example: Any, backend: str) -> Non
     stream = detector.stream()
     live = [stream(chunk) for chunk in samples.reshape(-1, 64)]
     assert np.abs(live - expected).max() < 1e-5
+
+
+@silero_vad
+def test_the_parts_of_a_chunk_are_measured(
+    example: Any,
+    backend: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = BENCHMARKS / "silero_vad_parts.py"
+    if not path.is_file():
+        pytest.skip("the benchmarks are not among these files")
+    data = tmp_path / "silero_vad" / "data"
+    data.mkdir(parents=True)
+    with open(data / "silero_vad_16k.safetensors", "wb") as file:
+        write_safetensors(file, silero_arrays(), {})
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setitem(sys.modules, "silero_vad", example)
+    monkeypatch.setattr(gatewise, "set_num_threads", lambda num_threads: None)
+    benchmark = runpy.run_path(str(path))
+    names = benchmark["main"].__globals__
+    names |= {"ROUNDS": 2, "CALLS": 1}
+    benchmark["main"](str(tmp_path))
+    lines = capsys.readouterr().out.splitlines()
+    seconds = [float(line.split()[-2]) for line in lines]
+    assert len(seconds) == 8
+    assert abs(sum(seconds[:5]) - seconds[5]) < 0.5
 
 
 @silero_vad

@@ -1,4 +1,4 @@
-"""The benchmark of small calls: that what it compares computes the same."""
+"""The benchmarks of small calls: that what they compare computes the same."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 # The benchmark sets the number of threads of everything that is loaded after it.
 _before = dict(os.environ)
+import convolution  # noqa: E402
 import small  # noqa: E402
 
 os.environ.clear()
@@ -25,6 +26,13 @@ def test_both_sides_of_every_row_compute_the_same(backend: str) -> None:
     every = list(small.rows())
     assert len({row.name for row in every}) == len(every) > 60
     for row in every:
+        small.assert_alike(row)
+
+
+def test_both_sides_of_every_convolution_compute_the_same(backend: str) -> None:
+    rows = [checked for _, checked in convolution.rows()]
+    assert len({(row.name, row.beside) for row in rows}) == len(rows) > 40
+    for row in rows:
         small.assert_alike(row)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -73,9 +74,8 @@ def pytorch(blocks: list[str], names: Names) -> None:
 
 def keras(blocks: list[str], names: Names) -> None:
     pytest.importorskip("h5py", reason="h5py is not installed")
-    pytest.importorskip("keras", reason="keras is not installed")
-    import keras
-
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras", reason="keras is not installed")
     layers = keras.layers
     encoder = layers.GRU(4, name="encoder")
     model = keras.Sequential([keras.Input((7, 3)), encoder, layers.Dense(2)])

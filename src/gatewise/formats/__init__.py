@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from gatewise.formats.containers import Arrays
 from gatewise.formats.errors import FormatError
-from gatewise.formats.inspecting import inspect
-from gatewise.formats.json_networks import from_rtneural
+from gatewise.formats.inspection.inspecting import inspect
+from gatewise.formats.json.nam import from_nam, to_nam
+from gatewise.formats.json.networks import from_rtneural
+from gatewise.formats.json.rtneural_writing import to_rtneural
 from gatewise.formats.keras import from_keras, to_keras
 from gatewise.formats.models import load, load_metadata, save
-from gatewise.formats.nam import from_nam, to_nam
 from gatewise.formats.onnx import from_onnx, to_onnx
 from gatewise.formats.reading import load_arrays, open_arrays
-from gatewise.formats.rtneural_writing import to_rtneural
 
 __all__ = [
     "Arrays",

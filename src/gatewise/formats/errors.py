@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FormatError"]
+__all__ = ["ArgumentNeeded", "FormatError"]
 
 
 class FormatError(ValueError):
@@ -24,3 +24,22 @@ class FormatError(ValueError):
     ...         print(str(error).removeprefix(path))
     : is an HTML page, which a download can give instead
     """
+
+
+class ArgumentNeeded(FormatError):
+    """A file that does not say what an argument then has to.
+
+    Parameters
+    ----------
+    message
+        What is not said, and what could be.
+    argument
+        The argument's name.
+    answer
+        The first of the answers that the message offers.
+    """
+
+    def __init__(self, message: str, argument: str, answer: str | bool) -> None:
+        super().__init__(message)
+        self.argument = argument
+        self.answer = answer

@@ -8,10 +8,10 @@ from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
 
+from gatewise.formats.archives.zips import Zip, open_zip
 from gatewise.formats.containers import Container, Header
 from gatewise.formats.errors import FormatError
 from gatewise.formats.npy import Npy, read_npy, read_npy_header, read_npy_texts
-from gatewise.formats.zips import Zip, open_zip
 
 Array = NDArray[Any]
 

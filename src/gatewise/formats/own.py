@@ -14,7 +14,7 @@ from gatewise.formats import architecture
 from gatewise.formats.containers import Container, Header
 from gatewise.formats.errors import FormatError
 from gatewise.formats.fields import Fields
-from gatewise.formats.json_text import parse_json
+from gatewise.formats.json.text import parse_json
 from gatewise.formats.raw import little_endian
 from gatewise.formats.safetensors import open_safetensors, stored_dtype, write_safetensors
 from gatewise.layers import Module

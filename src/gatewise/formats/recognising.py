@@ -14,9 +14,9 @@ from importlib import import_module
 from pathlib import PurePath
 from typing import Any, BinaryIO
 
+from gatewise.formats.archives.zips import open_zip
 from gatewise.formats.containers import Container
 from gatewise.formats.errors import FormatError
-from gatewise.formats.zips import open_zip
 
 __all__ = ["READ", "opener", "recognised"]
 
@@ -25,16 +25,16 @@ READ = {
     "safetensors": "gatewise.formats.safetensors.open_safetensors",
     "npz": "gatewise.formats.npz.open_npz",
     "npy": "gatewise.formats.npz.open_npy",
-    "pytorch": "gatewise.formats.pytorch.open_pytorch",
+    "pytorch": "gatewise.formats.pytorch.reading.open_pytorch",
     "keras": "gatewise.formats.keras.open_keras",
-    "hdf5": "gatewise.formats.hdf5.open_hdf5",
+    "hdf5": "gatewise.formats.hdf5.reading.open_hdf5",
     "onnx": "gatewise.formats.onnx.open_onnx",
     # Of a Neural Amp Modeler, RTNeural, AIDA-X or GuitarML, or with arrays in lists.
-    "json": "gatewise.formats.json_networks.open_json",
+    "json": "gatewise.formats.json.networks.open_json",
     # A tar archive with one file of the other formats in it, or such a file alone,
     # compressed by gzip.
-    "tar": "gatewise.formats.packed.open_packed",
-    "gzip": "gatewise.formats.packed.open_packed",
+    "tar": "gatewise.formats.archives.packed.open_packed",
+    "gzip": "gatewise.formats.archives.packed.open_packed",
 }
 
 # As much as tells one from another.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gatewise.formats.containers import Container, Header
 from gatewise.formats.errors import FormatError
-from gatewise.formats.json_text import parse_json
+from gatewise.formats.json.text import parse_json
 from gatewise.formats.raw import byte_count, little_endian, read_array
 from gatewise.formats.small_floats import SMALL_FLOATS, widened
 

@@ -26,6 +26,6 @@ class Windows(NamedTuple):
         return self.dilation * (self.taps - 1) + 1
 
     def count(self, time: int) -> int:
-        """How many steps the output of so many has."""
+        """How many steps the output of so many has; that of none has none."""
         left = time + self.before + self.after - self.span
-        return left // self.stride + 1 if left >= 0 else 0
+        return left // self.stride + 1 if time and left >= 0 else 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 from gatewise.layers.activations import ReLU, Sigmoid, Softmax, Tanh
 from gatewise.layers.convolution import Conv1d
 from gatewise.layers.gru import GRU
-from gatewise.layers.kinds import Feedforward, Stateful
+from gatewise.layers.kinds import Feedforward, Stateful, Streaming
 from gatewise.layers.lstm import LSTM
 from gatewise.layers.module import Module
 from gatewise.layers.recurrent import Recurrent
@@ -38,5 +38,6 @@ __all__ = [
     "Softmax",
     "Stateful",
     "Stream",
+    "Streaming",
     "Tanh",
 ]

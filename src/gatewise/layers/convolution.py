@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from gatewise.kernels import chooser, products, thread_limits
 from gatewise.kernels.windows import Windows
 from gatewise.layers import inputs, parameters
-from gatewise.layers.kinds import Feedforward
+from gatewise.layers.kinds import Feedforward, Streaming
 from gatewise.layers.module import SHOWN, Gradients, Module
 from gatewise.layers.parameters import Snapshot
 from gatewise.layers.simple_dicts import ConvolutionFromStateDict
@@ -40,7 +40,7 @@ def _exist(lengths: Lengths, time: int) -> NDArray[np.bool_]:
     return (np.arange(time) < lengths[:, None])[:, :, None]
 
 
-class Conv1d(ConvolutionFromStateDict, Feedforward):
+class Conv1d(ConvolutionFromStateDict, Feedforward, Streaming):
     """A convolution over the steps of sequences.
 
     Step t of the output is a product of the steps ``t * stride - before + k * dilation`` of
@@ -77,8 +77,9 @@ class Conv1d(ConvolutionFromStateDict, Feedforward):
     TypeError
         If a size is no integer, or `dtype` no dtype.
     ValueError
-        If a size is less than 1, `padding` less than 0 or another word than these or
-        ``"same"`` for a stride of more than 1, or `dtype` another than these.
+        If a size is less than 1, or a window would reach over 2^31 steps and more;
+        `padding` is less than 0, another word than these, or ``"same"`` for a stride of
+        more than 1; or `dtype` another than these.
 
     Notes
     -----
@@ -86,6 +87,11 @@ class Conv1d(ConvolutionFromStateDict, Feedforward):
     of this package. A call takes whole sequences and returns just the output. In a
     `Sequential` that is called with lengths, what stands past a length counts as zeros, and
     the layers after this one have the lengths of its output.
+
+    A causal one streams, alone or in a `Sequential`, and so does one with a kernel of 1 and
+    no padding. Its stream keeps the steps that the next outputs still depend on, zeros at
+    first, so that its outputs are those of a call with all chunks at once. Only where
+    weights are not finite can they differ, since a call leaves the padding out.
 
     Examples
     --------
@@ -117,7 +123,12 @@ class Conv1d(ConvolutionFromStateDict, Feedforward):
         self.kernel_size = inputs.size("kernel_size", kernel_size)
         self.stride = inputs.size("stride", stride)
         self.dilation = inputs.size("dilation", dilation)
-        self.padding, before, after = self._sides(padding)
+        total = inputs.size(
+            "dilation * (kernel_size - 1)",
+            self.dilation * (self.kernel_size - 1),
+            minimum=0,
+        )
+        self.padding, before, after = self._sides(padding, total)
         self.bias = bool(bias)
         self._windows = Windows(self.kernel_size, self.stride, self.dilation, before, after)
         bound = 1 / np.sqrt(self.in_channels * self.kernel_size)
@@ -127,9 +138,11 @@ class Conv1d(ConvolutionFromStateDict, Feedforward):
         if self.bias:
             self._add_parameter("bias", shape[:1], draw)
 
-    def _sides(self, padding: int | str) -> tuple[int | str, int, int]:
-        """The padding as it is kept, and how much there is before and after."""
-        total = self.dilation * (self.kernel_size - 1)
+    def _sides(self, padding: int | str, total: int) -> tuple[int | str, int, int]:
+        """The padding as it is kept, and how much there is before and after.
+
+        `total` would keep the number of steps.
+        """
         if not isinstance(padding, str):
             both = inputs.size("padding", padding, minimum=0)
             return both, both, both
@@ -160,11 +173,12 @@ class Conv1d(ConvolutionFromStateDict, Feedforward):
                 f"x should have shape (batch, time, {self.in_channels}) or "
                 f"(time, {self.in_channels}), got {array.shape}"
             )
-        least = self._windows.span - self._windows.before - self._windows.after
-        if array.shape[-2] < least:
+        time, span = array.shape[-2], self._windows.span
+        least = span - self._windows.before - self._windows.after
+        # Where any step gives an output, none give none.
+        if time < least and (time or least > 1):
             raise ValueError(
-                f"x should have at least {least} steps for a window of "
-                f"{self._windows.span}, got {array.shape[-2]}"
+                f"x should have at least {least} steps for a window of {span}, got {time}"
             )
         return array
 
@@ -199,6 +213,43 @@ class Conv1d(ConvolutionFromStateDict, Feedforward):
         y = self._call(snapshot, sequences, num_threads)
         return y, ConvolutionTape(self, snapshot, sequences, None)
 
+    def _call_ragged(
+        self,
+        snapshot: Snapshot,
+        x: ArrayLike,
+        lengths: ArrayLike | None,
+        num_threads: int | None,
+    ) -> Array:
+        if lengths is None:
+            return self._call(snapshot, x, num_threads)
+        sequences = self._sequences(x)
+        threads = thread_limits.resolve(num_threads)
+        counts = self._checked_lengths(sequences, lengths)
+        packed = snapshot.prepared(self._pack)
+        return self._convolve(packed, sequences, counts, threads=threads)
+
+    def _forward_ragged(
+        self,
+        snapshot: Snapshot,
+        x: ArrayLike,
+        lengths: ArrayLike | None,
+        num_threads: int | None,
+    ) -> tuple[Array, ConvolutionTape]:
+        if lengths is None:
+            return self._forward(snapshot, x, num_threads)
+        sequences = self._sequences(x)
+        counts = self._checked_lengths(sequences, lengths)
+        y = self._call_ragged(snapshot, sequences, counts, num_threads)
+        exist = _exist(counts, sequences.shape[1])
+        # What is past a length may be anything, and no factor makes a zero of infinity.
+        held = np.where(exist, sequences, self._dtype.type(0))
+        return y, ConvolutionTape(self, snapshot, held, counts)
+
+    def _checked_lengths(self, sequences: Array, lengths: ArrayLike) -> Lengths:
+        if sequences.ndim == 2:
+            raise ValueError("lengths should be None for an x without a batch axis")
+        return inputs.sequence_lengths(lengths, *sequences.shape[:2])
+
     def backward(
         self, tape: ConvolutionTape, dy: ArrayLike, *, num_threads: int | None = None
     ) -> tuple[Array, Gradients]:
@@ -226,7 +277,7 @@ class Conv1d(ConvolutionFromStateDict, Feedforward):
             raise ValueError(f"dy should have shape {shape}, got {array.shape}")
         rows = np.ascontiguousarray(array).reshape(batch, count, self.out_channels)
         if tape.lengths is not None:
-            rows = np.where(_exist(self._lengths_after(tape.lengths), count), rows, 0)
+            rows = np.where(_exist(self._counts(tape.lengths), count), rows, 0)
         weight = np.zeros(
             (self.kernel_size, self.out_channels, self.in_channels), self._dtype
         )
@@ -255,8 +306,8 @@ class Conv1d(ConvolutionFromStateDict, Feedforward):
     ) -> None:
         """Write the gradients of the steps of all windows."""
         packed = snapshot.prepared(self._pack)
-        flat = rows.reshape(1, -1, self.out_channels)
-        into = dwindows.reshape(1, flat.shape[1], -1)
+        flat = rows.reshape(1, rows.shape[0] * rows.shape[1], self.out_channels)
+        into = dwindows.reshape(1, flat.shape[1], self.kernel_size * self.in_channels)
         weight = snapshot.arrays["weight"].swapaxes(1, 2)
         if not products.write_back(flat, weight.reshape(self.out_channels, -1), into):
             chooser.kernels.linear_back(packed.product, flat, into, num_threads=threads)
@@ -271,14 +322,59 @@ class Conv1d(ConvolutionFromStateDict, Feedforward):
             start, start + (end - first) * self.stride, self.stride
         )
 
-    def _lengths_after(self, lengths: Lengths) -> Lengths:
+    def _lengths_after(self, lengths: ArrayLike | None) -> Lengths | None:
+        return None if lengths is None else self._counts(np.asarray(lengths))
+
+    def _counts(self, lengths: Lengths) -> Lengths:
         return np.array([self._windows.count(n) for n in lengths.tolist()], np.int64)
 
     def _features(self) -> tuple[int, int]:
         return self.in_channels, self.out_channels
 
+    def _steps_for_one(self) -> int:
+        return self.stride
+
+    def _no_stream(self) -> str | None:
+        if self._windows.before == self._windows.span - 1 and not self._windows.after:
+            return None
+        return (
+            "a Conv1d cannot stream unless its padding is 'causal', or its kernel_size 1 "
+            "without padding, as it depends on steps to come"
+        )
+
     def _stream_input(self, array: Array) -> Array:
         return inputs.real("x", array, self._dtype)
+
+    def _stream_state(self, name: str, state: Any, batch: int) -> Array:
+        shape = (batch, self._windows.before, self.in_channels)
+        if state is None:
+            return np.zeros(shape, self._dtype)
+        array = inputs.real(name, state, self._dtype)
+        if array.shape != shape and (batch > 1 or array.shape != shape[1:]):
+            raise ValueError(f"{name} should have shape {shape}, got {array.shape}")
+        return np.array(array.reshape(shape), order="C")
+
+    def _stages(
+        self, snapshot: Snapshot, state: Any, *, is_first: bool
+    ) -> list[tuple[Any, ...]]:
+        packed = snapshot.prepared(self._pack)
+        # A call has no history.
+        return [
+            ("convolution", packed) if state is None else ("convolution", packed, state)
+        ]
+
+    def _advance(
+        self, snapshot: Snapshot, x: Array, state: Any, num_threads: int | None
+    ) -> tuple[Array, Array]:
+        sequences = self._sequences(x)
+        longer = np.concatenate([state, sequences], axis=1)
+        packed = snapshot.prepared(self._pack)
+        threads = thread_limits.resolve(num_threads)
+        y = chooser.kernels.convolve(
+            packed, np.ascontiguousarray(sequences), history=state, num_threads=threads
+        )
+        assert y is not None
+        return y, longer[:, longer.shape[1] - self._windows.before :]
 
     def _arguments_and_defaults(self) -> dict[str, tuple[Any, Any]]:
         return {

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gatewise import gates
 from gatewise.kernels import cells
-from gatewise.layers import inputs
+from gatewise.layers import inputs, parameters
 from gatewise.layers.recurrent_weights import RecurrentWeights
 
 Array = NDArray[Any]
@@ -18,7 +18,15 @@ Array = NDArray[Any]
 __all__ = ["KerasArrays", "KerasWeights"]
 
 # Options that follow from the arrays.
-_SIZES = ("input_size", "hidden_size", "num_layers", "bias", "bidirectional")
+_SIZES = (
+    "input_size",
+    "hidden_size",
+    "num_layers",
+    "bias",
+    "bidirectional",
+    "forget_bias",
+)
+_MOST_PARAMETERS = 1 << 20
 
 
 class KerasWeights(NamedTuple):
@@ -166,23 +174,33 @@ class KerasArrays(RecurrentWeights):
         double = any(array.dtype == np.float64 for array in given)
         chosen.setdefault("dtype", "float64" if double else "float32")
         chosen |= cls._keras_options(first, chosen)
-        layer = cls(
-            len(first.kernel),
-            first.units,
-            len(layers),
-            bias=first.bias is not None,
-            bidirectional=len(layers[0]) == 2,
-            **chosen,
-        )
-        values: dict[str, Array] = {}
+        with parameters.left_out(_MOST_PARAMETERS):
+            # So that shapes are compared before memory is taken for them.
+            layer = cls(
+                len(first.kernel),
+                first.units,
+                len(layers),
+                bias=first.bias is not None,
+                bidirectional=len(layers[0]) == 2,
+                **chosen,
+            )
+        places: dict[str, KerasWeights] = {}
         for index, directions in enumerate(layers):
             features = layer.input_size if index == 0 else layer._features()[1]
             for suffix, weights in zip(layer._suffixes(index), directions, strict=True):
                 place = "" if suffix == "_l0" else f"{suffix[1:]}: "
                 _check(place, weights, layer, features)
-                own = _parameters(weights, layer._cell)
-                values |= {name + suffix: array for name, array in own.items()}
-        layer.set_parameters(values)
+                places[suffix] = weights
+        # A state that is learnt starts from zeros.
+        values = {
+            name: np.zeros(array.shape, array.dtype)
+            for name, array in layer._snapshot().arrays.items()
+            if name.startswith("initial")
+        }
+        for suffix, weights in places.items():
+            for name, array in _parameters(weights, layer._cell).items():
+                values[name + suffix] = _own(array, layer.dtype)
+        layer._take_over(values)
         return layer
 
     @classmethod
@@ -202,7 +220,8 @@ class KerasArrays(RecurrentWeights):
 
         Keras has one bias where this layer has two, which are added; only a GRU with
         `reset_after` has both there too. So what came from Keras goes back bit for bit, and
-        a layer trained here gives the same outputs there.
+        a layer trained here gives the same outputs there, if it is made with the same
+        activations and starts from zeros.
 
         Parameters
         ----------
@@ -254,6 +273,12 @@ class KerasArrays(RecurrentWeights):
             for suffix in self._suffixes(index)
             for array in _keras_arrays(arrays, suffix, self._cell)
         ]
+
+
+def _own(array: Array, dtype: np.dtype[Any]) -> Array:
+    """A copy that is nobody else's, in the order that parameters have."""
+    with np.errstate(over="ignore"):
+        return np.array(array, dtype, order="C")
 
 
 def _check(where: str, weights: KerasWeights, layer: RecurrentWeights, inputs: int) -> None:

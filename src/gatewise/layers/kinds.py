@@ -1,4 +1,4 @@
-"""The two kinds of layers: those without a state, and those that carry one."""
+"""The kinds of layers: those without a state, those with one, and those that stream."""
 
 from __future__ import annotations
 
@@ -83,8 +83,111 @@ class Feedforward(Module, ABC):
     ) -> tuple[Array, Any]:
         """`forward`, with the parameters of `snapshot`."""
 
+    def _call_ragged(
+        self,
+        snapshot: Snapshot,
+        x: ArrayLike,
+        lengths: ArrayLike | None,
+        num_threads: int | None,
+    ) -> Array:
+        """A call on sequences that have lengths, which few of these layers ask for."""
+        return self._call(snapshot, x, num_threads)
 
-class Stateful(Module, ABC):
+    def _forward_ragged(
+        self,
+        snapshot: Snapshot,
+        x: ArrayLike,
+        lengths: ArrayLike | None,
+        num_threads: int | None,
+    ) -> tuple[Array, Any]:
+        """`forward` on sequences that have lengths."""
+        return self._forward(snapshot, x, num_threads)
+
+    def _advance(
+        self, snapshot: Snapshot, x: Array, state: Any, num_threads: int | None
+    ) -> tuple[Array, Any]:
+        """As for a layer that streams, with no state."""
+        return self._call(snapshot, x, num_threads), None
+
+
+class Streaming(Module, ABC):
+    """A layer that takes steps one after the other, with what they leave for the next."""
+
+    def stream(self, batch: int = 1, num_threads: int | None = None) -> Stream:
+        """Return a stream that runs this layer step by step; see `Stream`.
+
+        What a step returns is overwritten by the next one: copy what is to be kept. The
+        stream starts from each layer's `initial_state`, or from zeros where there is none.
+
+        Parameters
+        ----------
+        batch
+            How many sequences advance together.
+        num_threads
+            How many threads each call of the stream may use; as `gatewise.set_num_threads`
+            says at the time if None.
+
+        Raises
+        ------
+        TypeError
+            If `batch` or `num_threads` is no integer.
+        ValueError
+            If `batch` or `num_threads` is less than 1, or if an output of the layer, or of
+            one inside, depends on later steps: it is bidirectional, or a `Conv1d` that is
+            not causal.
+        """
+        return Stream(self, batch, num_threads)
+
+    @abstractmethod
+    def _stream_state(self, name: str, state: Any, batch: int) -> Any:
+        """A state for a batch in arrays that nobody else has; the initial one if None.
+
+        With a batch of one, `state` may be without its axis.
+        """
+
+    @abstractmethod
+    def _advance(
+        self, snapshot: Snapshot, x: Array, state: Any, num_threads: int | None
+    ) -> tuple[Array, Any]:
+        """The output for a chunk ``(batch, time, features)``, and the state after it.
+
+        `state` is the one before it, of a stream's form.
+        """
+
+    def _stream_check(self) -> None:
+        """Raise ValueError if this layer cannot stream, or one inside."""
+        for name, leaf in self._leaves():
+            reason = leaf._no_stream()
+            if reason is not None:
+                got = f"; got {name}, {leaf._description()}" if name else ""
+                raise ValueError(f"{reason}{got}")
+
+    def _stream_steps(self, state: Any) -> Steps:
+        """How this layer takes steps with the parameters and options of this moment."""
+        leaves = [leaf for _, leaf in self._leaves()]
+        # Before the parameters: what changes in between is seen at the next step.
+        versions = [leaf._holder.version() for leaf in leaves]
+        snapshot = self._snapshot()
+        features = self._features()[0]
+        dtypes = {leaf.dtype for leaf in leaves if not leaf._keeps_dtype}
+        stages = None
+        if len(dtypes) == 1 and features is not None:
+            stages = self._stages(snapshot, state, is_first=True)
+
+        def run(x: Array, state: Any, num_threads: int | None) -> tuple[Array, Any]:
+            return self._advance(snapshot, x, state, num_threads)
+
+        return Steps(
+            versions,
+            features,
+            run,
+            stages,
+            dtypes.pop() if stages else None,
+            self._steps_for_one(),
+        )
+
+
+class Stateful(Streaming, ABC):
     """A layer over sequences that carries a state from step to step."""
 
     def __call__(
@@ -128,27 +231,6 @@ class Stateful(Module, ABC):
             is less than 1.
         """
         return self._forward(self._snapshot(), x, state, lengths, num_threads)
-
-    def stream(self, batch: int = 1, num_threads: int | None = None) -> Stream:
-        """Return a stream that runs this layer step by step; see `Stream`.
-
-        What a step returns is overwritten by the next one: copy what is to be kept. The
-        stream starts from each layer's `initial_state`, or from zeros where there is none.
-
-        Parameters
-        ----------
-        batch
-            How many sequences advance together.
-        num_threads
-            How many threads each call of the stream may use; as `gatewise.set_num_threads`
-            says at the time if None.
-
-        Raises
-        ------
-        ValueError
-            If the layer is bidirectional, or one inside is.
-        """
-        return Stream(self, batch, num_threads)
 
     @abstractmethod
     def backward(
@@ -195,35 +277,8 @@ class Stateful(Module, ABC):
     ) -> tuple[Array, Any, Any]:
         """`forward`, with the parameters of `snapshot`."""
 
-    @abstractmethod
-    def _stream_state(self, name: str, state: Any, batch: int) -> Any:
-        """A state for a batch in arrays that nobody else has; the initial one if None.
-
-        With a batch of one, `state` may be without its axis.
-        """
-
-    def _stream_check(self) -> None:
-        """Raise ValueError if this layer cannot stream, or one inside."""
-        for name, leaf in self._leaves():
-            reason = leaf._no_stream()
-            if reason is not None:
-                got = f"; got {name}, {leaf._description()}" if name else ""
-                raise ValueError(f"{reason}{got}")
-
-    def _stream_steps(self, state: Any) -> Steps:
-        """How this layer takes steps with the parameters and options of this moment."""
-        leaves = [leaf for _, leaf in self._leaves()]
-        # Before the parameters: what changes in between is seen at the next step.
-        versions = [leaf._holder.version() for leaf in leaves]
-        snapshot = self._snapshot()
-        features = self._features()[0]
-        dtypes = {leaf.dtype for leaf in leaves if not leaf._keeps_dtype}
-        stages = None
-        if len(dtypes) == 1 and features is not None:
-            stages = self._stages(snapshot, state, is_first=True)
-
-        def run(x: Array, state: Any, num_threads: int | None) -> tuple[Array, Any]:
-            y, final = self._call(snapshot, x, state, None, num_threads)
-            return y, final
-
-        return Steps(versions, features, run, stages, dtypes.pop() if stages else None)
+    def _advance(
+        self, snapshot: Snapshot, x: Array, state: Any, num_threads: int | None
+    ) -> tuple[Array, Any]:
+        y, final = self._call(snapshot, x, state, None, num_threads)
+        return y, final

@@ -256,6 +256,14 @@ class Module:
         """
         return None
 
+    def _steps_for_one(self) -> int:
+        """How many steps of the input make one of the output."""
+        return 1
+
+    def _lengths_after(self, lengths: ArrayLike | None) -> ArrayLike | None:
+        """How long the outputs are for sequences of these lengths, which were checked."""
+        return lengths
+
     def _features(self) -> tuple[int | None, int | None]:
         """How many features the input and the output have: 0 for tokens, None for any."""
         return None, None

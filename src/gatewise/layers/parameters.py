@@ -47,11 +47,19 @@ class Snapshot:
         A layer's own parameters by name, which nobody writes to.
     parts
         The snapshots of the layers inside.
+    versions
+        What these hold, for a quick look at whether all is as it was.
     """
 
-    def __init__(self, arrays: dict[str, Array], parts: tuple[Snapshot, ...] = ()) -> None:
+    def __init__(
+        self,
+        arrays: dict[str, Array],
+        parts: tuple[Snapshot, ...] = (),
+        versions: tuple[Version, ...] = (),
+    ) -> None:
         self.arrays = arrays
         self.parts = parts
+        self.versions = versions
         self._prepared: tuple[object, Any] = (None, None)
 
     def __eq__(self, other: object) -> bool:
@@ -61,6 +69,17 @@ class Snapshot:
         return bool(self.parts) and self.parts == other.parts
 
     __hash__ = None  # type: ignore[assignment]
+
+    def is_unchanged(self) -> bool:
+        """Whether the layers inside are sure to have their parts of this.
+
+        What a holder had never comes back. So who finds all of it knows that all of it was
+        valid when the look began.
+        """
+        for holder, values, _ in self.versions:
+            if holder.values is not values:
+                return False
+        return bool(self.versions)
 
     def prepared(self, make: Callable[[Snapshot], Any]) -> Any:
         """What `make` makes of this for the present backend, made once."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gatewise.kernels import thread_limits
+from gatewise.kernels import chooser, products, thread_limits
 from gatewise.layers import parameters
-from gatewise.layers.kinds import Feedforward, Stateful
+from gatewise.layers.kinds import Feedforward, Stateful, Streaming
 from gatewise.layers.module import Gradients, Module
 from gatewise.layers.parameters import Snapshot
 from gatewise.layers.recurrent import Recurrent
@@ -76,6 +77,7 @@ class Sequential(Stateful):
         super().__init__(deciding[-1].dtype if deciding else layers[-1].dtype)
         self._keeps_dtype = not deciding
         self.layers: tuple[Feedforward | Stateful, ...] = layers  # type: ignore[assignment]
+        self._is_nested = any(isinstance(layer, Sequential) for layer in layers)
 
     def _features(self) -> tuple[int | None, int | None]:
         ends = [layer._features() for layer in self.layers]
@@ -166,7 +168,7 @@ class Sequential(Stateful):
         return self._at_one_moment(
             lambda: tuple(
                 layer._stream_state(f"{name}[{position}]", part, batch)
-                if isinstance(layer, Stateful)
+                if isinstance(layer, Streaming)
                 else None
                 for position, (layer, part) in enumerate(pairs)
             )
@@ -183,6 +185,23 @@ class Sequential(Stateful):
             stages += found
             is_first = False
         return stages
+
+    def _advance(
+        self, snapshot: Snapshot, x: Array, state: Any, num_threads: int | None
+    ) -> tuple[Array, States]:
+        after = []
+        for layer, part, own in zip(self.layers, snapshot.parts, state, strict=True):
+            x, final = layer._advance(part, x, own, num_threads)
+            after.append(final)
+        return x, tuple(after)
+
+    def _steps_for_one(self) -> int:
+        return math.prod(layer._steps_for_one() for layer in self.layers)
+
+    def _lengths_after(self, lengths: ArrayLike | None) -> ArrayLike | None:
+        for layer in self.layers:
+            lengths = layer._lengths_after(lengths)
+        return lengths
 
     def _places(self, snapshot: Snapshot) -> dict[str, tuple[Module, str]]:
         return {
@@ -206,17 +225,47 @@ class Sequential(Stateful):
         No snapshot of a layer ever comes back. So two looks at all layers that find the
         same ones prove that all of them were valid between the looks.
         """
-        parts = self._look()
-        while (again := self._look()) != parts:
-            parts = again
+        last = self._holder.values.after
+        if last.is_unchanged():
+            return last
+        versions = tuple([leaf._holder.version() for _, leaf in self._leaves()])
+        seen = self._look()
+        while (again := self._look()) != seen:
+            seen = again
+        last = self._of(seen)
+        # From before the look: if all of it is still there, so are the parts.
+        last.versions = versions
+        return last
+
+    def _look(self) -> tuple[Any, ...]:
+        """The snapshots of the layers, with tuples of them for those that hold others.
+
+        Twice at the outermost only: each in turn twice would be a thousand times, ten deep.
+        """
+        if not self._is_nested:
+            return tuple([layer._snapshot() for layer in self.layers])
+        return tuple(
+            [
+                layer._look() if isinstance(layer, Sequential) else layer._snapshot()
+                for layer in self.layers
+            ]
+        )
+
+    def _of(self, seen: tuple[Any, ...]) -> Snapshot:
+        """The snapshot of what was seen, the one from before where that has not changed."""
+        parts = seen
+        if self._is_nested:
+            parts = tuple(
+                [
+                    layer._of(part) if isinstance(layer, Sequential) else part
+                    for layer, part in zip(self.layers, seen, strict=True)
+                ]
+            )
         last = self._holder.values.after
         if last.parts != parts:
             last = Snapshot({}, parts)
             self._holder.values = parameters.settled(last)
         return last
-
-    def _look(self) -> tuple[Snapshot, ...]:
-        return tuple([layer._snapshot() for layer in self.layers])
 
     def __call__(
         self,
@@ -234,9 +283,11 @@ class Sequential(Stateful):
             What the first layer takes.
         state
             Every layer's initial state. Where it is None, or one of its entries, a layer
-            starts from its own `initial_state`, or from zeros.
+            starts from its own `initial_state`, or from zeros. For a `Conv1d`, whose calls
+            take whole sequences, it is None.
         lengths
-            How many steps of each sequence exist, for the layers that have a state.
+            How many steps of each sequence exist, for the layers that go over steps. After
+            a `Conv1d` they are the lengths of its output.
         num_threads
             How many threads the layers may use; as `gatewise.set_num_threads` says if None.
 
@@ -260,17 +311,65 @@ class Sequential(Stateful):
         num_threads: int | None,
     ) -> tuple[Array, States]:
         threads = thread_limits.resolve(num_threads)
-        states = []
+        states: list[Any] = []
         value: Any = x
-        initials = self._initial("state", state)
-        for layer, part, initial in zip(self.layers, snapshot.parts, initials, strict=True):
+        initials = self._initial("state", state, is_call=True)
+        runs = {}
+        if lengths is None and products.blas_from == math.inf:
+            runs = snapshot.prepared(self._runs)
+        while (position := len(states)) < len(self.layers):
+            if position in runs:
+                count, chain = runs[position]
+                y = chain(value, num_threads=threads)
+                if y is not None:
+                    value = y
+                    states += [None] * count
+                    continue
+            layer, part = self.layers[position], snapshot.parts[position]
             final = None
             if isinstance(layer, Stateful):
+                initial = initials[position]
                 value, final = layer._call(part, value, initial, lengths, threads)
             else:
-                value = layer._call(part, value, threads)
+                value = layer._call_ragged(part, value, lengths, threads)
+            lengths = layer._lengths_after(lengths)
             states.append(final)
         return value, tuple(states)
+
+    def _runs(self, snapshot: Snapshot) -> dict[int, tuple[int, Callable[..., Any]]]:
+        """Layers without a state that the kernels take in one call, by the first's place.
+
+        Each with how many there are.
+        """
+        runs: dict[int, tuple[int, Callable[..., Any]]] = {}
+        first = 0
+        while first < len(self.layers):
+            count, stages = self._run_from(first, snapshot)
+            if count > 1 and stages:
+                head = self.layers[first]
+                features, dtype = head._features()[0], head.dtype
+                runs[first] = count, chooser.kernels.chain(stages, features, dtype)
+            first += max(count, 1)
+        return runs
+
+    def _run_from(self, first: int, snapshot: Snapshot) -> tuple[int, list[Any]]:
+        """How many layers from this one on can be taken in one call, and their stages."""
+        stages: list[Any] = []
+        head = self.layers[first]
+        if head._keeps_dtype or head._features()[0] is None:
+            return 0, stages
+        count = 0
+        parts = snapshot.parts[first:]
+        for layer, part in zip(self.layers[first:], parts, strict=True):
+            fits = layer._keeps_dtype or layer.dtype == head.dtype
+            if isinstance(layer, Stateful) or not fits:
+                break
+            found = layer._stages(part, None, is_first=False)
+            if found is None:
+                break
+            stages += found
+            count += 1
+        return count, stages
 
     def forward(
         self,
@@ -304,13 +403,14 @@ class Sequential(Stateful):
         threads = thread_limits.resolve(num_threads)
         states, tapes = [], []
         value: Any = x
-        initials = self._initial("state", state)
+        initials = self._initial("state", state, is_call=True)
         for layer, part, initial in zip(self.layers, snapshot.parts, initials, strict=True):
             final = None
             if isinstance(layer, Stateful):
                 value, final, tape = layer._forward(part, value, initial, lengths, threads)
             else:
-                value, tape = layer._forward(part, value, threads)
+                value, tape = layer._forward_ragged(part, value, lengths, threads)
+            lengths = layer._lengths_after(lengths)
             states.append(final)
             tapes.append(tape)
         return value, tuple(states), SequentialTape(self, snapshot, tapes)
@@ -364,7 +464,7 @@ class Sequential(Stateful):
         ordered = {name: sums[name] for name in names if name in sums}
         return dvalue, tuple(dinitials), ordered
 
-    def _initial(self, name: str, state: Any) -> States:
+    def _initial(self, name: str, state: Any, *, is_call: bool = False) -> States:
         if state is None:
             return (None,) * len(self.layers)
         if isinstance(state, np.ndarray) or not isinstance(state, tuple | list):
@@ -377,6 +477,14 @@ class Sequential(Stateful):
                 f"{name} should have {len(self.layers)} entries, one for each layer, "
                 f"got {len(state)}"
             )
+        for position, (layer, part) in enumerate(zip(self.layers, state, strict=True)):
+            keeps = isinstance(layer, Streaming) and not isinstance(layer, Stateful)
+            if is_call and keeps and part is not None:
+                raise ValueError(
+                    f"{name}[{position}] should be None, since a call of "
+                    f"{layer._description()} takes whole sequences, "
+                    f"got {type(part).__name__}"
+                )
         return tuple(state)
 
     def _description(self) -> str:

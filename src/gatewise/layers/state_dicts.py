@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from gatewise import _checks
 from gatewise.layers import inputs, parameters
@@ -37,7 +37,7 @@ class FromStateDict(Module):
 
     @classmethod
     def from_state_dict(
-        cls, state_dict: Mapping[str, ArrayLike], prefix: str = "", **options: Any
+        cls, state_dict: Mapping[str, Any], prefix: str = "", **options: Any
     ) -> Self:
         """Return the layer whose parameters are in `state_dict`, under a prefix.
 

@@ -21,7 +21,8 @@ class Stream:
     Made by ``layer.stream(batch=1, num_threads=None)``. ``stream(x)`` takes one step
     ``(batch, input_size)`` and returns its output ``(batch, output_size)``. For a batch of
     one, ``(input_size,)`` gives ``(output_size,)``. It takes a chunk ``(batch, time,
-    input_size)`` too. Where the first layer is an `Embedding`, or one made with
+    input_size)`` too; where convolutions have strides, only chunks whose time is a multiple
+    of these. Where the first layer is an `Embedding`, or one made with
     ``tokens=True``, integers without the last axis are tokens; for a batch of one a token
     can be an integer.
 
@@ -34,8 +35,8 @@ class Stream:
     Raises
     ------
     ValueError
-        If a layer is bidirectional; in a call, if `x` has another shape or holds a token
-        that the first layer does not have.
+        If a layer is bidirectional, or a `Conv1d` that is not causal; in a call, if `x` has
+        another shape or holds a token that the first layer does not have.
     TypeError
         In a call, if `x` holds no real numbers, or none that are tokens where these are
         wanted.
@@ -84,7 +85,11 @@ class Stream:
 
     @property
     def state(self) -> Any:
-        """A copy of the state, in the form in which a call of the layer returns it."""
+        """A copy of the state, in the form in which a call of the layer returns it.
+
+        Where that has None for a `Conv1d`, this has the steps that the next outputs still
+        depend on, ``(batch, dilation * (kernel_size - 1), in_channels)``.
+        """
         return _copied(self._state)
 
     def reset(self, state: Any = None) -> None:
@@ -93,9 +98,10 @@ class Stream:
         Parameters
         ----------
         state
-            In the form in which a call of the layer returns it; for a batch of one also
-            without the batch axis, as after a call with one sequence ``(time, features)``.
-            Where it is None, a layer goes back to its `initial_state`, or to zeros.
+            In the form in which a call of the layer returns it, or `state`; for a batch of
+            one also without the batch axis, as after a call with one sequence ``(time,
+            features)``. Where it is None, a layer goes back to its `initial_state`, or to
+            zeros.
 
         Raises
         ------
@@ -163,6 +169,7 @@ class Stream:
         """Take whatever a stream takes, or say what it does not."""
         array = self._layer._stream_input(inputs.as_array("x", x))
         axes = self._leading_axes(array)
+        self._check_time(array.shape[1] if axes == 2 else 1)
         # A copy, since it may be the stream's own output, which the step writes over.
         y = None if self._step is None else self._step(array.copy())
         if y is not None:
@@ -186,6 +193,14 @@ class Stream:
         raise ValueError(
             f"x should have shape {step} or ({self._batch}, time{last}), got {array.shape}"
         )
+
+    def _check_time(self, time: int) -> None:
+        multiple = self._steps.multiple
+        if time % multiple:
+            raise ValueError(
+                f"x should have a multiple of {multiple} steps, as so many make one of the "
+                f"output, got {time}"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         names = ("_layer", "_batch", "_num_threads", "_state")

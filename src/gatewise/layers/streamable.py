@@ -1,7 +1,9 @@
 """What a stream asks of a layer, and all that it asks.
 
-`Stateful` answers for every layer with a state, from its call and its `_stages`; a layer of
-another make streams as soon as it has these four methods.
+`Streaming` answers for every layer that streams, from its `_stages` and how it advances by
+a chunk; a layer of another make streams as soon as it has these four methods. What a layer
+keeps from step to step is a state of its stream, also where its calls have none: a `Conv1d`
+takes whole sequences, and only its stream has a history.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ class Steps(NamedTuple):
     `run` takes a chunk ``(batch, time, features)``, the state before it and a number of
     threads, and returns the outputs and the state after it. `stages`, of one `dtype`, tell
     the kernels' ``stepper`` to do the same in place, and faster; None if no kernel does.
+    So many steps as `multiple` says make one of the output, and a chunk has a multiple.
     """
 
     versions: Sequence[Version]
@@ -33,6 +36,7 @@ class Steps(NamedTuple):
     run: Callable[[Array, Any, int | None], tuple[Array, Any]]
     stages: list[tuple[Any, ...]] | None
     dtype: np.dtype[Any] | None
+    multiple: int = 1
 
 
 class Streamable(Protocol):

@@ -19,7 +19,7 @@ from gatewise.formats.containers import Container, Header
 from gatewise.formats.errors import FormatError
 from gatewise.formats.fields import Fields
 from gatewise.formats.files import replacing
-from gatewise.formats.json_text import parse_json
+from gatewise.formats.json.text import parse_json
 from gatewise.formats.npz import open_npz
 from gatewise.formats.own import Own, write_own
 from gatewise.formats.safetensors import open_safetensors

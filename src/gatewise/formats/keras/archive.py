@@ -8,10 +8,10 @@ from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
 
+from gatewise.formats.archives.zips import Zip, open_zip
 from gatewise.formats.errors import FormatError
-from gatewise.formats.hdf5 import HDF5, open_hdf5
-from gatewise.formats.json_text import parse_json
-from gatewise.formats.zips import Zip, open_zip
+from gatewise.formats.hdf5.reading import HDF5, open_hdf5
+from gatewise.formats.json.text import parse_json
 
 Array = NDArray[Any]
 

@@ -25,6 +25,7 @@ from gatewise.formats.keras.places import (
 __all__ = ["configured"]
 
 _DEEPEST = 32
+_LONGEST_NAME = 1024
 Config = Mapping[str, Any]
 
 
@@ -41,7 +42,10 @@ def configured(container: Container, config: object) -> list[Found]:
         return []
     listed = listed_layers(container) if container.format == "hdf5" else None
     shared: dict[Any, Place] = {}
-    return list(_walk(container, layers, "", "", listed, None, shared, 0))
+    try:
+        return list(_walk(container, layers, "", "", listed, None, shared, 0))
+    except RecursionError:
+        raise FormatError("its configuration goes too deep") from None
 
 
 def _inner_layers(layer: object) -> list[Config] | None:
@@ -110,7 +114,10 @@ def _name(layer: Config, key: str) -> str:
     config = layer.get("config")
     for holder in (config, layer):
         if isinstance(holder, Mapping) and isinstance(holder.get("name"), str):
-            return str(holder["name"])
+            key = str(holder["name"])
+            break
+    if len(key) > _LONGEST_NAME:
+        raise FormatError(f"its configuration has a name of {len(key)} letters")
     return key
 
 
@@ -163,7 +170,7 @@ def _recurrent(config: Config, kind: str, name: str, place: Place) -> Found:
         if not isinstance(found, list) or not all(_is_cell(each) for each in found):
             raise FormatError(f"{name!r} should have a list of cells in its configuration")
         cells = found
-        classes = [str(each["class_name"]) for each in cells]
+        classes = [str(each.get("class_name")) for each in cells]
         has_bias = [bool(each["config"].get("use_bias", True)) for each in cells]
         places = own.cells(classes, has_bias)
     parts = []

@@ -129,13 +129,15 @@ def _bias(arrays: Mapping[str, Array]) -> list[Array]:
 
 
 def _convolution(layer: Any, dtype: dict[str, Any]) -> Described:
-    reach = layer.dilation * (layer.kernel_size - 1)
-    padding = "same" if layer.padding else "valid"
-    if layer.padding and (2 * layer.padding != reach or layer.stride != 1):
-        raise ValueError(
-            "padding should be 0, or half of what the kernel reaches with a stride of 1, "
-            f"as Keras has no other, got {layer._description()}"
-        )
+    padding = layer.padding or "valid"
+    if not isinstance(padding, str):
+        reach = layer.dilation * (layer.kernel_size - 1)
+        if 2 * padding != reach or layer.stride != 1:
+            raise ValueError(
+                "padding should be 0, 'same' or 'causal', as Keras has no other, got "
+                f"{layer.padding}"
+            )
+        padding = "same"
     arrays = layer.state_dict()
     config = {
         "filters": layer.out_channels,

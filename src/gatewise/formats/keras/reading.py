@@ -10,14 +10,16 @@ from numpy.typing import DTypeLike
 
 from gatewise.formats.containers import Container
 from gatewise.formats.errors import FormatError
-from gatewise.formats.hdf5 import open_hdf5
+from gatewise.formats.hdf5.reading import open_hdf5
 from gatewise.formats.keras import recurrent, simple
 from gatewise.formats.keras.archive import open_keras
 from gatewise.formats.keras.configured import configured
 from gatewise.formats.keras.found import Found
 from gatewise.formats.keras.unconfigured import unconfigured
 from gatewise.formats.opening import open_regular
+from gatewise.kernels import activations
 from gatewise.kernels.activations import Spelling
+from gatewise.layers import inputs
 from gatewise.layers.recurrent import Recurrent
 
 __all__ = ["from_keras", "layers_of"]
@@ -117,7 +119,8 @@ def from_keras(
         meant, or the file does not say all that has to be known of it, or it is a layer
         that there is not here.
     TypeError
-        If an activation is neither a name nor a tuple of it and numbers, or `dtype` none.
+        If `layer` is no text, an activation neither a name nor a tuple of it and numbers,
+        or `dtype` none.
     ValueError
         If an activation or `dtype` is none of those that there are.
 
@@ -136,6 +139,16 @@ def from_keras(
     ...     gatewise.from_keras(path)
     LSTM(3, 4, bidirectional=True) with 288 parameters
     """
+    if layer is not None and not isinstance(layer, str):
+        raise TypeError(f"layer should be a name or None, got {layer!r}")
+    # Before the file is looked at, whose fault they are not.
+    if recurrent_activation is not None:
+        activations.activation("recurrent_activation", recurrent_activation)
+    is_layer = isinstance(activation, str) and activation in simple.ACTIVATIONS
+    if activation is not None and not is_layer:
+        activations.activation("activation", activation)
+    if dtype is not None:
+        dtype = inputs.floating_dtype(dtype)
     given = recurrent.Given(
         recurrent_activation, activation, reset_after, go_backwards, merge_mode, dtype
     )

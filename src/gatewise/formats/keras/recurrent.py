@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from gatewise import layers as room
 from gatewise.formats.containers import Container
-from gatewise.formats.errors import FormatError
+from gatewise.formats.errors import ArgumentNeeded, FormatError
 from gatewise.formats.keras.activations import HARD_SIGMOIDS, spelling_of
 from gatewise.formats.keras.first_version import merged
 from gatewise.formats.keras.found import Found, Part
@@ -104,19 +104,23 @@ def _layer(rows: Sequence[Sequence[_Read]], dtype: DTypeLike) -> Recurrent:
 def _check_order(found: Found, given: Given) -> None:
     """Refuse what only a user can make up for who knows of it."""
     if found.go_backwards and not given.go_backwards:
-        raise FormatError(
+        raise ArgumentNeeded(
             f"{found.name!r} goes backwards: go_backwards=True gives a layer that has to "
-            "be given sequences from their ends, x[:, ::-1]"
+            "be given sequences from their ends, x[:, ::-1]",
+            "go_backwards",
+            True,
         )
     if given.go_backwards and not found.go_backwards and found.config is not None:
         raise FormatError(
             f"go_backwards should be False, as {found.name!r} does not go backwards"
         )
     if found.merge_mode not in (given.merge_mode, None):
-        raise FormatError(
+        raise ArgumentNeeded(
             f"{found.name!r} has the merge_mode {found.merge_mode!r}: merge_mode="
             f"{found.merge_mode!r} gives a layer with both directions side by side, which "
-            "you join yourself"
+            "you join yourself",
+            "merge_mode",
+            found.merge_mode,
         )
 
 
@@ -206,18 +210,25 @@ def _options(
         if said:
             options[argument] = spelling_of(argument, said[0], version, found.name)
         elif argument == "recurrent_activation":
-            raise FormatError(
+            raise ArgumentNeeded(
                 f"does not say what the gates of {found.name!r} go through: "
                 "recurrent_activation should be 'sigmoid', Keras's default since 2.3, or "
-                f"{HARD_SIGMOIDS[2]!r}, its default before, or what it was made with"
+                f"{HARD_SIGMOIDS[2]!r}, its default before, or what it was made with",
+                argument,
+                "sigmoid",
             )
         elif kind == "RNN":
-            raise FormatError(
+            raise ArgumentNeeded(
                 f"does not say the activation of {found.name!r}: activation should be "
-                "'tanh', Keras's default, or 'relu', or what it was made with"
+                "'tanh', Keras's default, or 'relu', or what it was made with",
+                argument,
+                "tanh",
             )
     if kind == "GRU" and weights.bias is None:
         options["reset_after"] = _reset_after(found, part, given)
+    elif kind == "GRU" and "reset_after" in (part.config or {}):
+        # The bias says it too, and has to agree.
+        options["reset_after"] = bool((part.config or {})["reset_after"])
     return options
 
 
@@ -226,8 +237,10 @@ def _reset_after(found: Found, part: Part, given: Given) -> bool:
         # Older versions had only the other form, and so no word for it.
         return bool(part.config.get("reset_after", False))
     if given.reset_after is None:
-        raise FormatError(
+        raise ArgumentNeeded(
             f"does not say where the reset gate of {found.name!r} acts: reset_after should "
-            "be True, Keras's default since 2.3, or False"
+            "be True, Keras's default since 2.3, or False",
+            "reset_after",
+            True,
         )
     return bool(given.reset_after)

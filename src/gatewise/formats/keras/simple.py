@@ -10,16 +10,17 @@ from numpy.typing import DTypeLike, NDArray
 
 from gatewise import layers as room
 from gatewise.formats.containers import Container
-from gatewise.formats.errors import FormatError
+from gatewise.formats.errors import ArgumentNeeded, FormatError
 from gatewise.formats.keras.found import Found
 from gatewise.kernels.activations import Spelling
 from gatewise.layers.kinds import Feedforward
 
 Array = NDArray[Any]
 
-__all__ = ["made"]
+__all__ = ["ACTIVATIONS", "made"]
 
-_ACTIVATIONS: Mapping[str, type[Feedforward]] = {
+# By Keras's words, those that are layers here.
+ACTIVATIONS: Mapping[str, type[Feedforward]] = {
     "relu": room.ReLU,
     "sigmoid": room.Sigmoid,
     "softmax": room.Softmax,
@@ -118,16 +119,12 @@ def _convolution(
     stride, dilation = (_single(found, config, key) for key in ("strides", "dilation_rate"))
     if config.get("groups", 1) != 1:
         raise FormatError(f"{found.name!r} has groups, which a Conv1d here has not")
-    reach = dilation * (size - 1)
     said = config.get("padding", "valid")
-    if said == "same" and stride == 1 and reach % 2 == 0:
-        padding = reach // 2
-    elif said == "valid":
-        padding = 0
-    else:
+    padding: Any = {"valid": 0, "same": "same", "causal": "causal"}.get(str(said))
+    if padding is None or (padding == "same" and stride > 1):
         raise FormatError(
             f"{found.name!r} pads {said!r} with a kernel of {size} and a stride of "
-            f"{stride}, which is not the same at both ends"
+            f"{stride}, which no Conv1d here does"
         )
     layer: Feedforward = room.Conv1d(
         features,
@@ -157,17 +154,21 @@ def _with_activation(
 ) -> Feedforward | room.Sequential:
     said: Any = activation
     if said is None and found.config is None:
-        raise FormatError(
+        raise ArgumentNeeded(
             f"does not say the activation of {found.name!r}: activation should be "
-            f"'linear', or one of {', '.join(_ACTIVATIONS)}"
+            f"'linear', or one of {', '.join(ACTIVATIONS)}",
+            "activation",
+            "linear",
         )
     if said is None and found.config is not None:
         said = found.config.get("activation")
     if said in (None, "linear"):
         return layer
-    if isinstance(said, str) and said in _ACTIVATIONS:
-        return room.Sequential(layer, _ACTIVATIONS[said]())
-    raise FormatError(
+    if isinstance(said, str) and said in ACTIVATIONS:
+        return room.Sequential(layer, ACTIVATIONS[said]())
+    raise ArgumentNeeded(
         f"{found.name!r} has the activation {str(said)[:60]!r}, which is no layer here: "
-        "activation='linear' gives what comes before it"
+        "activation='linear' gives what comes before it",
+        "activation",
+        "linear",
     )

@@ -30,7 +30,8 @@ class Graph:
     >>> from gatewise.formats.onnx.graph import Graph
     >>> graph = Graph()
     >>> graph.add_input("x", np.dtype(np.float32), ["batch", 3])
-    >>> y = graph.node("Add", ["x", graph.constant("one", np.float32([1]))], name="y")
+    >>> one = graph.constant("one", np.ones(1, np.float32))
+    >>> y = graph.node("Add", ["x", one], name="y")
     >>> graph.add_output(y, np.dtype(np.float32), ["batch", 3])
     >>> [node.op_type for node in graph.model("net").graph.node]
     ['Add']

@@ -18,7 +18,7 @@ from libc.stdint cimport (
     uintptr_t,
 )
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memmove
 
 from gatewise.kernels.native.core cimport (
     GW_FORKED,
@@ -88,6 +88,7 @@ __all__ = [
     "backward",
     "cell_backward",
     "cell_forward",
+    "chain",
     "convolve",
     "empty",
     "forward",
@@ -115,6 +116,7 @@ cdef object EMPTY = np.empty
 cdef object FLOAT32 = np.dtype(np.float32)
 cdef object FLOAT64 = np.dtype(np.float64)
 cdef object INT64 = np.dtype(np.int64)
+cdef object UINT8 = np.dtype(np.uint8)
 
 
 cdef class Packed:
@@ -231,11 +233,12 @@ cdef int _check(gw_status status, str what="the kernel's workspace") except -1:
 include "signals.pxi"
 include "memory.pxi"
 include "sequence.pxi"
-include "stages.pxi"
-include "stepper.pxi"
 include "products.pxi"
 include "linear.pxi"
 include "convolution.pxi"
+include "stages.pxi"
+include "stepper.pxi"
+include "chain.pxi"
 include "columns.pxi"
 
 

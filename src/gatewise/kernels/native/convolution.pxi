@@ -9,13 +9,15 @@ cdef class PackedConvolution:
     cdef readonly object plain
     cdef gw_windows form
     cdef Py_ssize_t least_time, after
+    # Every step alone, so that a Linear does the same.
+    cdef bint is_pointwise
 
     def __reduce__(self):
         raise TypeError("packed weights are remade, not pickled")
 
     cdef Py_ssize_t count(self, Py_ssize_t time) noexcept nogil:
         """How many steps the output of so many has."""
-        if time < self.least_time:
+        if not time or time < self.least_time:
             return 0
         return (time - self.least_time) // self.form.stride + 1
 
@@ -25,7 +27,9 @@ def pack_convolution(
 ) -> PackedConvolution:
     cdef PackedConvolution packed = PackedConvolution.__new__(PackedConvolution)
     cdef gw_windows *form = &packed.form
-    packed.product = _pack_linear(weight, bias, windows.taps)
+    packed.is_pointwise = windows == (1, 1, windows.dilation, 0, 0)
+    taps = 0 if packed.is_pointwise else windows.taps
+    packed.product = _pack_linear(weight, bias, taps)
     packed.plain = fallback.pack_convolution(weight, bias, windows)
     form.taps, form.stride, form.dilation, form.before, packed.after = windows
     form.x.features = packed.product.inputs // form.taps
@@ -48,6 +52,8 @@ def convolve(
     cdef gw_windows windows = layer.form
     cdef Py_buffer view
     cdef gw_status status
+    if layer.is_pointwise:
+        return _pointwise(product, x, lengths, num_threads)
     # A memoryview would cost as much as a small product.
     if type(x) is not ARRAY or not _holds(x, &view, product.letter):
         return None
@@ -77,11 +83,26 @@ def convolve(
     return y
 
 
+cdef _pointwise(PackedLinear product, x, lengths, num_threads):
+    if type(x) is not ARRAY or not 2 <= x.ndim <= 3:
+        return None
+    y = linear(product, x, num_threads=num_threads)
+    if y is not None and lengths is not None:
+        y[np.arange(x.shape[1]) >= lengths[:, None]] = 0
+    return y
+
+
 cdef bint _sequences_of_view(const Py_buffer *view, gw_block *x) noexcept nogil:
     """Whether an array is steps of so many features, of one sequence or a batch."""
     cdef int last = view.ndim - 1, axis
     if not 1 <= last <= 2 or view.shape[last] != x.features:
         return False
+    for axis in range(last):
+        if view.shape[axis] == 0:
+            # Nothing is read, whatever the strides are.
+            x.time, x.batch = view.shape[last - 1], view.shape[0] if last == 2 else 1
+            x.rows.time = x.rows.row = x.features
+            return True
     if x.features > 1 and view.strides[last] != view.itemsize:
         return False
     if <uintptr_t>view.buf % view.itemsize:

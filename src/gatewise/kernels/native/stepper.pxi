@@ -46,7 +46,7 @@ cdef class _Stepper(_Stages):
         cdef int64_t token
         if type(x) is ARRAY:
             return self.take(x)
-        if not self.token_count or self.batch != 1:
+        if not self.token_count or self.extent.batch != 1 or self.multiple != 1:
             return None
         if type(x) is not int and not isinstance(x, INTEGER):
             return None
@@ -90,9 +90,11 @@ cdef class _Stepper(_Stages):
             return None
         if not 0 <= last <= 2 or view.shape[last] != self.features:
             return None
-        if (view.shape[0] if last else 1) != self.batch:
+        if (view.shape[0] if last else 1) != self.extent.batch:
             return None
         if self.features > 1 and view.strides[last] != view.itemsize:
+            return None
+        if (view.shape[1] if last == 2 else 1) % self.multiple:
             return None
         for axis in range(last):
             if view.strides[axis] % view.itemsize:
@@ -104,7 +106,7 @@ cdef class _Stepper(_Stages):
         if last == 2:
             rows.time = view.strides[1] // view.itemsize
             return self.take_chunk(rows, _tokens(NULL, 0), view.shape[1])
-        if self.overlaps(view, (self.batch - 1) * rows.row * view.itemsize):
+        if self.overlaps(view, (self.extent.batch - 1) * rows.row * view.itemsize):
             return None
         self.step(rows, _tokens(NULL, 0))
         return self.y if last else self.first
@@ -112,126 +114,127 @@ cdef class _Stepper(_Stages):
     cdef bint overlaps(self, const Py_buffer *view, Py_ssize_t last_row) noexcept:
         """Whether a step would write its output over the inputs that it still reads."""
         cdef char *y = self.stages[self.count - 1].y
-        cdef Py_ssize_t size = self.batch * self.stages[self.count - 1].features
+        cdef Py_ssize_t size = self.extent.batch * self.stages[self.count - 1].features
         cdef char *first = <char *>view.buf + min(last_row, 0)
         cdef char *end = <char *>view.buf + max(last_row, 0) + self.features * view.itemsize
         return first < y + size * view.itemsize and y < end
 
     cdef take_tokens(self, const Py_buffer *view, bint is_signed):
         cdef Py_ssize_t time = view.shape[1] if view.ndim == 2 else 1
-        if view.ndim > 2 or (view.shape[0] if view.ndim else 1) != self.batch:
+        if view.ndim > 2 or (view.shape[0] if view.ndim else 1) != self.extent.batch:
+            return None
+        if time % self.multiple:
             return None
         # A copy, since what is checked here may change before it is used.
         cdef int64_t *first = self.step_tokens
         if view.ndim == 2:
-            copies = EMPTY(self.batch * time, np.int64)
+            copies = EMPTY(self.extent.batch * time, np.int64)
             first = <int64_t *>_address(copies)
-        if not _read_tokens(view, is_signed, self.batch, time, self.token_count, first):
+        cdef Py_ssize_t batch = self.extent.batch
+        if not _read_tokens(view, is_signed, batch, time, self.token_count, first):
             return None
         if view.ndim == 2:
             return self.take_chunk(gw_rows(NULL, 0, 0), _tokens(first, time), time)
         self.step(gw_rows(NULL, 0, 0), _tokens(first, 1))
         return self.y if view.ndim else self.first
 
-    cdef step(self, gw_rows rows, _tokens tokens):
+    cdef step(self, gw_rows x, _tokens tokens):
         cdef gw_status status = GW_OK
         cdef const _stage *stage
-        cdef gw_rows y
+        cdef gw_rows rows = x, y
         cdef int k
-        # A recurrent layer alone does all or nothing.
+        # A layer alone does all or nothing, and histories wait until all is done.
         cdef bint saves = self.recurrent and self.count > 1
         with nogil:
             if saves:
-                self.copy_states(False)
+                self.copy_states(True, False)
             for k in range(self.count):
                 stage = &self.stages[k]
                 y = gw_rows(stage.y, stage.features, stage.features)
-                status = self.run(stage, rows, tokens, 1, y, stage.shares, True)
+                status = self.run(
+                    stage, self.extent, rows, tokens, 1, y, stage.shares, True
+                )
                 if status != GW_OK:
                     break
                 tokens.first = NULL
                 rows = y
-            if status != GW_OK and saves:
-                self.copy_states(True)
+            if status == GW_OK:
+                self.keep_step(x)
+            elif saves:
+                self.copy_states(True, True)
         self.odd = not self.odd
         _check(status)
+
+    cdef void keep_step(self, gw_rows x) noexcept nogil:
+        """Move the histories on by a step: what each convolution had is still there."""
+        cdef const _stage *stage
+        cdef int k
+        for k in range(self.count):
+            stage = &self.stages[k]
+            if stage.kind == CONVOLUTION and stage.h_size:
+                self.keep_steps(stage, self.extent.batch, x, 1)
+            x = gw_rows(stage.y, stage.features, stage.features)
 
     cdef take_chunk(self, gw_rows rows, _tokens tokens, Py_ssize_t time):
         if self.is_busy:
             # With another thread's chunk, for which there is room once.
             return None
         cdef Py_ssize_t features = self.stages[self.count - 1].features
-        cdef Py_ssize_t steps = min(max(CHUNK_STEPS, CHUNK_ROWS // self.batch), time)
+        cdef Py_ssize_t steps = max(CHUNK_STEPS, CHUNK_ROWS // self.extent.batch)
         cdef gw_status status = GW_OK
-        y = empty((self.batch, time, features), self.dtype)
-        cdef char *out = <char *>_address(y)
+        steps = min(max(steps - steps % self.multiple, self.multiple), time)
+        y = empty((self.extent.batch, time // self.multiple, features), self.dtype)
+        cdef gw_rows out = gw_rows(
+            <char *>_address(y), features, time // self.multiple * features
+        )
         self.find_room(steps)
         self.is_busy = True
         with nogil:
-            self.copy_states(False)
+            self.copy_states(False, False)
             status = self.run_chunk(rows, tokens, time, steps, out)
             if status != GW_OK:
-                self.copy_states(True)
+                self.copy_states(False, True)
         self.is_busy = False
         _check(status)
         return y
 
     cdef find_room(self, Py_ssize_t steps):
         """Have two buffers for what goes from stage to stage, and one for shares."""
-        cdef Py_ssize_t size = self.batch * steps * self.itemsize
+        cdef Py_ssize_t size = self.extent.batch * steps * self.itemsize
         size *= 2 * self.widest + self.stages[0].columns
         if size > self.room_size:
             self.room_owner = EMPTY(size, np.uint8)
             self.room, self.room_size = <char *>_address(self.room_owner), size
 
-    cdef void copy_states(self, bint back) noexcept nogil:
-        """Keep copies of the states, or put these back."""
+    cdef void copy_states(self, bint recurrent_alone, bint back) noexcept nogil:
+        """Keep copies of the states, of recurrent stages or of all, or put these back."""
         cdef char *saved = self.saved
         cdef const _stage *stage
         cdef int k
         for k in range(self.count):
             stage = &self.stages[k]
-            if stage.kind == RECURRENT:
+            if stage.h_size and (stage.kind == RECURRENT or not recurrent_alone):
                 _copy(saved, stage.state.h, stage.h_size, back)
                 _copy(saved + stage.h_size, stage.state.c, stage.c_size, back)
                 saved += stage.h_size + stage.c_size
 
     cdef gw_status run_chunk(
-        self, gw_rows x, _tokens tokens, Py_ssize_t time, Py_ssize_t steps, char *out
+        self, gw_rows x, _tokens tokens, Py_ssize_t time, Py_ssize_t steps, gw_rows out
     ) noexcept nogil:
         """Run a chunk some steps at a time, each of them through all stages."""
         cdef Py_ssize_t first = 0, count
-        cdef Py_ssize_t size = self.batch * steps * self.widest * self.itemsize
-        cdef const _stage *stage
-        cdef gw_status status
-        cdef gw_rows rows, y
-        cdef _tokens named
-        cdef int k
-        while first < time:
+        cdef Py_ssize_t size = self.extent.batch * steps * self.widest * self.itemsize
+        cdef gw_status status = GW_OK
+        while first < time and status == GW_OK:
             count = min(steps, time - first)
-            rows, named = x, tokens
+            status = self.run_all(self.extent, x, tokens, count, out, self.room, size)
             if tokens.first is not NULL:
-                named.first += first
+                tokens.first += count
             else:
-                rows.data = <char *>x.data + first * x.time * self.itemsize
-            for k in range(self.count):
-                stage = &self.stages[k]
-                y.time = stage.features
-                if k == self.count - 1:
-                    y.data = out + first * stage.features * self.itemsize
-                    y.row = time * stage.features
-                else:
-                    y.data = self.room + k % 2 * size
-                    y.row = count * stage.features
-                status = self.run(
-                    stage, rows, named, count, y, self.room + 2 * size, False
-                )
-                if status != GW_OK:
-                    return status
-                named.first = NULL
-                rows = y
+                x.data = <char *>x.data + count * x.time * self.itemsize
+            out.data = <char *>out.data + count // self.multiple * out.time * self.itemsize
             first += count
-        return GW_OK
+        return status
 
 
 cdef inline void _copy(

@@ -28,7 +28,7 @@ from gatewise.kernels.numpy.products import (
     project_back,
 )
 from gatewise.kernels.numpy.rows import backward, forward, infer, infer_shares, pack
-from gatewise.kernels.numpy.stepper import stepper
+from gatewise.kernels.numpy.stepper import chain, stepper
 
 __all__ = [
     "Packed",
@@ -38,6 +38,7 @@ __all__ = [
     "backward",
     "cell_backward",
     "cell_forward",
+    "chain",
     "convolve",
     "empty",
     "forward",

@@ -61,7 +61,7 @@ def convolve(
         return None
     if x.shape[-1] != features or not x.flags.aligned:
         return None
-    if features > 1 and x.strides[-1] != x.itemsize:
+    if features > 1 and x.size and x.strides[-1] != x.itemsize:
         return None
     sequences = x if x.ndim == 3 else x[None]
     batch, time = sequences.shape[:2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,11 +11,12 @@ from numpy.typing import NDArray
 
 from gatewise.kernels.numpy import activations
 from gatewise.kernels.numpy import rows as recurrent
+from gatewise.kernels.numpy.convolution import convolve
 from gatewise.kernels.numpy.products import linear
 
 Array = NDArray[Any]
 
-__all__ = ["stepper"]
+__all__ = ["chain", "stepper"]
 
 
 def stepper(
@@ -33,12 +35,14 @@ def stepper(
     - ``("recurrent", packed, state)`` advances `state`. If it is the first, a fourth
       element can be a table with the input's share of the gates for every token.
     - ``("linear", packed)``
+    - ``("convolution", packed, history)`` overwrites `history`, the steps before the next.
     - ``("relu",)``, ``("tanh",)``, ``("sigmoid",)``, ``("softmax",)``
 
     The function takes a step ``(batch, features)`` of `dtype`, for a batch of one also
     ``(features,)``, or a chunk ``(batch, time, features)``. Where the first stage has a
-    table, it takes integers without the last axis. It returns the last stage's output, for
-    a step always the same array, for a chunk a new one.
+    table, it takes integers without the last axis. Where convolutions have strides, it
+    takes chunks alone, whose time is a multiple of the product of these. It returns the
+    last stage's output, for a step always the same array, for a chunk a new one.
 
     It does nothing and returns None where `x` is something else: of another shape or dtype,
     a token that is not in the table, numbers that are not aligned or whose features are not
@@ -52,10 +56,44 @@ def stepper(
     for stage in stages:
         outputs = _outputs(stage, outputs)
     rows = None if first[0] == "table" else features
-    return Stepper(functions, states, batch, rows, outputs, len(table), dtype)
+    strides = [stage[1].windows.stride for stage in stages if stage[0] == "convolution"]
+    multiple = math.prod(strides)
+    return Stepper(functions, states, batch, rows, outputs, len(table), multiple, dtype)
+
+
+def chain(
+    stages: Sequence[tuple[Any, ...]], features: int, dtype: np.dtype[Any]
+) -> Callable[..., Array | None]:
+    """Return a function that takes whole sequences through layers without a state.
+
+    `stages` are those of `stepper` but for tables and recurrent ones; a convolution has no
+    history. The function takes `x`, ``(batch, time, features)`` or ``(time, features)`` of
+    `dtype`, and ``num_threads=1``, and returns the last stage's output.
+
+    It does nothing and returns None where `x` is something else, or has steps that are not
+    aligned or whose features are not contiguous, or too few of them for any output.
+    """
+
+    def run(x: Any, *, num_threads: int = 1) -> Array | None:
+        if type(x) is not np.ndarray or x.dtype != dtype or x.ndim not in (2, 3):
+            return None
+        contiguous = features == 1 or x.strides[-1] == x.itemsize
+        if not x.size or x.shape[-1] != features or not contiguous or not x.flags.aligned:
+            return None
+        rows = (x if x.ndim == 3 else x[None]).swapaxes(0, 1)
+        for stage in stages:
+            rows = _stage(stage, num_threads)(rows)
+            if not rows.size:
+                return None
+        y = np.ascontiguousarray(rows.swapaxes(0, 1))
+        return y if x.ndim == 3 else y[0]
+
+    return run
 
 
 def _state_of(stage: tuple[Any, ...]) -> tuple[Array, ...]:
+    if stage[0] == "convolution":
+        return stage[2:]
     state: tuple[Array, ...] = stage[2] if stage[0] == "recurrent" else ()
     return state
 
@@ -67,6 +105,8 @@ def _outputs(stage: tuple[Any, ...], features: int) -> int:
         features = what[0].shape[1]
     elif kind == "linear":
         features = len(what[0].weight)
+    elif kind == "convolution":
+        features = len(what[0].product.weight)
     elif kind == "recurrent":
         features = what[1][0].shape[1]
     return features
@@ -84,6 +124,18 @@ def _stage(stage: tuple[Any, ...], num_threads: int) -> Callable[[Array], Array]
         projected = linear(what[0], np.ascontiguousarray(rows), num_threads=num_threads)
         assert projected is not None
         return projected
+
+    def slide(rows: Array) -> Array:
+        packed, *histories = what
+        history = histories[0] if histories else None
+        steps = np.ascontiguousarray(rows.swapaxes(0, 1))
+        y = convolve(packed, steps, history=history, num_threads=num_threads)
+        assert y is not None
+        if history is None:
+            return y.swapaxes(0, 1)
+        longer = np.concatenate([history, steps], axis=1)
+        history[...] = longer[:, steps.shape[1] :]
+        return y.swapaxes(0, 1)
 
     def activate(rows: Array) -> Array:
         rows = np.ascontiguousarray(rows)
@@ -103,15 +155,21 @@ def _stage(stage: tuple[Any, ...], num_threads: int) -> Callable[[Array], Array]
             recurrent.infer(packed, rows, state, y, num_threads=num_threads)
         return y
 
-    return {"table": look_up, "recurrent": advance, "linear": project}.get(kind, activate)
+    functions = {
+        "table": look_up,
+        "recurrent": advance,
+        "linear": project,
+        "convolution": slide,
+    }
+    return functions.get(kind, activate)
 
 
 class Stepper:
     """What `stepper` returns.
 
     `stages` take and return rows ``(time, batch, features)``. The first one takes rows of
-    so many `features`, unless these are None, and so many `tokens`, unless there are none.
-    `states` are put back where anything is raised.
+    so many `features`, unless these are None, and so many `tokens`, unless there are none,
+    and a multiple of `multiple` steps. `states` are put back where anything is raised.
     """
 
     def __init__(
@@ -122,6 +180,7 @@ class Stepper:
         features: int | None,
         outputs: int,
         tokens: int,
+        multiple: int,
         dtype: np.dtype[Any],
     ) -> None:
         self._stages = stages
@@ -129,6 +188,7 @@ class Stepper:
         self._batch = batch
         self._features = features
         self._tokens = tokens
+        self._multiple = multiple
         self._dtype = dtype
         self._y = np.empty((batch, outputs), dtype)
 
@@ -148,6 +208,8 @@ class Stepper:
         if not fits or axes > 2 or values.shape[axes:] != features:
             return None
         if (values.shape[0] if axes else 1) != self._batch:
+            return None
+        if (values.shape[1] if axes == 2 else 1) % self._multiple:
             return None
         if axes == 2:
             return np.ascontiguousarray(self._run(values.swapaxes(0, 1)).swapaxes(0, 1))

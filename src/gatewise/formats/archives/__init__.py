@@ -1,0 +1,1 @@
+"""Files with other files in them: zip and tar archives."""

@@ -1,0 +1,1 @@
+"""What a file holds, and the Python that loads each layer of it."""

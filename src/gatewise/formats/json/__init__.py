@@ -1,0 +1,1 @@
+"""Networks in JSON, as programs for guitar amplifiers keep them."""

@@ -1,0 +1,1 @@
+"""PyTorch's files, read by a machine for pickles that runs nothing."""
