@@ -229,7 +229,7 @@ def test_the_lines_of_every_format_work(name: str, tmp_path: Path) -> None:
 
 def test_a_model_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many nodes there are, since a small file can take a second to parse."""
-    from tests import onnx_models as models
+    from tests.formats import onnx_models as models
 
     pytest.importorskip("onnx")
     checked = []

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gatewise.formats import own
+from gatewise.formats.errors import FormatError
 from gatewise.formats.files import replacing
 from gatewise.formats.opening import open_regular
 from gatewise.formats.recognising import not_wanted, recognised
