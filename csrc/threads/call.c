@@ -38,31 +38,33 @@ int64_t gw_now(void) {
 #endif
 }
 
-static int is_time_to_ask(gw_call *call, int64_t now) {
-    if (!call->next_question)
-        call->next_question = now + PERIOD * MILLISECOND;
-    return now >= call->next_question;
+int gw_is_to_end(int64_t *next_question) {
+    const int64_t begin = gw_now();
+    if (!*next_question)
+        *next_question = begin + PERIOD * MILLISECOND;
+    if (!ask || begin < *next_question)
+        return 0;
+    const int answer = ask();
+    const int64_t end = gw_now(), wait = (end - begin) * PATIENCE, most = MOST_PATIENCE * MILLISECOND;
+    *next_question = end + PERIOD * MILLISECOND + (wait < most ? wait : most);
+    return answer;
 }
 
-static void ask_question(gw_call *call, int64_t now) {
+/* Asks in the caller's floating-point state, which a handler may change. */
+static void ask_if_it_is_time(gw_call *call) {
     const float_state ours = flush_denormals();
     restore_float_state(call->before);
     int status = GW_OK;
-    if (ask())
+    if (gw_is_to_end(&call->next_question))
         atomic_compare_exchange_strong(&call->status, &status, GW_INTERRUPTED);
     call->before = flush_denormals();
     restore_float_state(ours);
-    const int64_t end = gw_now(), wait = (end - now) * PATIENCE, most = MOST_PATIENCE * MILLISECOND;
-    call->next_question = end + PERIOD * MILLISECOND + (wait < most ? wait : most);
 }
 
 int gw_look_up(gw_watch *watch) {
     gw_call *call = watch->call;
-    if (watch->asks && ask && atomic_load_explicit(&call->status, memory_order_relaxed) == GW_OK) {
-        const int64_t now = gw_now();
-        if (is_time_to_ask(call, now))
-            ask_question(call, now);
-    }
+    if (watch->asks && atomic_load_explicit(&call->status, memory_order_relaxed) == GW_OK)
+        ask_if_it_is_time(call);
     watch->work_left = atomic_load_explicit(&call->status, memory_order_relaxed) == GW_OK ? GW_LOOK_WORK : 0;
     return watch->work_left > 0;
 }

@@ -68,6 +68,10 @@ static inline int gw_goes_on(gw_watch *watch, ptrdiff_t work) {
  * with its floating-point state, and may itself call the core. */
 void gw_set_question(int (*ask)(void));
 
+/* Asks some times a second whether a loop over calls is to end, which may be too short to ask themselves. The
+ * time of `next_question` is 0 at first. */
+int gw_is_to_end(int64_t *next_question);
+
 /* In nanoseconds, from any beginning. */
 int64_t gw_now(void);
 

@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
+import pytest
 
 import gatewise
 from gatewise.training import fit, minibatches
@@ -78,6 +79,8 @@ class Training:
         )
 
 
+# Between a file's opening and its `with` nobody could close it but the collector.
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 def test_the_model_is_that_of_a_finished_step(tmp_path: Path, backend: str) -> None:
     path = tmp_path / "fit.safetensors"
     whole = Training()

@@ -22,6 +22,7 @@ from libc.string cimport memcpy, memmove
 
 from gatewise.kernels.native.core cimport (
     GW_FORKED,
+    GW_INTERRUPTED,
     GW_MOST_PARAMETERS,
     GW_NO_MEMORY,
     GW_OK,
@@ -38,6 +39,7 @@ from gatewise.kernels.native.core cimport (
     gw_give_back,
     gw_instruction_set,
     gw_instruction_sets,
+    gw_is_to_end,
     gw_kernels,
     gw_linear,
     gw_packed,

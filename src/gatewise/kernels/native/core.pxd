@@ -175,6 +175,7 @@ cdef extern from "gatewise.h" nogil:
 
 cdef extern from "threads/call.h" nogil:
     void gw_set_question(int (*ask)() noexcept nogil)
+    int gw_is_to_end(int64_t *next_question)
 
 
 cdef extern from "memory/store.h" nogil:

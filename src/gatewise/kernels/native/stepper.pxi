@@ -225,7 +225,10 @@ cdef class _Stepper(_Stages):
         cdef Py_ssize_t first = 0, count
         cdef Py_ssize_t size = self.extent.batch * steps * self.widest * self.itemsize
         cdef gw_status status = GW_OK
+        cdef int64_t next_question = 0
         while first < time and status == GW_OK:
+            if gw_is_to_end(&next_question):
+                return GW_INTERRUPTED
             count = min(steps, time - first)
             status = self.run_all(self.extent, x, tokens, count, out, self.room, size)
             if tokens.first is not NULL:
