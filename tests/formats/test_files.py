@@ -264,3 +264,29 @@ def test_the_entry_of_the_directory_is_synced_after_the_file(
     monkeypatch.setattr(os, "fsync", watched)
     save(path)
     assert synced == [("file", False), ("directory", True)]
+
+
+def test_a_path_that_ends_as_a_folder_is_none_of_a_file(tmp_path: Path) -> None:
+    path = f"{tmp_path / 'new'}{os.sep}"
+    with (
+        pytest.raises(IsADirectoryError, match="is a directory") as caught,
+        replacing(path),
+    ):
+        pass
+    assert caught.value.filename == path
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_shows_the_path_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "file"
+    with pytest.raises(FileNotFoundError) as caught, replacing(path):
+        pass
+    assert str(caught.value).endswith(repr(str(path)))
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 127])
+def test_a_name_may_be_as_long_as_names_can_be(tmp_path: Path, name: str) -> None:
+    for content in (b"old", b"new"):
+        with replacing(tmp_path / name) as file:
+            file.write(content)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new"]

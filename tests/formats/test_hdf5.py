@@ -281,6 +281,15 @@ def bomb(file: Any) -> None:
     data.id.write_direct_chunk((0,), zlib.compress(bytes(20 << 20)))
 
 
+def long_chunks(file: Any) -> None:
+    """Each unpacks to a thousand times its size, nearly all of it beyond the array."""
+    packed, length = zlib.compress(bytes(4 << 20), 9), 1 << 20
+    options = {"chunks": (1, length), "maxshape": (None, None), "compression": 9}
+    data = file.create_dataset("a", (20, 1), "f4", **options)
+    for row in range(20):
+        data.id.write_direct_chunk((row, 0), packed)
+
+
 def no_shape(file: Any) -> None:
     file["a"] = h5py.Empty("f4")
 
@@ -335,6 +344,7 @@ HOSTILE: dict[str, tuple[Callable[[Any], None], dict[str, Any], str]] = {
     "many_small_arrays": (many_small_arrays, {}, "more memory"),
     "huge_and_empty": (huge_and_empty, {}, "more memory"),
     "bomb": (bomb, {}, "of more than 40 bytes"),
+    "long_chunks": (long_chunks, {}, "would give more than"),
     "no_shape": (no_shape, {}, "without any shape"),
     "no_text": (no_text, {}, "holds no text"),
     "no_json": (no_json, {}, "no JSON"),
@@ -473,6 +483,47 @@ def test_one_chunk_is_not_read_for_many() -> None:
         changed[place + 24 : place + 32] = struct.pack("<Q", len(changed) - (1 << 16))
     with pytest.raises(FormatError, match="overlaps others"):
         open_hdf5(io.BytesIO(bytes(changed)))
+
+
+def test_a_header_of_nothing_is_not_read_again_and_again() -> None:
+    nothing = b"OCHK" + bytes(1 << 19) + bytes(4)
+    place = 400
+    # Parts of the header that are all the same one.
+    again = struct.pack("<BHBQQ", 0x10, 16, 0, place, len(nothing)) * 12
+    links = struct.pack("<BHB", 2, 18, 0) + bytes(2) + b"\xff" * 16
+    messages = again + links
+    header = b"OHDR" + struct.pack("<BBI", 2, 2, len(messages)) + messages + bytes(4)
+    size = place + len(nothing)
+    begin = b"\x89HDF\r\n\x1a\n" + struct.pack(
+        "<4B4QI", 2, 8, 8, 0, 0, 2**64 - 1, size, 48, 0
+    )
+    content = (begin + header).ljust(place, b"\0") + nothing
+    with pytest.raises(FormatError, match="a header is read again and again"):
+        open_hdf5(io.BytesIO(content))
+
+
+def test_a_heap_is_not_read_again_and_again() -> None:
+    count, size = 16, 1 << 19
+    entry = struct.pack("<HHIQ", 2, 1, 0, 0)
+
+    def write(file: Any) -> None:
+        file.attrs.create("x", ["text"] * count, dtype=h5py.string_dtype())
+        file["heap"] = np.frombuffer(entry * (size // 16), "u1")
+
+    content = bytearray(written(write).getvalue())
+    heap = content.index(entry * 99)
+    reference = struct.pack("<IQ", 4, content.index(b"GCOL"))
+    for number in range(count):
+        # Each passes over the beginnings of the others, and has all that follows them.
+        head = b"GCOL" + struct.pack("<IQ", 1, size - 32 * number)
+        head += struct.pack("<HHIQ", 1, 1, 0, 32 * (count - number - 1))
+        place = heap + 32 * number
+        content[place : place + 32] = head
+        struct.pack_into("<IQI", content, content.index(reference), 4, place, 1)
+    # The last one passes over nothing, and has no text.
+    struct.pack_into("<I", content, content.index(struct.pack("<QI", place, 1)) - 4, 0)
+    with pytest.raises(FormatError, match="a heap of texts is read again and again"):
+        open_hdf5(io.BytesIO(content))
 
 
 def test_long_names_are_refused() -> None:

@@ -283,6 +283,24 @@ def test_a_small_file_gets_no_memory_for_a_large_claim(
     assert peak < 2_000_000 + 40 * len(content)
 
 
+@pytest.mark.parametrize(
+    ("layer", "size"),
+    [
+        (("prelu", 512, 1), 512),
+        (("activation", 512, "elu"), 512),
+        (("conv1d", 1024, 1, 1, 1024, ""), 1024),
+    ],
+)
+def test_many_small_layers_get_no_memory_either(
+    layer: Any, size: int, tmp_path: Path
+) -> None:
+    """Each would be some MB."""
+    path = tmp_path / "net.json"
+    path.write_bytes(amp_files.encoded(amp_files.rtneural_file([layer] * 33, size)))
+    with pytest.raises(gatewise.FormatError, match=r"layers\[\d+\] should be smaller: its"):
+        gatewise.from_rtneural(path)
+
+
 def test_what_is_no_file_stays_what_it_is(tmp_path: Path) -> None:
     for opener in (gatewise.from_nam, gatewise.from_rtneural):
         with pytest.raises(FileNotFoundError):

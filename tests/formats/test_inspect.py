@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -21,6 +22,7 @@ from gatewise.formats import inspect
 from gatewise.formats.containers import Header
 from gatewise.formats.inspection.found_layers import Found, found_layers, quoted
 from gatewise.formats.inspection.inspecting import plain
+from gatewise.formats.onnx import wire
 from gatewise.formats.safetensors import write_safetensors
 from tests.formats import amp_files
 
@@ -225,6 +227,51 @@ def test_the_lines_of_every_format_work(name: str, tmp_path: Path) -> None:
     }
 
 
+def test_a_model_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many nodes there are, since a small file can take a second to parse."""
+    from tests.formats import onnx_models as models
+
+    pytest.importorskip("onnx")
+    checked = []
+    check = wire.check
+    monkeypatch.setattr(wire, "check", lambda *given: checked.append(1) or check(*given))
+    nodes = [models.gru() for _ in range(9)]
+    for number, node in enumerate(nodes):
+        node.name, node.output[0] = f"n{min(number, 7)}", f"y{number}"
+    path = tmp_path / "model.onnx"
+    path.write_bytes(models.model(nodes, models.gru_tensors()).SerializeToString())
+    layers = inspect(path).layers
+    assert len(checked) == 1
+    check_lines(layers[:7])
+    assert [found.name for found in layers[7:]] == ["n7", "n7"]
+    assert layers[8].notes == ("there are several nodes of this name",)
+    assert layers[8].python == ""
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.safetensors", "own.safetensors", "a.nam"])
+def test_the_lines_for_archives_work(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if name == "a.npz":
+        np.savez(path, **{"a.weight": np.ones((2, 3))})
+    elif name == "a.nam":
+        gatewise.to_nam(
+            gatewise.Sequential(gatewise.LSTM(1, 3), gatewise.Linear(3, 1)), path
+        )
+    elif name == "own.safetensors":
+        gatewise.save(gatewise.LSTM(2, 3), path)
+    else:
+        with path.open("wb") as file:
+            write_safetensors(file, gatewise.LSTM(2, 3).state_dict(), {})
+    packed = tmp_path / f"{name}.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    [alone], [found] = inspect(path).layers, inspect(packed).layers
+    if name in ("a.nam", "own.safetensors"):
+        assert (found.python, found.notes[0][:10]) == ("", "unpack it:")
+    else:
+        assert found.layer == alone.layer
+        check_lines([found])
+
+
 def test_what_is_around_a_network_is_said(tmp_path: Path) -> None:
     path = tmp_path / "amp.json"
     amp(amp_files.aida_file(1, in_skip=1))(path)
@@ -280,6 +327,40 @@ def test_a_recurrent_layer_is_told_by_its_shapes(given: Arrays, layer: str) -> N
     [found] = found_layers(shapes(**given), "a.npz")
     assert layer in found.layer
     assert bool(found.python) != found.layer.startswith("a recurrent layer that is not")
+
+
+GRU_SHAPES = {"weight_ih_l0": (12, 2), "weight_hh_l0": (12, 4)}
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"weight_ih_l0": (12, 0)}, "two axes with something in it"),
+        ({"weight_hh_l0_g": (12, 1)}, "unexpected weight_hh_l0_g"),
+        ({"weight_ih_l01": (12, 4), "bias_ih_l\u0660": (12,)}, "unexpected weight_ih_l01"),
+        ({"initial_h": (2, 4)}, "initial_h should have shape (1, 4)"),
+        ({"initial_c": (1, 4)}, "unexpected initial_c"),
+        ({"weight_ih_l0": (4, 2), "weight_hh_l0": (4, 2), "weight_hr_l0": (2, 1)}, "proj"),
+    ],
+)
+def test_what_no_line_would_load_has_none(more: Arrays, message: str) -> None:
+    headers = shapes(**{f"rnn.{name}": of for name, of in (GRU_SHAPES | more).items()})
+    [found] = found_layers(headers, "a.npz")
+    assert found.python == ""
+    assert message in found.layer
+    # What stands under other names is no matter.
+    headers = shapes(**GRU_SHAPES, **{f"rnn.{name}": (3, 2, 1, 1) for name in more})
+    assert found_layers(headers, "a.npz")[0].layer == "GRU(2, 4, bias=False)"
+
+
+def test_dtypes_that_no_line_would_load(tmp_path: Path) -> None:
+    narrow = gatewise.GRU(2, 3, seed=0).quantize("int8").state_dict()
+    narrow["weight_hh_l0"] = narrow["weight_hh_l0"].astype(np.float32)
+    path = tmp_path / "a.npz"
+    np.savez(path, **narrow)
+    [found] = inspect(path).layers
+    assert (found.name, found.python) == ("", "")
+    assert "weight_hh_l0 should be int8 as others are, got float32" in found.layer
 
 
 @pytest.mark.parametrize(

@@ -423,3 +423,36 @@ def test_saving_and_loading_take_the_memory_of_the_file(path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < size + (2 << 20)
     finally:
         tracemalloc.stop()
+
+
+def deep(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({1: "a", "1": "b"}, "got one of which it says '1' twice"),
+        ({"a": [0] * (1 << 22)}, "got one of which it has more than 4194304 entries"),
+        ({"a": deep(100_000)}, "nested less deep"),
+    ],
+)
+def test_metadata_that_could_not_be_read_again_is_not_written(
+    metadata: Any, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.safetensors"
+    gatewise.save(gatewise.GRU(1, 2), path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=message):
+        gatewise.save(gatewise.GRU(1, 2), path, metadata=metadata)
+    assert path.read_bytes() == before
+
+
+def test_metadata_of_another_format_is_refused_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "arrays.npz"
+    np.savez(path, a=1)
+    with pytest.raises(gatewise.FormatError, match="is npz, and should be safetensors"):
+        gatewise.load_metadata(path)

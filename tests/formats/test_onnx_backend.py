@@ -184,3 +184,50 @@ def test_operators_around_them(name: str) -> None:
         for one, other in zip(found, wanted, strict=True):
             assert one.dtype == other.dtype
             np.testing.assert_allclose(one, other, 1e-6)
+
+
+def test_constants_that_are_inputs_can_be_given(backend: str) -> None:
+    model = models.model([models.gru()], models.gru_tensors())
+    for constant in model.graph.initializer:
+        model.graph.input.append(
+            helper.make_tensor_value_info(constant.name, 1, list(constant.dims))
+        )
+    x = np.ones((4, 3, 2), np.float32)
+    w, r = (onnx.numpy_helper.to_array(each) for each in model.graph.initializer)
+    prepared = formats_onnx.Backend.prepare(model)
+    wanted = formats_onnx.run_node(models.gru(), [x, 2 * w, r])[0]
+    np.testing.assert_array_equal(prepared.run([x, 2 * w, r])[0], wanted)
+    np.testing.assert_array_equal(prepared.run({"x": x, "w": 2 * w})[0], wanted)
+    wanted = formats_onnx.run_node(models.gru(), [x, w, r])[0]
+    np.testing.assert_array_equal(prepared.run(x)[0], wanted)
+
+
+def test_what_operators_of_other_versions_mean() -> None:
+    run, x = formats_onnx.Backend.run_node, np.ones((1, 2, 3), np.float32)
+    node = helper.make_node("Cast", ["x"], ["y"], to="DOUBLE")
+    assert run(node, x)[0].dtype == np.float64
+    node = helper.make_node("Cast", ["x"], ["y"], to="FLOAT")
+    assert run(node, x)[0].dtype == np.float32
+    for to in (8, "STRING", 0):
+        node = helper.make_node("Cast", ["x"], ["y"], to=to)
+        with pytest.raises(ValueError, match="to should be a dtype of numbers"):
+            run(node, x)
+    weight = np.ones((1, 2, 1), np.float32)
+    for node in (
+        helper.make_node("Conv", ["x", "w"], ["y"], auto_pad="NOTSET"),
+        helper.make_node("Conv", ["x", "w", ""], ["y"]),
+    ):
+        np.testing.assert_array_equal(run(node, [x, weight])[0], [[[2, 2, 2]]])
+    node = helper.make_node("Add", ["a", "b"], ["y"], axis=0, broadcast=1)
+    with pytest.raises(ValueError, match="axes should be matched from the last one"):
+        run(node, [np.eye(2), np.ones(2)])
+    node = helper.make_node("Split", ["x", "sizes"], ["y", "z"], axis=2)
+    with pytest.raises(ValueError, match="split should be 3 together"):
+        run(node, [x, np.array([1, 1])])
+
+
+def test_an_output_that_no_node_gives() -> None:
+    model = models.model([helper.make_node("Dropout", ["x"], ["y", "mask"])])
+    model.graph.output.append(helper.make_tensor_value_info("mask", 9, [2]))
+    with pytest.raises(ValueError, match="model should give 'mask', got no node"):
+        formats_onnx.Backend.run_model(model, np.ones((4, 3, 2), np.float32))

@@ -215,6 +215,51 @@ def test_results_that_would_be_too_large(tmp_path: Path) -> None:
             gatewise.from_onnx(path)
 
 
+def test_copies_of_weights_that_would_be_too_many(tmp_path: Path) -> None:
+    make = onnx.helper.make_node
+    wide = models.tensor("w0", np.zeros((100, 50)))
+    shapes = [models.tensor(f"s{n}", [25 << n, 200 >> n], np.int64) for n in range(2)]
+    nodes = []
+    # Each of these is turned over, and so written anew.
+    for chain in range(40):
+        last = "w0"
+        for n in range(25):
+            turned, after = f"t{chain}_{n}", f"w{chain}_{n}"
+            nodes.append(make("Transpose", [last], [turned]))
+            nodes.append(make("Reshape", [turned, f"s{n % 2}"], [after]))
+            last = after
+    nodes.append(make("Concat", [f"w{chain}_24" for chain in range(40)], ["W"], axis=0))
+    model = with_node("GRU", [wide, *shapes], nodes)
+    del model.graph.initializer[0]
+    path = save(tmp_path / "model.onnx", model)
+    with pytest.raises(FormatError, match=r"the Reshape '.*' .*results should fit their"):
+        gatewise.from_onnx(path)
+
+
+def test_states_that_would_be_too_large(tmp_path: Path) -> None:
+    make, path = onnx.helper.make_node, tmp_path / "model.onnx"
+    tensors = [
+        models.tensor("rows", np.arange(1000.0).reshape(1000, 1, 1)),
+        models.tensor("columns", np.arange(1000.0).reshape(1, 1, 1000)),
+    ]
+    size = make("Shape", ["x"], ["size"])
+    for nodes in (
+        [
+            make("Expand", ["rows", "size"], ["a"]),
+            make("Expand", ["columns", "size"], ["b"]),
+            make("Mul", ["a", "b"], ["initial_h"]),
+        ],
+        [
+            make("Expand", ["columns", "size"], ["h0"]),
+            *(make("Concat", [f"h{n}"] * 2, [f"h{n + 1}"], axis=2) for n in range(20)),
+            make("Identity", ["h20"], ["initial_h"]),
+        ],
+    ):
+        save(path, with_node("GRU", tensors, [size, *nodes]))
+        with pytest.raises(FormatError, match=r"results should fit their room"):
+            gatewise.from_onnx(path)
+
+
 def state(array: Any, name: str = "initial_h") -> list[Any]:
     return [models.tensor(name, array)]
 
@@ -315,6 +360,64 @@ def test_states_that_exporters_repeat(tmp_path: Path) -> None:
         FormatError, match="initial_h should be a constant, the same for all"
     ):
         gatewise.from_onnx(path)
+
+
+def test_states_that_are_tiled_and_added(tmp_path: Path) -> None:
+    """As PyTorch's ``repeat`` is exported, and a state with zeros added."""
+    make, path = onnx.helper.make_node, tmp_path / "model.onnx"
+    h = [1.0, 2.0, 3.0]
+    size = [
+        make("Shape", ["x"], ["batch"], start=1, end=2),
+        make("Concat", ["one", "batch", "one"], ["counts"], axis=0),
+        make("Shape", ["counts"], ["axes"]),
+        make("ConstantOfShape", ["axes"], ["ones"], value=models.tensor("", [1], np.int64)),
+        make("ConstantOfShape", ["counts"], ["zeros"]),
+        make("Add", ["both", "zeros"], ["added"]),
+        make("Expand", ["added", "ones"], ["expanded"]),
+        make("Tile", ["expanded", "counts"], ["tiled"]),
+        make("Slice", ["tiled", "zero", "one", "zero"], ["initial_h"]),
+    ]
+    tensors = [
+        models.tensor("both", [[h], [[4.0, 5.0, 6.0]]]),
+        models.tensor("one", [1], np.int64),
+        models.tensor("zero", [0], np.int64),
+    ]
+    found = gatewise.from_onnx(save(path, with_node("GRU", tensors, size)))
+    np.testing.assert_array_equal(found.initial_state, [h])
+
+
+@pytest.mark.parametrize("op_type", ["Expand", "Tile"])
+def test_states_of_several_layers_in_one(op_type: str, tmp_path: Path) -> None:
+    """The second of three, of which the first two are the same: one too few was counted."""
+    make, path = onnx.helper.make_node, tmp_path / "model.onnx"
+    first, other = [1.0, 2.0, 3.0], [4.0, 5.0, 6.0]
+    last = "three" if op_type == "Expand" else "one"
+    nodes = [
+        make("Shape", ["x"], ["batch"], start=1, end=2),
+        *(
+            make("Concat", [count, "batch", last], [f"{count}_times"], axis=0)
+            for count in ("one", "two")
+        ),
+        make(op_type, ["first", "two_times"], ["a"]),
+        make(op_type, ["other", "one_times"], ["b"]),
+        make("Concat", ["a", "b"], ["all"], axis=0),
+        make("Slice", ["all", "one", "two", "zero"], ["initial_h"]),
+    ]
+    tensors = [
+        models.tensor("first", [[first]]),
+        models.tensor("other", [[other]]),
+        *(
+            models.tensor(name, [value], np.int64)
+            for name, value in (("zero", 0), ("one", 1), ("two", 2), ("three", 3))
+        ),
+    ]
+    save(path, with_node("GRU", tensors, nodes))
+    with pytest.raises(FormatError, match="initial_h should be a constant, the same for"):
+        gatewise.from_onnx(path)
+    # With one of each it is known where they stand.
+    nodes[3].input[1] = "one_times"
+    found = gatewise.from_onnx(save(path, with_node("GRU", tensors, nodes)))
+    np.testing.assert_array_equal(found.initial_state, [other])
 
 
 def test_half_precision_is_widened(tmp_path: Path) -> None:

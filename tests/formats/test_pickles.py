@@ -376,3 +376,33 @@ def test_what_keys_are_made_of_is_short() -> None:
     found = metadata(b"(" + text + b"}(" + keys + b"ul.")["1"]
     assert len(found) == 5000
     assert max(map(len, found)) < 300
+
+
+def test_a_dictionary_that_has_its_entries_as_attributes_too_says_them_once() -> None:
+    entries = b"(X\1\0\0\0aG\x7f\xf8\0\0\0\0\0\0X\1\0\0\0bX\1\0\0\0vq\x09u"
+    state = b"}(X\1\0\0\0aG\x7f\xf8\0\0\0\0\0\0X\1\0\0\0bh\x09X\1\0\0\0cK\x03u"
+    found = metadata(b"cm\nC\n)\x81" + entries + state + b"b.")
+    assert str(found) == "{'__class__': 'm.C', 'a': nan, 'b': 'v', 'c': 3}"
+
+
+def test_attributes_that_differ_from_the_entries_of_their_names_are_kept_apart() -> None:
+    program = b"cm\nC\n)\x81X\1\0\0\0aK\x01s}X\1\0\0\0aK\x02sb."
+    assert metadata(program) == {"__class__": "m.C", "a": 1, "__state__": {"a": 2}}
+
+
+def test_whole_numbers_that_are_too_long_for_keys_have_places() -> None:
+    key = b"\x8a\x80" + b"\x7f" * 128
+    assert metadata(b"}(" + key + b"N" + key + b"\x85Nu.") == {
+        "int 0": None,
+        "tuple 1": None,
+    }
+
+
+def test_a_dtype_is_said_by_its_name() -> None:
+    big = b"(K\x03X\1\0\0\0>NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"
+    program = b"(" + dtype("f4") + big + dtype("U3") + b"l."
+    assert metadata(program) == {"0": ">f4", "1": "U3"}
+
+
+def dtype(name: str) -> bytes:
+    return b"cnumpy\ndtype\n(X\2\0\0\0" + name.encode() + b"K\0K\1tR"

@@ -209,3 +209,16 @@ def test_a_file_without_a_folder_is_read() -> None:
         for name in before.namelist():
             after.writestr(name.split("/", 1)[1], before.read(name))
     check(open_pytorch(file), torch_files.figures("state.pt"))
+
+
+def test_a_file_without_checksums_is_read() -> None:
+    torch = pytest.importorskip("torch")
+    options = torch.serialization
+    before = options.get_crc32_options()
+    options.set_crc32_options(False)
+    try:
+        file = io.BytesIO()
+        torch.save({"a": torch.arange(3)}, file)
+    finally:
+        options.set_crc32_options(before)
+    np.testing.assert_array_equal(open_pytorch(file).read("a"), [0, 1, 2])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import random
+import struct
 import tarfile
+import time
 import tracemalloc
 import zipfile
 from contextlib import suppress
@@ -22,6 +24,7 @@ from tests.formats import torch_files as made
 from tests.formats.test_pickles import MALICE
 
 NEGATIVE = b"}X\x03\0\0\0neg\x88s"
+TENSOR = b"ctorch._utils\n_rebuild_tensor_v2\n"
 SIX = np.arange(6, dtype="<f4").tobytes()
 
 
@@ -52,7 +55,7 @@ def read_all(file: io.BytesIO) -> dict[str, np.ndarray]:
         ([made.tensor((0, 2**62), (1, 1))], "fits into memory"),
         ([made.tensor((2,) * 33, (0,) * 33)], "at most 32 sizes"),
         ([made.tensor((2, 3), (1,))], "2 strides should be there, got 1"),
-        ([made.tensor((2**31,), (0,))], r"take 8589934592 bytes, and at most \d+ are read"),
+        ([made.tensor((2**31,), (0,))], r"take 8589935104 bytes, and at most \d+ are read"),
         ([made.tensor((2**24,), (0,))] * 5, r"take \d+ bytes, and at most 67108864 are"),
         ([made.tensor(source=made.storage(2**31))], "got 24 bytes"),
         ([made.tensor(source=made.storage(7))], "got 24 bytes"),
@@ -156,6 +159,20 @@ def test_a_storage_of_two_sizes_is_refused() -> None:
         open_pytorch(made.streamed(made.entries(**views)))
 
 
+def test_an_empty_storage_may_be_of_two_kinds() -> None:
+    views = {
+        kind: made.tensor((0,), (1,), 0, made.storage(0, f"{kind}Storage", old=True))
+        for kind in ("Float", "ComplexFloat")
+    }
+    file = made.streamed(
+        made.entries(**views), keys=old_keys("0"), storages=old_storage(0, b"")
+    )
+    assert {array.dtype.name for array in read_all(file).values()} == {
+        "float32",
+        "complex64",
+    }
+
+
 @pytest.mark.parametrize(
     "view", [b"X\1\0\0\0v\x8a\1\4\x8a\1\3\x87", b"X\1\0\0\0v\x8a\1\xff\x8a\1\3\x87", b"]"]
 )
@@ -224,6 +241,50 @@ def test_a_damaged_storage_is_refused() -> None:
     content[content.index(SIX)] ^= 1
     with pytest.raises(FormatError, match="'net/data/0' is damaged"):
         read_all(io.BytesIO(bytes(content)))
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        b"(" + b"]" * 1_900_000 + b"l",
+        b"(" + b"}NNs" * 480_000 + b"l",
+        b"(cm\nC\nq\x00" + b"h\x00)\x81" * 480_000 + b"l",
+        # One key that takes long to write down, in as many dictionaries as there can be.
+        b"((" + made.whole(1 << 2000) * 9 + b"tq\x000(" + b"}h\x00Ns" * 380_000 + b"ll",
+        # One tensor under a million names, and a million tensors.
+        b"(" + made.tensor() + b"q\x07" + b"h\x07" * 900_000 + b"l",
+        b"(" + made.tensor()[:-1] + b"q\x070cn\nf\nq\x06" + b"h\x06h\x07R" * 380_000 + b"l",
+    ],
+)
+def test_two_megabytes_take_neither_seconds_nor_hundreds_of_megabytes(
+    program: bytes,
+) -> None:
+    program = b"\x80\x02" + program.replace(b"cn\nf\n", TENSOR) + b"."
+    file = made.zipped(program, _0=SIX)
+    started = time.process_time()
+    with pytest.raises(FormatError, match=r"goes on after|in each other more than"):
+        read_all(file)
+    assert time.process_time() - started < 3
+
+
+def test_a_pickle_of_many_numbers_is_read() -> None:
+    pairs = b"".join(
+        b"K\x01K\x02\x86r" + struct.pack("<I", index) for index in range(200_000)
+    )
+    container = open_pytorch(made.zipped(b"\x80\x02]X\1\0\0\0aa(" + pairs + b"e."))
+    assert len(container.metadata) == 200_001
+
+
+def test_a_small_view_of_a_large_storage_is_read_alone() -> None:
+    file = io.BytesIO()
+    view = made.tensor((1,), (1,), 0, made.storage(8 << 20)) + b"q\x07"
+    program = b"\x80\x02(" + view + b"h\x07" * 40_000 + b"l."
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("net/data.pkl", program)
+        archive.writestr("net/data/0", bytes(32 << 20))
+    started = time.process_time()
+    assert len(read_all(file)) == 40_001
+    assert time.process_time() - started < 2
 
 
 def test_a_pickle_that_unpacks_to_millions_of_values_is_refused() -> None:

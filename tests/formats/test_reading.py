@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import pytest
 import gatewise
 from gatewise.formats.recognising import READ, recognised
 from gatewise.formats.safetensors import write_safetensors
+from tests.formats import torch_files
 
 ARRAYS = {"weight": np.arange(6, dtype=np.float32).reshape(2, 3), "bias": np.ones(2)}
 
@@ -194,7 +196,41 @@ def damaged(content: bytes) -> bytes:
     return content[:200] + bytes([content[200] ^ 1]) + content[201:]
 
 
+def large_npz() -> bytes:
+    """As large as what 64 KB may unpack to, of which most can be unpacked once more."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, method in (("stored", 0), ("deflated", 8)):
+            member = io.BytesIO()
+            np.save(member, np.zeros(40 << 20, np.uint8))
+            archive.writestr(f"{name}.npy", member.getvalue(), method)
+    return file.getvalue()
+
+
+def repeated() -> bytes:
+    """A file of PyTorch's whose one view is 32 times as large as its storage."""
+    view = torch_files.tensor((32 << 20,), (0,), 0, torch_files.storage(1 << 20))
+    return torch_files.zipped(
+        torch_files.entries(a=view, b=view, c=view), _0=bytes(8 << 20)
+    ).getvalue()
+
+
+def records() -> bytes:
+    info = tarfile.TarInfo("a")
+    info.type = b"x"
+    content = b"5 a=\n" * 10_000
+    info.size = len(content)
+    return info.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % 512)
+
+
 WRONG: dict[str, tuple[bytes, str]] = {
+    "unpacked twice": (gzip.compress(large_npz()), "unpacks to 8[0-9]{7} bytes, and at"),
+    "repeated": (gzip.compress(repeated()), "its 3 arrays take 40[0-9]+ bytes, and at"),
+    "records": (gzip.compress(records() * 1000), "more than 100 things to say"),
+    "fields": (
+        tarred({f"{index}": b"\x08\0" * 9990 for index in range(1500)}),
+        "has none: '1499' is of no format",
+    ),
     "several": (tarred({"a.npz": npz(), "b.npz": npz()}), "it has 'a.npz', 'b.npz'"),
     "none": (tarred({"a.txt": b"hello"}), "has none: 'a.txt'"),
     "empty": (tarred({}), "no format that is read"),
@@ -237,13 +273,15 @@ def test_archives_that_are_not_just_that_are_refused(tmp_path: Path, how: str) -
     content, message = WRONG[how]
     path = tmp_path / "file"
     path.write_bytes(content)
+    started = time.process_time()
     with pytest.raises(gatewise.FormatError, match=message):
         gatewise.load_arrays(path)
+    assert time.process_time() - started < 3
 
 
 WATCHED = """
 import sys
-import numpy, gatewise, gatewise.formats.archives.packed
+import numpy, gatewise, gatewise.formats.archives.packed, gatewise.formats.pytorch.reading
 gatewise.load_arrays(sys.argv[1])  # what has to be imported is, by now
 opened = []
 def watch(event, arguments):

@@ -17,6 +17,7 @@ import pytest
 
 import gatewise
 from gatewise.formats.archives.zips import open_zip
+from gatewise.formats.errors import FormatError
 
 CONTENTS = {"a": b"", "b/c": random.Random(1).randbytes(1000) + bytes(100_000), "d é": b"x"}
 CENTRAL, LOCAL, END = b"PK\1\2", b"PK\3\4", b"PK\5\6"
@@ -107,6 +108,21 @@ def test_an_archive_of_zip64_is_read() -> None:
 def test_folders_are_passed_over() -> None:
     content = zipped(write=lambda archive: archive.writestr("folder/", b""))
     assert open_zip(io.BytesIO(content)).names == tuple(CONTENTS)
+
+
+def test_a_colon_in_a_name_is_no_drive() -> None:
+    assert open_zip(io.BytesIO(zipped({"w:0": b"x"}))).read("w:0") == b"x"
+
+
+@pytest.mark.parametrize("method", [0, 8])
+def test_a_checksum_of_zero_can_stand_for_none(method: int) -> None:
+    content = both(zipped({"a": b"xyz"}, method), 16, 14, b"\0\0\0\0")
+    with pytest.raises(FormatError, match="its checksum is another"):
+        open_zip(io.BytesIO(content)).read("a")
+    assert open_zip(io.BytesIO(content), zero_is_none=True).read("a") == b"xyz"
+    wrong = both(content, 16, 14, b"\1\0\0\0")
+    with pytest.raises(FormatError, match="its checksum is another"):
+        open_zip(io.BytesIO(wrong), zero_is_none=True).read("a")
 
 
 def test_a_stored_member_can_be_sought_in() -> None:
@@ -227,7 +243,8 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "outside within": (lambda: zipped({"a/../../b": b""}), "no file in an archive"),
     "outside on Windows": (lambda: zipped({"a\\..\\b": b""}), "no file in an archive"),
     "absolute": (lambda: zipped({"/a": b""}), "no file in an archive"),
-    "drive": (lambda: zipped({"C:a": b""}), "no file in an archive"),
+    "drive": (lambda: zipped({"C:/a": b""}), "no file in an archive"),
+    "drive of Windows": (lambda: zipped({"C:\\a": b""}), "no file in an archive"),
     "zero in a name": (
         lambda: zipped({"abc": b"x"}).replace(b"abc", b"a\0c"),
         "no file in an archive",

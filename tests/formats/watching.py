@@ -21,6 +21,9 @@ noted = []
 HARMLESS = ("object.", "sys._getframe", "marshal.", "array.", "code.__new__", "gc.",
             "builtins.id", "sys.excepthook", "sys.unraisablehook", "numpy.", "mmap.__new__")
 def note(event, arguments):
+    if event == "open" and isinstance(arguments[0], int):
+        # A descriptor that was noted when it was opened.
+        return
     if noted is not None and not event.startswith(HARMLESS):
         noted.append([event, str(arguments[0]) if arguments else ""])
 sys.addaudithook(note)
@@ -33,7 +36,7 @@ for path in job["paths"]:
         kind, message = "", ""
     except BaseException as error:
         kind, message = type(error).__name__, str(error)
-        error = error.__traceback__ = None
+        error.__traceback__ = None
     events = [each for each in noted]
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     found.append([path, kind, message, events, grown * 1024])

@@ -55,8 +55,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     ...     os.listdir(directory)
     ['poem.txt']
     """
-    target = Path(os.path.realpath(path))
     with _errors_naming(path):
+        target = _target(path)
         _remove_abandoned(target)
         file, partial = _create_beside(target)
         try:
@@ -78,9 +78,22 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise now the `OSError` that `replacing` would raise later."""
     with _errors_naming(path):
-        file, partial = _create_beside(Path(os.path.realpath(path)))
+        file, partial = _create_beside(_target(path))
         file.close()
         partial.unlink(missing_ok=True)
+
+
+def _target(path: str | os.PathLike[str]) -> Path:
+    """The file that is to be replaced, behind all links."""
+    if os.fspath(path).endswith((os.sep, os.altsep or os.sep)):
+        raise IsADirectoryError(errno.EISDIR, "is a directory")
+    return Path(os.path.realpath(path))
+
+
+def _beginning(target: Path) -> str:
+    """What the names of files begin with that are to replace `target`."""
+    # With what follows, at most 255 bytes, as file systems have it.
+    return f".{os.fsdecode(os.fsencode(target.name)[:220])}."
 
 
 def _create_beside(target: Path) -> tuple[BinaryIO, Path]:
@@ -96,7 +109,7 @@ def _create_beside(target: Path) -> tuple[BinaryIO, Path]:
     # Not wider than the old one for a moment: whoever opens it then can read on.
     mode = 0o666 if before is None else stat.S_IMODE(before.st_mode) & 0o777
     while True:
-        partial = target.with_name(f".{target.name}.{secrets.token_hex(8)}.partial")
+        partial = target.with_name(f"{_beginning(target)}{secrets.token_hex(8)}.partial")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         file = os.fdopen(os.open(partial, flags, mode), "wb")
         try:
@@ -119,7 +132,7 @@ def _create_beside(target: Path) -> tuple[BinaryIO, Path]:
 
 def _remove_abandoned(target: Path) -> None:
     """Remove what writers to `target` that were killed have left in its directory."""
-    ours = re.compile(rf"\.{re.escape(target.name)}\.[^.]+\.partial")
+    ours = re.compile(rf"{re.escape(_beginning(target))}[^.]+\.partial")
     # A directory that may not be listed is no reason not to write into it.
     with suppress(OSError), os.scandir(target.parent) as entries:
         for entry in entries:
@@ -158,7 +171,9 @@ def _errors_naming(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno is not None:
-            error.filename, error.filename2 = os.fspath(path), None
+            error.filename = os.fspath(path)
+            # Set to None, it would be shown.
+            del error.filename2
         raise
 
 

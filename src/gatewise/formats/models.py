@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gatewise.formats import own
+from gatewise.formats.errors import FormatError
 from gatewise.formats.files import replacing
 from gatewise.formats.opening import open_regular
 from gatewise.formats.recognising import not_wanted, recognised
@@ -47,6 +48,8 @@ def save(
         `metadata`.
     ValueError
         If layers are nested more than a hundred deep, or stand in more than 10,000 places.
+        If `metadata` could not be read again: two names are the same text, or it has
+        millions of entries.
     OSError
         If the file cannot be written.
 
@@ -144,6 +147,9 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     16000
     """
     with open_regular(path) as file:
+        found = recognised(file, path)
+        if found != own.Own.format:
+            raise FormatError(f"is {found}, and should be safetensors")
         container = open_safetensors(file)
         if own.is_own(container):
             return dict(own.open_own(file).metadata)

@@ -132,7 +132,8 @@ def write_own(
         If an array has a dtype that safetensors has not, JSON cannot hold the metadata, or
         `network` is no layer of gatewise's own.
     ValueError
-        If a name is taken, or `network` has too many layers.
+        If a name is taken, `network` has too many layers, or the metadata could not be
+        read again.
     """
     # Imported here, since a room above has it.
     import gatewise
@@ -151,7 +152,16 @@ def write_own(
             "prefix": prefix,
             "architecture": architecture.describe(network),
         }
-    text = json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text = json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+        parse_json(text.encode(), "it", constants=True)
+    except RecursionError:
+        raise ValueError("metadata should be nested less deep, got one too deep") from None
+    except FormatError as error:
+        # As where the names 1 and "1" have become the same text.
+        raise ValueError(
+            f"metadata should be what can be read again, got one of which {error}"
+        ) from None
     checked = f"{zlib.crc32(text.encode()):08x}"
     write_safetensors(file, arrays, {_DESCRIPTION: text, _CHECKSUM: checked})
 

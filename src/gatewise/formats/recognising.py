@@ -122,7 +122,9 @@ def opener(name: str) -> Callable[[BinaryIO], Container]:
     return found
 
 
-def recognised(file: BinaryIO, name: str | os.PathLike[str]) -> str:
+def recognised(
+    file: BinaryIO, name: str | os.PathLike[str], *, by_fields: bool = True
+) -> str:
     r"""Return which of the formats in `READ` a file has.
 
     Parameters
@@ -132,6 +134,8 @@ def recognised(file: BinaryIO, name: str | os.PathLike[str]) -> str:
     name : path
         What it is called: only a suffix of ``.onnx`` counts, and only where the content
         says nothing.
+    by_fields : bool, default True
+        Whether to look through the file for what only ONNX has, which takes longest.
 
     Raises
     ------
@@ -171,7 +175,8 @@ def recognised(file: BinaryIO, name: str | os.PathLike[str]) -> str:
     if start.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{":
         _check_json(start)
         return "json"
-    return _recognised_message(file, size, PurePath(os.fsdecode(name)).name)
+    fields = _fields(file, size) if by_fields else None
+    return _recognised_message(fields, PurePath(os.fsdecode(name)).name)
 
 
 @contextmanager
@@ -251,9 +256,8 @@ def _check_json(start: bytes) -> None:
                 raise FormatError(what)
 
 
-def _recognised_message(file: BinaryIO, size: int, name: str) -> str:
+def _recognised_message(fields: set[tuple[int, int]] | None, name: str) -> str:
     """Tell protocol buffers apart by their outermost fields."""
-    fields = _fields(file, size)
     if fields is not None and _ONNX_GRAPH in fields and fields <= _ONNX_FIELDS:
         return "onnx"
     if name.lower().endswith(".onnx"):

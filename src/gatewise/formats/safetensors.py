@@ -225,7 +225,7 @@ def write_safetensors(
         If an array has a dtype that the format has not: all but booleans, integers,
         float16 to float64 and complex64. If a name or anything in `metadata` is no text.
     ValueError
-        If a name is ``"__metadata__"`` or no Unicode, or the header is too long.
+        If a name is ``"__metadata__"`` or no Unicode, or the header is too long to be read.
     """
     for name, value in metadata.items():
         if not isinstance(name, str) or not isinstance(value, str):
@@ -250,6 +250,13 @@ def write_safetensors(
             f"arrays and metadata should have a header of at most {_LONGEST_HEADER} bytes, "
             f"got {len(text)}"
         )
+    try:
+        parse_json(text, "it")
+    except FormatError as error:
+        raise ValueError(
+            f"arrays and metadata should have a header that can be read, got one of "
+            f"which {error}"
+        ) from None
     file.write(len(text).to_bytes(_LENGTH, "little"))
     file.write(text)
     for name in order:

@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gatewise import _checks
@@ -114,20 +115,7 @@ class FromStateDict(Module):
                 f"state_dict should have {with_article(cls)}'s parameters under prefix "
                 f"{prefix!r}, got {_others(named, prefix)}{hint}"
             )
-        arguments, arrays = cls._read(own)
-        for name, value in options.items():
-            if name in arguments and value != arguments[name]:
-                raise ValueError(
-                    f"{name} should be {arguments[name]!r}, as state_dict has it, or left "
-                    f"out, got {value!r}"
-                )
-        kinds = {array.dtype.char for array in arrays.values()}
-        # With narrow weights everything else is float32.
-        is_wide = "d" in kinds and "b" not in kinds
-        dtype = {"dtype": "float64" if is_wide else "float32"}
-        # An initial state that is to be learnt may come on top.
-        with parameters.left_out(len(arrays) + 2):
-            layer = cls(**(arguments | dtype | options))
+        layer, arrays = cls._unfilled(own, options)
         return layer._filled(arrays)
 
     def to_state_dict(self, prefix: str = "") -> dict[str, Array]:
@@ -161,6 +149,39 @@ class FromStateDict(Module):
         if not isinstance(prefix, str):
             raise TypeError(f"prefix should be a string, got {type(prefix).__name__}")
         return {prefix + name: array for name, array in self.state_dict().items()}
+
+    @classmethod
+    def _unfilled(
+        cls, own: dict[str, Array], options: dict[str, Any]
+    ) -> tuple[Self, dict[str, Array]]:
+        """The layer that these arrays are of, before it has them, and they by its names.
+
+        What they hold is not looked at, so they may be `parameters.placeholder`.
+        """
+        arguments, arrays = cls._read(own)
+        for name, value in options.items():
+            if name in arguments and value != arguments[name]:
+                raise ValueError(
+                    f"{name} should be {arguments[name]!r}, as state_dict has it, or left "
+                    f"out, got {value!r}"
+                )
+        kinds = {array.dtype.char for array in arrays.values()}
+        # With narrow weights everything else is float32.
+        is_wide = "d" in kinds and "b" not in kinds
+        dtype = {"dtype": "float64" if is_wide else "float32"}
+        # An initial state that is to be learnt may come on top.
+        with parameters.left_out(len(arrays) + 2):
+            layer = cls(**(arguments | dtype | options))
+        return layer, arrays
+
+    @classmethod
+    def _check_headers(cls, own: Mapping[str, tuple[Shape, np.dtype[Any]]]) -> None:
+        """Raise what `from_state_dict` would of arrays of these shapes and dtypes."""
+        arrays = {
+            name: _checks.as_numbers(name, parameters.placeholder(shape, dtype))
+            for name, (shape, dtype) in own.items()
+        }
+        cls._unfilled(arrays, {})
 
     def _filled(self, arrays: dict[str, Array]) -> Self:
         """Return this new layer with these parameters, or a narrow one in its place."""

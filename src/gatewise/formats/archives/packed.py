@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import math
 import os
 import re
 import zlib
@@ -10,16 +10,17 @@ from typing import Any, BinaryIO
 
 from gatewise.formats.containers import Container
 from gatewise.formats.errors import FormatError
+from gatewise.formats.limits import Unpacked, room, weight
 from gatewise.formats.recognising import opener, recognised
 
 __all__ = ["open_packed"]
 
 _BLOCK = 512
-# What an archive may unpack to, in words of `open_zip`.
-_UNPACKED = 64 << 20
-_UNPACKED_RATIO = 32
 _MOST_MEMBERS = 10_000
 _LONGEST_NAME = 1 << 16
+_MOST_RECORDS = 100
+# Files of arrays, of which one is wanted.
+_MOST_FOUND = 5
 # Files of long names, and of what else there is to say: for the next file, or for all.
 _LONG_NAME, _PAX, _PAX_ALL = b"L", b"x", b"g"
 _FILES, _FOLDER = (b"0", b"\0", b"7"), b"5"
@@ -71,10 +72,10 @@ def open_packed(file: BinaryIO) -> Container:
     >>> open_packed(file).read("weight")
     array([1., 1., 1.])
     """
-    stream = _Unpacked(file)
+    stream = _Stream(file)
     start = stream.read(_BLOCK)
     if start[257:262] != b"ustar":
-        return _open_inner(io.BytesIO(start + stream.rest()), "the file in it")
+        return _open_inner(stream.rest(start), "the file in it")
     found: dict[str, BinaryIO] = {}
     members = _members(stream, start)
     if {name for name, _ in members} >= _OLDEST_PYTORCH:
@@ -85,8 +86,10 @@ def open_packed(file: BinaryIO) -> Container:
     reason = "it is empty"
     json_only: dict[str, BinaryIO] = {}
     for name, content in members:
+        if len(found) == _MOST_FOUND:
+            break
         try:
-            kind = recognised(content, name)
+            kind = recognised(content, name, by_fields=False)
         except FormatError as error:
             # Of a description or the like; what is known by name is worth saying.
             reason = f"{name[:100]!r} {error}"
@@ -95,7 +98,7 @@ def open_packed(file: BinaryIO) -> Container:
     # JSON beside another file of arrays is a description of it.
     found = found or json_only
     if len(found) != 1:
-        names = ", ".join(repr(name[:100]) for name in list(found)[:5])
+        names = ", ".join(repr(name[:100]) for name in found)
         said = f"it has {names}" if found else f"has none: {reason}"
         raise FormatError(f"should have one file of arrays in it, and {said}")
     ((name, content),) = found.items()
@@ -107,12 +110,22 @@ def _open_inner(content: BinaryIO, shown: str) -> Container:
         inner = recognised(content, "")
         if inner in ("tar", "gzip"):
             raise FormatError("is packed a second time")
-        return opener(inner)(content)
+        container = opener(inner)(content)
+        claimed = sum(
+            math.prod(header.shape) * header.dtype.itemsize
+            for header in container.headers.values()
+        )
+        most, why = room(content)
+        if claimed > most:
+            raise FormatError(
+                f"its arrays take {claimed} bytes, and at most {most} are read: {why}"
+            )
     except FormatError as error:
         raise FormatError(f"{shown}: {error}") from None
+    return container
 
 
-def _members(stream: _Unpacked, header: bytes) -> list[tuple[str, BinaryIO]]:
+def _members(stream: _Stream, header: bytes) -> list[tuple[str, BinaryIO]]:
     """The names and contents of all files, up to the two empty blocks at the end."""
     found: list[tuple[str, BinaryIO]] = []
     said: dict[str, str] = {}
@@ -138,7 +151,7 @@ def _members(stream: _Unpacked, header: bytes) -> list[tuple[str, BinaryIO]]:
             size = int(said.pop("size")) if said.get("size", "").isdigit() else size
             _check_name(name)
             if kind in _FILES:
-                found.append((name, io.BytesIO(stream.padded(size))))
+                found.append((name, stream.file(size)))
             elif kind != _FOLDER:
                 raise FormatError(f"{name[:100]!r} is a link or a device")
             said = {}
@@ -166,8 +179,11 @@ def _name(header: bytes) -> str:
 
 def _records(content: bytes) -> dict[str, str]:
     """What pax says of the next file: lines of a length, a name and a value."""
-    found, place = {}, 0
-    while place < len(content):
+    found: dict[str, str] = {}
+    place = 0
+    for _ in range(_MOST_RECORDS):
+        if place >= len(content):
+            return found
         match = re.compile(rb"(\d{1,6}) ([^=\n]+)=").match(content, place)
         if match is None:
             raise FormatError("is a damaged tar archive: a record is none")
@@ -178,7 +194,7 @@ def _records(content: bytes) -> dict[str, str]:
         if end <= match.end():
             raise FormatError("is a damaged tar archive: a record is none")
         place = end
-    return found
+    raise FormatError(f"has more than {_MOST_RECORDS} things to say of a member")
 
 
 def _check_name(name: str) -> None:
@@ -186,15 +202,15 @@ def _check_name(name: str) -> None:
         raise FormatError(f"a member is no file in an archive: {name[:100]!r}")
 
 
-class _Unpacked:
+class _Stream:
     """What comes out of a file, if it is compressed, from beginning to end."""
 
     def __init__(self, file: BinaryIO) -> None:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
         self._file = file
-        self._left = max(_UNPACKED, _UNPACKED_RATIO * size)
+        self._packed = weight(file)
+        self._left, self._why = room(file)
         self._most = self._left
+        file.seek(0)
         self._waiting = b""
         compressed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
@@ -212,9 +228,13 @@ class _Unpacked:
             size -= len(part)
         return b"".join(parts)
 
-    def rest(self) -> bytes:
-        """Return all that is left."""
-        return self.read(self._left + 1)
+    def rest(self, start: bytes) -> BinaryIO:
+        """Return as a file all that is left, behind what was read."""
+        whole = Unpacked(start, self._packed)
+        whole.seek(0, os.SEEK_END)
+        while part := self._some(_CHUNK):
+            whole.write(part)
+        return whole
 
     def padded(self, size: int) -> bytes:
         """Return a file of this size in a tar archive, past the end of its last block."""
@@ -225,6 +245,10 @@ class _Unpacked:
         if len(content) != size or len(self.read(filling)) != filling:
             raise FormatError("is a tar archive that is cut off")
         return content
+
+    def file(self, size: int) -> BinaryIO:
+        """The same as a file."""
+        return Unpacked(self.padded(size), self._packed)
 
     def _some(self, most: int) -> bytes:
         found = self._unpack(min(most, _CHUNK))
@@ -258,10 +282,7 @@ class _Unpacked:
                 return found
 
     def _too_much(self) -> FormatError:
-        return FormatError(
-            f"unpacks to more than {self._most} bytes: 64 MiB, or {_UNPACKED_RATIO} times "
-            "the size of the file"
-        )
+        return FormatError(f"unpacks to more than {self._most} bytes: {self._why}")
 
 
 def _unpacker() -> Any:

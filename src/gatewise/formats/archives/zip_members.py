@@ -17,12 +17,15 @@ _LONGEST_OUTPUT = 1 << 20
 
 
 class Member(NamedTuple):
-    """Where a member is and how large, first as the directory says and then for sure."""
+    """Where a member is and how large, first as the directory says and then for sure.
+
+    Its `checksum` is None where it has none.
+    """
 
     raw_name: bytes
     flags: int
     method: int
-    checksum: int
+    checksum: int | None
     packed: int
     size: int
     header: int
@@ -60,8 +63,10 @@ class _Bytes(io.RawIOBase):
 
     def _count(self, content: Any) -> None:
         """Sum up the next bytes, and compare when they are the last."""
-        self._checksum = zlib.crc32(content, self._checksum)
         self._position += len(content)
+        if self._member.checksum is None:
+            return
+        self._checksum = zlib.crc32(content, self._checksum)
         if self._position == self._member.size and self._checksum != self._member.checksum:
             raise FormatError(f"{self._name[:100]!r} is damaged: its checksum is another")
 

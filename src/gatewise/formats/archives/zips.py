@@ -17,15 +17,13 @@ from gatewise.formats.archives.zip_members import (
     read_at,
 )
 from gatewise.formats.errors import FormatError
+from gatewise.formats.limits import room
 
 __all__ = ["Zip", "open_zip"]
 
 # More than any network has arrays, and what a zip file without extensions can have.
 _MOST_MEMBERS = 65_535
 _LONGEST_DIRECTORY = 1 << 24
-# Unpacked, an archive may be this large, or so many times its own size.
-_UNPACKED = 64 << 20
-_UNPACKED_RATIO = 32
 # No stream of deflate gives more bytes for one.
 _LARGEST_RATIO = 1032
 
@@ -38,6 +36,8 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 _ENCRYPTED, _OTHER_FLAGS, _DESCRIPTOR, _UTF_8 = 0x2041, 0x20, 0x08, 0x800
 _UNIX, _LINK = 3, 0xA
 _IN_EXTRA_16, _IN_EXTRA_32 = 0xFFFF, 0xFFFF_FFFF
+# Not "w:0", which is what TensorFlow calls a variable.
+_DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 
 
@@ -73,6 +73,25 @@ class Zip:
         """
         return open_member(self._file, name, self._members[name])
 
+    def read_into(self, name: str, start: int, view: memoryview) -> None:
+        """Read a part of a member that is stored, which is compared with nothing.
+
+        Raises
+        ------
+        FormatError
+            If the file ends early.
+        """
+        member = self._members[name]
+        if member.method != STORED or not 0 <= start <= member.size - len(view):
+            raise ValueError(f"{name!r} should be stored and have such a part")
+        self._file.seek(member.start + start)
+        done = 0
+        while done < len(view):
+            count = self._file.readinto(view[done:])  # type: ignore[attr-defined]
+            if not count:
+                raise FormatError(f"{name[:100]!r} is cut off")
+            done += count
+
     def read(self, name: str) -> bytes:
         """Return all of a member.
 
@@ -89,7 +108,7 @@ class Zip:
         return content
 
 
-def open_zip(file: BinaryIO, *, deflated: bool = True) -> Zip:
+def open_zip(file: BinaryIO, *, deflated: bool = True, zero_is_none: bool = False) -> Zip:
     """Look at a zip archive, and at nothing but its directory and headers.
 
     Accepted is what the programs that save networks write: members stored or deflated, in
@@ -107,6 +126,9 @@ def open_zip(file: BinaryIO, *, deflated: bool = True) -> Zip:
         That can be sought in, and stays open as long as the archive is used.
     deflated : bool, default True
         Whether members may be deflated at all.
+    zero_is_none : bool, default False
+        Whether a checksum of zero stands for none, as PyTorch writes it where it is told
+        not to make any.
 
     Returns
     -------
@@ -148,8 +170,13 @@ def open_zip(file: BinaryIO, *, deflated: bool = True) -> Zip:
     if place != length:
         raise FormatError("its directory has other members than it says")
     found = {name: _located(file, name, each, start) for name, each in members.items()}
+    if zero_is_none:
+        found = {
+            name: each._replace(checksum=each.checksum or None)
+            for name, each in found.items()
+        }
     _check_apart(found)
-    _check_unpacked(members.values(), size)
+    _check_unpacked(members.values(), file)
     return Zip(file, found)
 
 
@@ -264,7 +291,7 @@ def _checked_name(entry: tuple[Any, ...], member: Member) -> str | None:
         or _CONTROL.search(name)
         or ".." in parts
         or not parts[0]
-        or name[1:2] == ":"
+        or _DRIVE.match(name)
     ):
         raise FormatError(f"a member is no file in an archive: {name[:100]!r}")
     return None if name.endswith("/") and not member.size and not member.packed else name
@@ -287,15 +314,11 @@ def _checked_member(name: str, member: Member, deflated: bool) -> Member:
     return member
 
 
-def _check_unpacked(members: Iterable[Member], size: int) -> None:
-    unpacked, most = (
-        sum(each.size for each in members),
-        max(_UNPACKED, _UNPACKED_RATIO * size),
-    )
+def _check_unpacked(members: Iterable[Member], file: BinaryIO) -> None:
+    unpacked, (most, why) = sum(each.size for each in members), room(file)
     if unpacked > most:
         raise FormatError(
-            f"unpacks to {unpacked} bytes, and at most {most} are read: 64 MiB, or "
-            f"{_UNPACKED_RATIO} times the {size} bytes of the file"
+            f"unpacks to {unpacked} bytes, and at most {most} are read: {why}"
         )
 
 

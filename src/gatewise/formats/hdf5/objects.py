@@ -123,7 +123,7 @@ def messages_of(source: Bytes, place: int) -> list[Message]:
         is_second = has_order = False
     found: list[Message] = []
     for block in blocks:
-        for message in _messages(block, is_second, has_order):
+        for message in _messages(source, block, is_second, has_order):
             if message.kind == CONTINUED:
                 where, length = message.content.integer(8), message.content.integer(8)
                 more = source.at(where, length, "a header's second part")
@@ -153,10 +153,14 @@ def _without_frame(block: Block) -> Block:
     return Block(block.take(block.left - 4), "a header")
 
 
-def _messages(block: Block, is_second: bool, has_order: bool) -> Iterator[Message]:
+def _messages(
+    source: Bytes, block: Block, is_second: bool, has_order: bool
+) -> Iterator[Message]:
     least = (6 if has_order else 4) if is_second else 8
     # Fewer bytes than a message has at least are a gap.
     while block.left >= least:
+        # Also those that are passed over.
+        source.count("a header")
         kind = block.integer(1 if is_second else 2)
         length, flags = block.integer(2), block.integer(1)
         block.take((2 if has_order else 0) if is_second else 3)
@@ -346,6 +350,7 @@ class Texts:
         block.take(min(16, size))
         parts: dict[int, tuple[int, int]] = {}
         while block.left >= 16:
+            self._source.count("a heap of texts")
             index = block.integer(2)
             block.take(6)
             length = block.integer(8)

@@ -6,19 +6,12 @@ import os
 from typing import BinaryIO
 
 from gatewise.formats.errors import FormatError
+from gatewise.formats.limits import room
 
-__all__ = ["UNDEFINED", "Block", "Bytes", "room"]
+__all__ = ["UNDEFINED", "Block", "Bytes"]
 
 # An address of nothing.
 UNDEFINED = (1 << 64) - 1
-# What a file may make of itself in memory, as an archive may.
-_LEAST_ROOM = 64 << 20
-_RATIO = 32
-
-
-def room(size: int) -> int:
-    """How many bytes a file of `size` bytes may take once it is in memory."""
-    return max(_LEAST_ROOM, _RATIO * size)
 
 
 class Block:
@@ -79,8 +72,22 @@ class Bytes:
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
         self.size = file.seek(0, os.SEEK_END)
+        self.room = room(file)[0]
         # Without damage each byte is read about once.
         self._left = (1 << 22) + 16 * self.size
+        self._entries_left = (1 << 16) + self.size // 4
+
+    def count(self, what: str) -> None:
+        """Take note of an entry of a list, none of which has fewer than four bytes.
+
+        Raises
+        ------
+        FormatError
+            If there were more than the file has room for, each in one place.
+        """
+        self._entries_left -= 1
+        if self._entries_left < 0:
+            raise FormatError(f"is damaged: {what} is read again and again")
 
     def at(self, place: int, length: int, what: str) -> Block:
         """Return the bytes at an address.

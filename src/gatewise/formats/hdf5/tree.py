@@ -36,7 +36,7 @@ from gatewise.formats.hdf5.objects import (
     messages_of,
     names_in,
 )
-from gatewise.formats.hdf5.sizes import Bytes, room
+from gatewise.formats.hdf5.sizes import Bytes
 from gatewise.formats.hdf5.storage import Piece, Stored, native
 
 __all__ = ["Tree"]
@@ -69,7 +69,9 @@ class Tree:
         self._texts = Texts(source, self._take)
         # Of the bytes that arrays can have, each of which is in one place.
         self._stored_left = source.size
-        self._room = self._left = room(source.size)
+        self._room = self._left = source.room
+        # For chunks one at a time, but time goes into all of them.
+        self._unpacked_left = self._room
         self._seen: set[int] = set()
         self.stored: dict[str, Stored] = {}
         self.attributes: dict[str, dict[str, Any]] = {}
@@ -177,6 +179,12 @@ class Tree:
         if count > self._source.size:
             raise FormatError(f"has {count} chunks in a file of {self._source.size} bytes")
         self._take(_CHUNK_BYTES * count, f"{count} chunks")
+        self._unpacked_left -= count * nbytes
+        if stored.filters and self._unpacked_left < 0:
+            raise FormatError(
+                f"has {count} chunks of shape {chunks}: to unpack them and those before "
+                f"would give more than {self._room} bytes, 64 MiB or 32 times the file"
+            )
         pieces: dict[tuple[int, ...], Piece] = {}
         for piece in self._pieces(stored, layout, nbytes, count) if count else ():
             inside = all(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
 from gatewise.formats.containers import Header
+from gatewise.layers import GRU, LSTM, RNN, Conv1d, Embedding, Linear
+from gatewise.layers.state_dicts import FromStateDict
 
 __all__ = ["Found", "found_layers", "is_an_optimizers", "quoted"]
 
@@ -46,9 +49,15 @@ class _Cell(NamedTuple):
 _CELLS = (_Cell("LSTM", 4), _Cell("GRU", 3), _Cell("RNN", 1))
 _RECURRENT = re.compile(
     r"(.*?)(weight_ih|weight_hh|weight_hr|weight_peephole|bias_ih|bias_hh)"
-    r"(?:_l(\d{1,4})(_reverse)?)?",
+    r"(?:_l(0|[1-9][0-9]{0,3})(_reverse)?)?",
     re.DOTALL,
 )
+# Where in a name may begin what `from_state_dict` takes for a recurrent layer's.
+_OWN = re.compile(r"(?=(?:weight|bias)_(?:ih|hh|hr|peephole)|initial_[hc]\Z)")
+_MOST_PLACES = 100
+_CLASSES: Mapping[str, type[FromStateDict]] = {
+    kind.__name__: kind for kind in (LSTM, GRU, RNN, Linear, Embedding, Conv1d)
+}
 # The last part of a name whose array is one of a layer's own.
 _LAST = re.compile(r"(|.*[^a-zA-Z0-9])(weight|bias)", re.DOTALL)
 # What an optimizer keeps has the names and the shapes of the parameters.
@@ -82,9 +91,11 @@ def found_layers(headers: Mapping[str, Header], path: str) -> list[Found]:
     groups, others = _grouped(headers)
     found: list[tuple[int, Found]] = []
     order = {name: place for place, name in enumerate(headers)}
+    owned = _owned(headers, groups)
     for prefix, parts in groups.items():
         first = min(order[name] for name in parts.values())
-        found.append((first, _recurrent(prefix, parts, headers, path)))
+        own = owned[prefix]
+        found.append((first, _recurrent(prefix, parts, headers, own, path)))
     for prefix, names in others.items():
         layer = _simple(prefix, names, headers, path)
         if layer is not None:
@@ -137,8 +148,35 @@ def _grouped(
     return groups, others
 
 
+def _owned(
+    headers: Mapping[str, Header], prefixes: Iterable[str]
+) -> dict[str, dict[str, Header]]:
+    """All that `from_state_dict` would look at under each prefix of a recurrent layer."""
+    owned: dict[str, dict[str, Header]] = {prefix: {} for prefix in prefixes}
+    for name, header in headers.items():
+        for match in islice(_OWN.finditer(name), _MOST_PLACES):
+            prefix, rest = name[: match.start()], name[match.start() :]
+            if prefix in owned and LSTM._is_like(rest):
+                owned[prefix][rest] = header
+    return owned
+
+
+def _check(kind: str, own: Mapping[str, Header]) -> None:
+    """Raise _NoLayer unless the layer's own reader takes arrays of these headers."""
+    try:
+        _CLASSES[kind]._check_headers(
+            {name: (header.shape, header.dtype) for name, header in own.items()}
+        )
+    except (TypeError, ValueError) as error:
+        raise _NoLayer(str(error).rpartition("parameters: ")[2]) from None
+
+
 def _recurrent(
-    prefix: str, parts: Mapping[Part, str], headers: Mapping[str, Header], path: str
+    prefix: str,
+    parts: Mapping[Part, str],
+    headers: Mapping[str, Header],
+    own: Mapping[str, Header],
+    path: str,
 ) -> Found:
     try:
         for name in parts.values():
@@ -149,6 +187,7 @@ def _recurrent(
         cell, sizes, options, used = _sizes(
             {part: headers[name] for part, name in parts.items()}
         )
+        _check(cell, own)
         if any(headers[name].dtype == np.int8 for name in parts.values()):
             options.append("weight_format='int8'")
     except _NoLayer as error:
@@ -270,6 +309,10 @@ def _simple(
         if bias is None:
             rows, features = weight.shape
             notes = (f"or Embedding({rows}, {features}): the shapes are the same",)
+    try:
+        _check(kind, {last: headers[name] for last, name in names.items()})
+    except _NoLayer:
+        return None
     layer = f"{kind}({', '.join([*map(str, sizes), *options, *_dtype(own)])})"
     line = _line(kind, path, prefix, len(headers) > len(own))
     return Found(layer, prefix, line, notes, tuple(names.values()))

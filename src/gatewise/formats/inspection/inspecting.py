@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
 from gatewise.formats import architecture, own
@@ -15,9 +17,10 @@ from gatewise.formats.json.nam import from_nam
 from gatewise.formats.json.networks import from_rtneural
 from gatewise.formats.keras import from_keras
 from gatewise.formats.keras.reading import layers_of
-from gatewise.formats.onnx import from_onnx
-from gatewise.formats.onnx.model import parse, scopes
-from gatewise.formats.onnx.plan import OPERATORS
+from gatewise.formats.onnx.constants import Constants
+from gatewise.formats.onnx.container import Opened
+from gatewise.formats.onnx.model import Scope
+from gatewise.formats.onnx.reading import layer_of, names_of, recurrent_nodes
 from gatewise.formats.opening import open_regular
 from gatewise.formats.recognising import opener, recognised
 from gatewise.layers import Module
@@ -27,6 +30,7 @@ __all__ = ["Inspection", "inspect", "plain"]
 # What JSON and every reader of it can hold.
 _DEEPEST = 20
 _LARGEST = 2**63
+_PACKED = ("tar", "gzip")
 # Nodes of a file, each of which is looked for in the whole of it.
 _MOST_TRIED = 100
 
@@ -119,11 +123,18 @@ def inspect(path: str | os.PathLike[str]) -> Inspection:
     True
     """
     with open_regular(path) as file:
-        container = opener(recognised(file, path))(file)
-        if container.format == own.Own.format and own.is_own(container):
-            container = own.open_own(file)
+        kind = recognised(file, path)
+        container = opener(kind)(file)
         text = os.fsdecode(path)
-        layers = _FINDERS.get(container.format, _by_names)(container, file, text)
+        find = _FINDERS.get(container.format, _by_names)
+        is_own = container.format == own.Own.format and own.is_own(container)
+        if kind in _PACKED:
+            # What tells more than names do is not read out of archives.
+            by_names = find is _by_names or (find is _safetensors and not is_own)
+            find = _by_names if by_names else _packed
+        elif is_own:
+            container = own.open_own(file)
+        layers = find(container, file, text)
     return Inspection(
         text,
         container.format,
@@ -162,6 +173,11 @@ def _by_names(container: Container, file: BinaryIO, path: str) -> list[Found]:
     return found_layers(container.headers, path)
 
 
+def _packed(container: Container, file: BinaryIO, path: str) -> list[Found]:
+    note = f"unpack it: {container.format} is read out of archives for its arrays alone"
+    return [Found("what an archive has", "", "", (note,))]
+
+
 def _safetensors(container: Container, file: BinaryIO, path: str) -> list[Found]:
     if not isinstance(container, own.Own) or container.network is None:
         return _by_names(container, file, path)
@@ -183,19 +199,31 @@ def _rtneural(container: Container, file: BinaryIO, path: str) -> list[Found]:
 
 
 def _onnx(container: Container, file: BinaryIO, path: str) -> list[Found]:
-    nodes = [
-        (scope.path + (node.name or next(filter(None, node.output), "")), node.op_type)
-        for scope in scopes(parse(file))
-        for node in scope.nodes
-        if node.op_type in OPERATORS and node.domain in ("", "ai.onnx")
-    ]
+    assert isinstance(container, Opened)
+    nodes = recurrent_nodes(container.scopes)
+    names = names_of(nodes)
+    # For all of them, so that what they share is computed once.
+    constants = Constants(file.seek(0, os.SEEK_END))
     found = []
-    for name, kind in nodes[:_MOST_TRIED]:
-        made = _made("from_onnx", from_onnx, path, node=name).layer
-        found.append(made._replace(layer=made.layer or kind, name=name))
+    for (scope, node), (name, is_alone) in islice(
+        zip(nodes, names, strict=True), _MOST_TRIED
+    ):
+        made = Found(node.op_type, name, "", ("there are several nodes of this name",))
+        if is_alone:
+            made = _made(
+                "from_onnx", partial(_layer_of, scope, node, constants), path, node=name
+            ).layer
+        found.append(made._replace(layer=made.layer or node.op_type, name=name))
     if len(nodes) > _MOST_TRIED:
         found.append(Found(f"{len(nodes) - _MOST_TRIED} more nodes", "", ""))
     return found
+
+
+def _layer_of(
+    scope: Scope, chosen: Any, constants: Constants, *_: Any, **__: Any
+) -> Module:
+    """What `from_onnx` does of a node that is there already."""
+    return layer_of(scope, chosen, constants)
 
 
 def _keras(container: Container, file: BinaryIO, path: str) -> list[Found]:

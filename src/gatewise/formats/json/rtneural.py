@@ -40,11 +40,27 @@ __all__ = ["FORMAT", "around", "container", "is_rtneural", "network"]
 
 FORMAT = "rtneural"
 _MOST_UNITS = 1 << 24
-# A layer that treats each feature alone is made of matrices, which the file does not have.
-_MOST_FEATURES = 2048
-_MOST_WEIGHTS = 1 << 24
+# A layer that treats each feature alone is made of matrices, which the file does not have;
+# so many numbers may be in all of them together.
+_MOST_MADE = 1 << 24
 # Half a minute of sound.
 _LONGEST_HISTORY = 1 << 20
+
+
+class _Room:
+    """How many numbers that the file does not have may still be made."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+
+    def take(self, name: str, count: int) -> None:
+        """Take that many for the layer `name`, or raise FormatError."""
+        self._left -= count
+        if self._left < 0:
+            raise FormatError(
+                f"{name} should be smaller: its matrices have {count} numbers, and those "
+                f"that layers without matrices become at most {_MOST_MADE}"
+            )
 
 
 class _Entry(NamedTuple):
@@ -57,6 +73,7 @@ class _Entry(NamedTuple):
     size: int
     activation: str
     arrays: list[Array]
+    room: _Room
 
 
 def is_rtneural(said: Mapping[str, Any]) -> bool:
@@ -107,8 +124,9 @@ def network(said: dict[str, Any]) -> Sequential:
         fields = Fields(said, "rtneural")
         size = _last_size(said.get("in_shape"), "in_shape")
         layers: list[Module] = []
+        room = _Room(_MOST_MADE)
         for position, layer in enumerate(fields.dictionaries("layers")):
-            entry = _entry(layer, f"layers[{position}]")
+            entry = _entry(layer, f"layers[{position}]", room)
             if entry.kind not in _MAKERS:
                 raise FormatError(
                     f"{entry.name} should be one of {', '.join(_MAKERS)}, "
@@ -144,7 +162,7 @@ def around(said: dict[str, Any]) -> dict[str, float]:
     return {name: number for name, number in found.items() if number}
 
 
-def _entry(layer: dict[str, Any], name: str) -> _Entry:
+def _entry(layer: dict[str, Any], name: str, room: _Room) -> _Entry:
     fields = Fields(layer, name)
     return _Entry(
         fields.text("type"),
@@ -154,6 +172,7 @@ def _entry(layer: dict[str, Any], name: str) -> _Entry:
         _last_size(layer.get("shape"), f"{name}.shape"),
         fields.text("activation") if fields.has("activation") else "",
         _arrays(layer, name),
+        room,
     )
 
 
@@ -211,7 +230,8 @@ def _activated(entry: _Entry) -> Iterator[Module]:
 
 def _elu(entry: _Entry) -> Module:
     """An RNN that sees no step but its own."""
-    size = _alone(entry, entry.size)
+    size = entry.size
+    entry.room.take(entry.name, 2 * size * size)
     return _filled(
         RNN(size, size, nonlinearity="elu", bias=False),
         weight_ih_l0=np.eye(size, dtype=np.float32),
@@ -219,19 +239,9 @@ def _elu(entry: _Entry) -> Module:
     )
 
 
-def _alone(entry: _Entry, size: int) -> int:
-    """A number of features that may be squared."""
-    if size > _MOST_FEATURES:
-        raise FormatError(
-            f"{entry.name} should have at most {_MOST_FEATURES} features, got {size}"
-        )
-    return size
-
-
-def _same_size(entry: _Entry, size: int) -> int:
+def _same_size(entry: _Entry, size: int) -> None:
     if entry.size != size:
         raise FormatError(f"{entry.name}.shape should end in {size}, got {entry.size}")
-    return _alone(entry, size)
 
 
 def _dense(entry: _Entry, size: int) -> Iterator[Module]:
@@ -261,11 +271,8 @@ def _conv1d(entry: _Entry, size: int) -> Iterator[Module]:
         )
     read = size // groups
     kernel, bias = _take(entry, (length, read, entry.size), (entry.size,))
-    if groups > 1 and length * size * entry.size > _MOST_WEIGHTS:
-        raise FormatError(
-            f"{entry.name} should be smaller for {groups} groups, got {size} features to "
-            f"{entry.size}"
-        )
+    if groups > 1:
+        entry.room.take(entry.name, length * size * entry.size)
     weight = np.zeros((entry.size, size, length), np.float32)
     wrote = entry.size // groups
     for group in range(groups):
@@ -331,6 +338,7 @@ def _prelu(entry: _Entry, size: int) -> Iterator[Module]:
     _same_size(entry, size)
     if [array.size for array in entry.arrays] not in ([1], [size]):
         raise FormatError(f"{entry.name}.weights should be one list of {size} slopes")
+    entry.room.take(entry.name, 4 * size * size)
     alpha = np.broadcast_to(entry.arrays[0].reshape(-1), (size,))
     one = np.eye(size, dtype=np.float32)
     yield _filled(Linear(size, 2 * size, bias=False), weight=np.concatenate([one, -one]))
@@ -354,13 +362,13 @@ def _batchnorm(entry: _Entry, size: int) -> Iterator[Module]:
     epsilon = entry.fields.number("epsilon", lowest=0)
     if not (variance + epsilon > 0).all():
         raise FormatError(f"{entry.name}.weights should have variances above 0")
+    entry.room.take(entry.name, size * size)
     slope = gamma / np.sqrt(variance + epsilon)
     yield _filled(Linear(size, size), weight=np.diag(slope), bias=beta - mean * slope)
 
 
 def _activation(entry: _Entry, size: int) -> Iterator[Module]:
-    if entry.size != size:
-        raise FormatError(f"{entry.name}.shape should end in {size}, got {entry.size}")
+    _same_size(entry, size)
     yield from _activated(entry)
 
 

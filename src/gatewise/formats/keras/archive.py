@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
@@ -12,6 +11,7 @@ from gatewise.formats.archives.zips import Zip, open_zip
 from gatewise.formats.errors import FormatError
 from gatewise.formats.hdf5.reading import HDF5, open_hdf5
 from gatewise.formats.json.text import parse_json
+from gatewise.formats.limits import Unpacked, weight
 
 Array = NDArray[Any]
 
@@ -94,7 +94,7 @@ def open_keras(file: BinaryIO) -> KerasArchive:
         raise FormatError(f"should have its arrays in {WEIGHTS}, got no such member")
     content = archive.read(WEIGHTS)
     try:
-        weights = open_hdf5(io.BytesIO(content))
+        weights = open_hdf5(Unpacked(content, weight(file)))
     except FormatError as error:
         raise FormatError(f"{WEIGHTS}: {error}") from error
     return KerasArchive(weights, texts)

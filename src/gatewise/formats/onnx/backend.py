@@ -75,27 +75,33 @@ class Program:
         Raises
         ------
         ValueError
-            If an input is missing, or a node cannot be computed.
+            If an input is missing, a node cannot be computed, or an output is none that
+            there is here, as the mask of a Dropout.
         """
-        values = dict(self._constants)
-        values.update(self._given(inputs))
+        given_inputs = self._given(inputs)
+        values = {**self._constants, **given_inputs}
+        replaced = given_inputs.keys() & self._constants.keys()
         for index, node in enumerate(self._nodes):
             missing = [name for name in node.input if name and name not in values]
             if missing:
                 raise ValueError(f"{node} should have an input {missing[0]!r}, got none")
             given = [values[name] if name else None for name in node.input]
-            outputs = self._outputs_of(index, node, given)
+            is_known = replaced.isdisjoint(node.input)
+            outputs = self._outputs_of(index if is_known else None, node, given)
             for name, value in zip(node.output, outputs, strict=False):
                 if name and value is not None:
                     values[name] = value
+        missing = [name for name in self._outputs if name not in values]
+        if missing:
+            raise ValueError(f"model should give {missing[0]!r}, got no node that does")
         return tuple(values[name] for name in self._outputs)
 
     def _outputs_of(
-        self, index: int, node: Node, given: list[Array | None]
+        self, index: int | None, node: Node, given: list[Array | None]
     ) -> Sequence[Array | None]:
         if node.op_type not in RECURRENT:
             return evaluate(node, given, self._scope.opset)
-        known = self._recurrences.get(index)
+        known = None if index is None else self._recurrences.get(index)
         if known is None:
             return run.run_node(node, given)
         return known(dict(zip(known.plan.operator.inputs, given, strict=False)))
@@ -103,7 +109,8 @@ class Program:
     def _given(self, inputs: Any) -> dict[str, Array]:
         wanted = [name for name in self._inputs if name not in self._constants]
         if isinstance(inputs, Mapping):
-            return {name: np.asarray(value) for name, value in inputs.items()}
+            # What is a constant and no input of the model stays what it is.
+            return {n: np.asarray(inputs[n]) for n in self._inputs if n in inputs}
         if isinstance(inputs, np.ndarray):
             inputs = [inputs]
         values = list(inputs)

@@ -26,10 +26,15 @@ class Constants:
     ----------
     size
         The bytes of the model; what is computed may take some times as many.
+
+    Attributes
+    ----------
+    room : Room
+        What of that is left, also for who computes with these values.
     """
 
     def __init__(self, size: int) -> None:
-        self._room = Room(8 * size + (1 << 20))
+        self.room = Room(8 * size + (1 << 20))
         self._known: dict[tuple[int, str], Array | None] = {}
 
     def value(self, scope: Scope, name: str, depth: int = 0) -> Array | None:
@@ -68,7 +73,7 @@ class Constants:
 
     def _keep(self, home: Scope, source: Any, inputs: list[Array | None]) -> None:
         try:
-            outputs = evaluate(plain(source), inputs, home.opset, self._room)
+            outputs = evaluate(plain(source), inputs, home.opset, self.room)
         except ValueError as error:
             raise FormatError(str(error)) from error
         for output, value in zip(source.output, outputs, strict=False):

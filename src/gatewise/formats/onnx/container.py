@@ -15,7 +15,7 @@ from gatewise.formats.onnx.model import Scope, parse, scopes
 
 Array = NDArray[Any]
 
-__all__ = ["open_onnx"]
+__all__ = ["Opened", "open_onnx"]
 
 _DTYPES = {"value_float": "float32", "value_int": "int64"}
 
@@ -63,19 +63,26 @@ def open_onnx(file: BinaryIO) -> Container:
     >>> print(container.headers["weight"], container.read("weight").sum())
     float32 (2, 3) 6.0
     """
-    return _Opened(parse(file))
+    return Opened(parse(file))
 
 
-class _Opened:
-    """A model as a `Container`."""
+class Opened:
+    """A model as a `Container`.
+
+    Attributes
+    ----------
+    scopes : list of Scope
+        Its graphs.
+    """
 
     format = "onnx"
 
     def __init__(self, model: Any) -> None:
+        self.scopes = list(scopes(model))
         self._headers: dict[str, Header] = {}
         self.headers: Mapping[str, Header] = self._headers
         self._readers: dict[str, Callable[[], Array]] = {}
-        for scope in scopes(model):
+        for scope in self.scopes:
             for name, tensor in scope.initializers.items():
                 self._add(scope.path + name, tensor)
             for node in scope.nodes:

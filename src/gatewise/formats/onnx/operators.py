@@ -92,8 +92,15 @@ def _constant_of_shape(
     return (np.full(shape, value.reshape(()), value.dtype),)
 
 
+_OLD_NAMES = {"FLOAT": "float32", "DOUBLE": "float64"}
+
+
 def _cast(node: Node, inputs: Inputs, opset: int, room: Room) -> tuple[Array, ...]:
-    wanted = name_of(node.attributes["to"])
+    to = node.attributes["to"]
+    # The first versions had the name of a number for it.
+    wanted = _OLD_NAMES.get(to, to.lower()) if isinstance(to, str) else name_of(to)
+    if wanted is None or wanted == "string":
+        raise ValueError(f"to should be a dtype of numbers, got {to!r}")
     x, dtype = _first(inputs), np.dtype(wanted)
     room.take(x.shape, dtype.itemsize)
     return (x.astype(dtype),)
@@ -154,6 +161,8 @@ def _split(node: Node, inputs: Inputs, opset: int, room: Room) -> tuple[Array, .
     if sizes is None:
         each = -(-x.shape[axis] // len(node.output))
         sizes = (each,) * len(node.output)
+    elif sum(sizes) != x.shape[axis]:
+        raise ValueError(f"split should be {x.shape[axis]} together, got {sizes}")
     return tuple(np.split(x, np.cumsum(sizes)[:-1], axis))
 
 
@@ -162,7 +171,10 @@ def _reshape(node: Node, inputs: Inputs, opset: int, room: Room) -> tuple[Array,
     assert shape is not None
     if not node.attributes.get("allowzero", 0):
         shape = tuple(size if size else x.shape[axis] for axis, size in enumerate(shape))
-    return (x.reshape(shape),)
+    reshaped = x.reshape(shape)
+    if not np.may_share_memory(reshaped, x):
+        room.take(x.shape, x.itemsize)
+    return (reshaped,)
 
 
 def _gather(node: Node, inputs: Inputs, opset: int, room: Room) -> tuple[Array, ...]:
@@ -190,6 +202,9 @@ def _binary(function: Callable[..., Any]) -> Callable[..., tuple[Array, ...]]:
         a, b = np.asarray(inputs[0]), np.asarray(inputs[1])
         if a.dtype != b.dtype:
             raise ValueError(f"inputs should have one dtype, got {a.dtype} and {b.dtype}")
+        if "axis" in node.attributes:
+            # Of the first versions, which laid axes beside one another otherwise.
+            raise ValueError("axes should be matched from the last one on, got an axis")
         room.take(np.broadcast_shapes(a.shape, b.shape), a.itemsize)
         return (np.asarray(function(a, b), a.dtype),)
 
@@ -223,14 +238,16 @@ def _softmax(node: Node, inputs: Inputs, opset: int, room: Room) -> tuple[Array,
 def _convolution(node: Node, inputs: Inputs, opset: int, room: Room) -> tuple[Array, ...]:
     x, weight = _first(inputs), np.asarray(inputs[1])
     given = node.attributes
-    if weight.ndim != 3 or given.get("group", 1) != 1 or "auto_pad" in given:
+    is_plain = given.get("auto_pad", "NOTSET") == "NOTSET"
+    if weight.ndim != 3 or given.get("group", 1) != 1 or not is_plain:
         raise ValueError("Conv should be over one axis and in one group")
     padded = np.pad(x, [(0, 0), (0, 0), tuple(given.get("pads", (0, 0)))])
     (stride,), (dilation,) = given.get("strides", [1]), given.get("dilations", [1])
     span = dilation * (weight.shape[2] - 1) + 1
     windows = np.lib.stride_tricks.sliding_window_view(padded, span, 2)
     y = np.einsum("nctk,ock->not", windows[:, :, ::stride, ::dilation], weight)
-    return (y + np.asarray(inputs[2])[:, None] if len(inputs) > 2 else y,)
+    bias = inputs[2] if len(inputs) > 2 else None
+    return (y if bias is None else y + np.asarray(bias)[:, None],)
 
 
 def _one_hot(node: Node, inputs: Inputs, opset: int, room: Room) -> tuple[Array, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from gatewise.layers import GRU, LSTM, RNN
 Array = NDArray[Any]
 Layer = RNN | LSTM | GRU
 
-__all__ = ["from_onnx"]
+__all__ = ["from_onnx", "layer_of", "names_of", "recurrent_nodes"]
 
 
 def from_onnx(path: str | os.PathLike[str], node: str | None = None) -> Layer:
@@ -79,20 +80,54 @@ def from_onnx(path: str | os.PathLike[str], node: str | None = None) -> Layer:
         with expecting(file, path, ("onnx",), "a model of ONNX"):
             model = parse(file)
         scope, chosen = _chosen(list(scopes(model)), node)
-        try:
-            return _layer(scope, chosen, Constants(os.fstat(file.fileno()).st_size))
-        except FormatError as error:
-            raise FormatError(f"{_name(scope, chosen)}: {error}") from error
+        return layer_of(scope, chosen, Constants(os.fstat(file.fileno()).st_size))
 
 
-def _chosen(graphs: list[Scope], name: str | None) -> tuple[Scope, Any]:
-    """The node that is asked for, and the graph that it stands in."""
-    there = [
+def recurrent_nodes(graphs: list[Scope]) -> list[tuple[Scope, Any]]:
+    """Return all nodes that `from_onnx` looks at, with the graphs that they stand in."""
+    return [
         (scope, node)
         for scope in graphs
         for node in scope.nodes
         if node.op_type in OPERATORS and node.domain in ("", "ai.onnx")
     ]
+
+
+def names_of(there: list[tuple[Scope, Any]]) -> list[tuple[str, bool]]:
+    """Return what the nodes are called, and whether `from_onnx` knows each alone by it."""
+    known = Counter(
+        name
+        for scope, node in there
+        for name in {node.name, _output(node), _name(scope, node)}
+    )
+    return [(name, known[name] == 1) for name in (_name(*each) for each in there)]
+
+
+def layer_of(scope: Scope, node: Any, constants: Constants) -> Layer:
+    """Return the layer of a node.
+
+    Parameters
+    ----------
+    scope
+        The graph that it stands in.
+    node : NodeProto
+    constants
+        Of its model.
+
+    Raises
+    ------
+    FormatError
+        If no layer can be such a node.
+    """
+    try:
+        return _layer(scope, node, constants)
+    except FormatError as error:
+        raise FormatError(f"{_name(scope, node)}: {error}") from error
+
+
+def _chosen(graphs: list[Scope], name: str | None) -> tuple[Scope, Any]:
+    """The node that is asked for, and the graph that it stands in."""
+    there = recurrent_nodes(graphs)
     if not there:
         raise FormatError("should have an RNN, an LSTM or a GRU, got none")
     found = there

@@ -38,6 +38,9 @@ class _Dtype:
         if found and int(found[2]) in _SIZES[found[1]]:
             self.dtype = np.dtype(name)
 
+    def __str__(self) -> str:
+        return self.name if self.dtype is None else str(self.dtype)
+
     def set_state(self, state: Any) -> None:
         match state:
             case (int(), "<" | ">" | "=" | "|" as order, *_) if self.dtype is not None:

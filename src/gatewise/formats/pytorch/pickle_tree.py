@@ -25,9 +25,12 @@ _LONGEST_NAME = 4096
 _LONGEST_KEY = 200
 # Of all names together.
 _MOST_LETTERS = 1 << 26
-# A value that is shared is met more than once, and this often on average at most.
-_MOST_MEETINGS = 4
-_FEW = 1 << 16
+# A value that is shared is met more than once, which may take so many times as long as to
+# make each value once. Meeting a collection, or an array, takes longer than a number.
+_MOST_MEETINGS = 2
+_FEW = 1 << 19
+_COLLECTION = 4
+_ARRAYS_SHARE = 8
 # Objects that are nothing but their attributes.
 _NAMESPACES = {"argparse.Namespace", "types.SimpleNamespace"}
 _AS_THEY_ARE = {bool, float, int, str, type(None)}
@@ -89,14 +92,18 @@ class _Walk:
         # What is being walked through, and the objects that have been, with their names.
         self._open: set[int] = set()
         self._seen: dict[tuple[int, bool], tuple[str, ...]] = {}
+        # By the keys' numbers.
+        self._keys: dict[int, str | None] = {}
 
     def value(self, value: Any, path: tuple[str, ...], *, bare: bool = False) -> Any:
         """What metadata say of a value; its arrays are noted down, unless `bare`."""
         self._count(1)
         if isinstance(value, Leaf):
+            self._count(_ARRAYS_SHARE)
             return self._leaf(value, path, bare)
         if not isinstance(value, Entries | Inert | list | tuple):
             return _plain(value)
+        self._count(_COLLECTION)
         if path and len(path[-1]) > _LONGEST_NAME:
             raise FormatError(f"its names are too long, such as {path[-1][:50]!r}")
         if id(value) in self._open:
@@ -150,7 +157,7 @@ class _Walk:
         self._count(len(entries.pairs))
         names = set(found)
         for index, (key, value) in enumerate(entries.pairs):
-            name = _key(key, index)
+            name = key if type(key) is str else self._key(key, index)
             if name in names:
                 raise FormatError(f"has two entries {'.'.join((*path, name))[:200]!r}")
             names.add(name)
@@ -158,6 +165,24 @@ class _Walk:
                 found[name] = value
             else:
                 self._put(found, name, self.value(value, (*path, name), bare=bare))
+
+    def _key(self, key: Any, index: int) -> str:
+        """A key as text; for one that can be anything, with its place in the dictionary.
+
+        A key may be meant a million times, so none is made anew that is long.
+        """
+        if isinstance(key, str):
+            return key.plain if isinstance(key, OldText) else key
+        if isinstance(key, tuple | bytes | Encoded):
+            if id(key) not in self._keys:
+                self._keys[id(key)] = _key_of_parts(key)
+            name = self._keys[id(key)]
+        else:
+            name = _key_of_one(key)
+        if name is not None:
+            return name
+        shown = str(key)[:_LONGEST_KEY] if isinstance(key, Inert) else kind_of(key)
+        return f"{shown} {index}"
 
     def _items(self, items: Any, path: tuple[str, ...], bare: bool) -> Any:
         self._count(len(items))
@@ -206,10 +231,36 @@ class _Walk:
         if all(part is None or isinstance(part, Entries) for part in parts):
             for part in parts:
                 if part is not None:
-                    self._into(found, part, path, bare)
+                    self._attributes(found, part, value.entries, path, bare)
         elif state is not None:
             self._part(found, "__state__", state, path, bare)
         return found if set(found) != {"__class__"} or _has_more(value) else kind
+
+    def _attributes(
+        self,
+        found: dict[str, Any],
+        attributes: Entries,
+        entries: Entries | None,
+        path: tuple[str, ...],
+        bare: bool,
+    ) -> None:
+        """The attributes of an object; many dictionaries have their entries as such too."""
+        if entries is None or not entries.pairs:
+            self._into(found, attributes, path, bare)
+            return
+        self._count(len(entries.pairs))
+        known = {key: entry for key, entry in entries.pairs if isinstance(key, str)}
+        fresh, other = [], []
+        for key, value in attributes.pairs:
+            if not isinstance(key, str) or key not in known:
+                fresh.append((key, value))
+            elif not _is_same(value, known[key]):
+                other.append((key, value))
+        self._into(found, Entries(fresh), path, bare)
+        if other:
+            inner: dict[str, Any] = {}
+            self._into(inner, Entries(other), (*path, "__state__"), bare)
+            self._put(found, "__state__", inner or _ARRAY)
 
     def _part(
         self,
@@ -278,6 +329,15 @@ def _is_script(value: Inert) -> bool:
     return isinstance(kind, Placeholder) and kind.module.split(".")[0] == "__torch__"
 
 
+def _is_same(value: Any, other: Any) -> bool:
+    """Whether two values are one, as texts and collections are that were one when saved."""
+    if value is other:
+        return True
+    if type(value) is not type(other) or type(value) not in (bool, float, int):
+        return False
+    return bool(value == other or (value != value and other != other))
+
+
 def _has_more(value: Inert) -> bool:
     return bool(
         value.arguments
@@ -298,26 +358,22 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def _key(key: Any, index: int) -> str:
-    """A key as text; one that can be anything has its place in its dictionary beside it.
-
-    Keys may be meant a million times, so those that are made anew here are short.
-    """
-    if isinstance(key, OldText):
-        return key.plain
-    if isinstance(key, str):
-        return key
+def _key_of_one(key: Any) -> str | None:
+    if isinstance(key, int) and key.bit_length() > _LONGEST_KEY:
+        return None
     if key is None or isinstance(key, bool | int | float | Placeholder):
         return str(key)
-    if isinstance(key, bytes | Encoded) and len(key) <= _LONGEST_KEY:
+    return None
+
+
+def _key_of_parts(key: tuple[Any, ...] | bytes | Encoded) -> str | None:
+    if not isinstance(key, tuple):
+        if len(key) > _LONGEST_KEY:
+            return None
         return (as_bytes(key) or b"").decode("utf-8", "backslashreplace")
-    if isinstance(key, Inert):
-        return f"{str(key)[:_LONGEST_KEY]} {index}"
-    if (
-        isinstance(key, tuple)
-        and len(key) < 10
-        and all(part is None or isinstance(part, str | int | float) for part in key)
-    ):
-        parts = [part if isinstance(part, str) else str(part) for part in key]
-        return f"({', '.join(part[:_LONGEST_KEY] for part in parts)})"
-    return f"{kind_of(key)} {index}"
+    if len(key) >= 10:
+        return None
+    parts = [part if isinstance(part, str) else _key_of_one(part) for part in key]
+    if None in parts:
+        return None
+    return f"({', '.join(str(part)[:_LONGEST_KEY] for part in parts)})"

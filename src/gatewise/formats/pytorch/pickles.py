@@ -33,7 +33,7 @@ from gatewise.formats.pytorch.pickle_values import (
 __all__ = ["Pickle", "load_pickle"]
 
 _HIGHEST_PROTOCOL = 5
-# Some 70,000 arrays; what so many values take is at most some hundred MB.
+# What is made by so many takes some 64 MiB, and about two seconds.
 _MOST_OPERATIONS = 1 << 21
 _LONGEST_NAME = 1000
 # More digits than anyone has needed, and few enough to write them out at once.
@@ -41,7 +41,7 @@ _LONGEST_INTEGER = 256
 
 
 class Pickle(NamedTuple):
-    """What a pickle holds, and after how many steps of its program."""
+    """What a pickle holds, and how many steps of its program that took, as they count."""
 
     value: Any
     operations: int
@@ -69,7 +69,8 @@ def load_pickle(
     persistent : callable, optional
         What stands for an object outside of the pickle, given what the pickle calls it.
     most_operations : int
-        How many steps its program may have; never more than the default.
+        How many steps its program may have. One that makes a collection or an object
+        counts as several, by the memory that it takes.
 
     Returns
     -------
@@ -96,7 +97,7 @@ def load_pickle(
     >>> value[0], str(value[1]), value[1].arguments
     (1, 'builtins.print', ('it ran',))
     """
-    return _Machine(file, known, persistent).run(min(most_operations, _MOST_OPERATIONS))
+    return _Machine(file, known, persistent).run(most_operations)
 
 
 class _Machine:
@@ -116,8 +117,8 @@ class _Machine:
         self._names: dict[tuple[str, str], Placeholder] = {}
 
     def run(self, most: int) -> Pickle:
-        operations, read = _OPERATIONS, self._file.read
-        for step in range(1, most + 1):
+        operations, read, left = _COUNTED, self._file.read, most
+        while True:
             start = self._place
             try:
                 code = read(1)
@@ -127,16 +128,18 @@ class _Machine:
                         raise FormatError(
                             f"should end with one value, got {len(self._stack)}"
                         )
-                    return Pickle(self._stack[0], step)
-                operation = operations.get(code)
+                    return Pickle(self._stack[0], most - left)
+                operation, count = operations.get(code, _UNKNOWN)
                 if operation is None:
                     if not code:
                         raise FormatError("ends early")
                     raise FormatError(f"{code!r} is no operation of a pickle that is read")
+                left -= count
+                if left < 0:
+                    raise FormatError(f"goes on after {most} steps")
                 operation(self)
             except FormatError as error:
                 raise FormatError(f"at byte {start}: {error}") from None
-        raise FormatError(f"at byte {self._place}: goes on after {most} steps")
 
     # What the program consists of.
 
@@ -404,3 +407,14 @@ _OPERATIONS: dict[bytes, Callable[[_Machine], Any]] = {
     b"\x80": _Machine._protocol,
     b"\x95": _Machine._frame,
 }
+
+# What makes collections, objects, names or texts of Python 2, an entry, and other texts.
+_COUNTS = (
+    dict.fromkeys(b"]}tld\x85\x86\x87\x8f\x91R\x81\x92ioQc\x93STU", 8)
+    | dict.fromkeys(b"s", 4)
+    | dict.fromkeys(b"VX\x8c\x8dBC\x8e\x96", 2)
+)
+_COUNTED = {
+    code: (operation, _COUNTS.get(code[0], 1)) for code, operation in _OPERATIONS.items()
+}
+_UNKNOWN = (None, 0)

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Literal
 from gatewise.formats.archives.zips import Zip, open_zip
 from gatewise.formats.containers import Array, Container, Header
 from gatewise.formats.errors import FormatError
+from gatewise.formats.limits import room, weight
 from gatewise.formats.pytorch.dtypes import Kind
 from gatewise.formats.pytorch.pickle_numpy import NUMPY
 from gatewise.formats.pytorch.pickle_tree import Tree, find_arrays
@@ -24,11 +25,12 @@ __all__ = ["open_pytorch"]
 _KNOWN = {**PYTHON, **NUMPY, **TORCH}
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
-# What all arrays together may take, or so many times the file where that is more: one
-# storage may be there under several names, or repeated by strides of zero.
-_LARGEST = 64 << 20
-_LARGEST_RATIO = 32
-_FEW_OPERATIONS = 1 << 18
+# What an array takes beside its numbers.
+_EACH = 512
+# A pickle may have so many steps, or so many for each byte of the file.
+_FEW_OPERATIONS = 1 << 21
+_VERY_FEW_OPERATIONS = 1000
+_OPERATIONS_RATIO = 1.25
 
 
 def open_pytorch(file: BinaryIO) -> Container:
@@ -80,7 +82,7 @@ def open_pytorch(file: BinaryIO) -> Container:
     start = file.read(4)
     file.seek(0)
     if start[:2] == b"PK":
-        return _open_zip(file, size)
+        return _open_zip(file)
     if start[:1] == b"\x80":
         return _open_stream(file, size)
     raise FormatError("is no file of PyTorch: begins neither as a zip file nor as a pickle")
@@ -89,7 +91,7 @@ def open_pytorch(file: BinaryIO) -> Container:
 class _PyTorch:
     """The arrays of a file of PyTorch's."""
 
-    def __init__(self, kind: str, tree: Tree, size: int) -> None:
+    def __init__(self, kind: str, tree: Tree, file: BinaryIO) -> None:
         headers: dict[str, Header] = {}
         for name, array in tree.arrays.items():
             with _within(repr(name)):
@@ -100,13 +102,15 @@ class _PyTorch:
         self._arrays = tree.arrays
         self._unread = tree.unread
         claimed = sum(
-            math.prod(header.shape) * header.dtype.itemsize for header in headers.values()
+            math.prod(header.shape) * header.dtype.itemsize + _EACH
+            for header in headers.values()
         )
-        most = max(_LARGEST, _LARGEST_RATIO * size)
+        # One storage may be there under several names, or repeated by strides of zero.
+        most, why = room(file)
         if claimed > most:
             raise FormatError(
-                f"its arrays take {claimed} bytes, and at most {most} are read: 64 MiB, or "
-                f"{_LARGEST_RATIO} times the {size} bytes of the file"
+                f"its {len(headers)} arrays take {claimed} bytes, and at most {most} are "
+                f"read: {why}"
             )
 
     def read(self, name: str) -> Array:
@@ -135,15 +139,18 @@ class _Member:
         self._archive = archive
         self._name = name
         self._content: bytes | None = None
+        # Whether all of it has been compared with its checksum.
+        self._is_checked = False
 
     def read_into(self, start: int, view: memoryview) -> None:
-        if start and not self._archive.is_stored(self._name):
+        if len(view) == self.size and not self._is_checked:
+            with self._archive.open(self._name) as member:
+                _fill(member, view)
+            self._is_checked = True
+        elif self._archive.is_stored(self._name):
+            self._archive.read_into(self._name, start, view)
+        else:
             view[:] = self.content()[start : start + len(view)]
-            return
-        with self._archive.open(self._name) as member:
-            if start:
-                member.seek(start)
-            _fill(member, view)
 
     def content(self) -> bytes:
         if self._content is None:
@@ -186,8 +193,8 @@ def _fill(file: BinaryIO | io.BufferedReader, view: memoryview) -> None:
         done += count
 
 
-def _open_zip(file: BinaryIO, size: int) -> Container:
-    archive = open_zip(file)
+def _open_zip(file: BinaryIO) -> Container:
+    archive = open_zip(file, zero_is_none=True)
     names = set(archive.names)
     tops = [
         name.removesuffix("data.pkl")
@@ -219,12 +226,20 @@ def _open_zip(file: BinaryIO, size: int) -> Container:
             io.BytesIO(archive.read(f"{top}data.pkl")),
             known=_KNOWN,
             persistent=persistent,
-            # Nobody has it deflated to less than one byte for each.
-            most_operations=_FEW_OPERATIONS + size,
+            most_operations=_most_operations(file),
         )
         tree = find_arrays(pickle)
     is_script = f"{top}constants.pkl" in names
-    return _PyTorch("torchscript" if is_script else "pytorch", tree, size)
+    return _PyTorch("torchscript" if is_script else "pytorch", tree, file)
+
+
+def _most_operations(file: BinaryIO) -> int:
+    """How many steps the pickle in a file may have.
+
+    That is more than those of torch.save have: a pair of numbers, most for its length, has
+    ten bytes and counts as eleven.
+    """
+    return max(_FEW_OPERATIONS, int(_OPERATIONS_RATIO * weight(file)))
 
 
 def _byte_order(archive: Zip, name: str) -> Literal["<", ">"]:
@@ -253,15 +268,22 @@ def _checked_storage(record: _Member, kind: Kind, length: int) -> Storage:
 
 def _open_stream(file: BinaryIO, size: int) -> Container:
     """The older format: pickles one after the other, then the storages."""
+    most_operations = _most_operations(file)
+    file.seek(0)
     for wanted, what in ((_MAGIC, "magic number"), (_PROTOCOL, "version of its format")):
-        value = load_pickle(file).value
+        value = load_pickle(file, most_operations=_VERY_FEW_OPERATIONS).value
         if type(value) is not int or value != wanted:
             raise FormatError(f"is a pickle, but none of PyTorch's: its {what} is missing")
-    load_pickle(file)
+    load_pickle(file, most_operations=_VERY_FEW_OPERATIONS)
     stretches: dict[str, _Stretch] = {}
-    pickle = load_pickle(file, known=_KNOWN, persistent=_StreamStorages(file, stretches))
+    pickle = load_pickle(
+        file,
+        known=_KNOWN,
+        persistent=_StreamStorages(file, stretches),
+        most_operations=most_operations,
+    )
     _locate(file, size, stretches)
-    return _PyTorch("pytorch", find_arrays(pickle), size)
+    return _PyTorch("pytorch", find_arrays(pickle), file)
 
 
 class _StreamStorages:
@@ -287,7 +309,8 @@ class _StreamStorages:
             raise FormatError(f"a storage should have a length, got {length}")
         new = _Stretch(self._file, kind, length)
         stretch = self._stretches.setdefault(key, new)
-        if (stretch.kind.size, stretch.length) != (kind.size, length):
+        # An empty one may be there for two kinds.
+        if stretch.length != length or (length and stretch.kind.size != kind.size):
             raise FormatError(f"the storage {key!r} has two sizes")
         match view:
             case None:
