@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,3 +27,21 @@ def test_a_wheel_has_little_more_than_a_megabyte(backend: str) -> None:
     parts = [*package.rglob("*.py"), Path(str(chooser.kernels.__file__))]
     # Each part is compressed for itself, as in a wheel.
     assert sum(len(zlib.compress(part.read_bytes())) for part in parts) < 1.5e6
+
+
+def test_a_network_of_ones_own_is_trained_saved_and_streams(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    page = ROOT / "docs" / "networks.md"
+    if not page.is_file():
+        pytest.skip("the documents are not there")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    [block] = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    exec(compile(block, str(page), "exec"), names)
+    assert names["right"] > 0.9
+    said = gatewise.load_metadata("voice.safetensors")
+    assert said == {"sample_rate": 16000}
+    model = gatewise.load("voice.safetensors")
+    whole = model(names["x"][:1])[0][0].argmax(axis=-1)
+    assert whole.tolist() == names["found"]
