@@ -20,8 +20,10 @@ import gatewise
 from gatewise import cli
 from gatewise.formats import inspect
 from gatewise.formats.containers import Header
+from gatewise.formats.inspection import inspecting
 from gatewise.formats.inspection.found_layers import Found, found_layers, quoted
 from gatewise.formats.inspection.inspecting import plain
+from gatewise.formats.keras import reading
 from gatewise.formats.onnx import wire
 from gatewise.formats.safetensors import write_safetensors
 from tests.formats import amp_files
@@ -225,6 +227,30 @@ def test_the_lines_of_every_format_work(name: str, tmp_path: Path) -> None:
     assert {n: (a.dtype, a.shape) for n, a in arrays.items()} == {
         n: (h.dtype, h.shape) for n, h in seen.arrays.items()
     }
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_a_file_of_keras_is_opened_once(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many layers it has, each of which would look through the whole of it."""
+    pytest.importorskip("h5py")
+    path = tmp_path / f"model.{suffix}"
+    layers = [gatewise.LSTM(2, 2, seed=number) for number in range(9)]
+    gatewise.to_keras(gatewise.Sequential(*layers), path)
+    listed = []
+    list_layers = inspecting.layers_of
+
+    def watched(container: Any) -> Any:
+        listed.append(container)
+        return list_layers(container)
+
+    monkeypatch.setattr(reading, "layers_of", watched)
+    monkeypatch.setattr(inspecting, "layers_of", watched)
+    found = inspect(path).layers
+    assert len(listed) == 1
+    assert len(found) == 9
+    check_lines(found)
 
 
 def test_a_model_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

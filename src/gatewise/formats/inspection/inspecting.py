@@ -15,8 +15,8 @@ from gatewise.formats.errors import ArgumentNeeded, FormatError
 from gatewise.formats.inspection.found_layers import Found, found_layers, quoted
 from gatewise.formats.json.nam import from_nam
 from gatewise.formats.json.networks import from_rtneural
-from gatewise.formats.keras import from_keras
-from gatewise.formats.keras.reading import layers_of
+from gatewise.formats.keras.reading import layer_in, layers_of
+from gatewise.formats.keras.recurrent import Given
 from gatewise.formats.onnx.constants import Constants
 from gatewise.formats.onnx.container import Opened
 from gatewise.formats.onnx.model import Scope
@@ -228,24 +228,36 @@ def _layer_of(
 
 def _keras(container: Container, file: BinaryIO, path: str) -> list[Found]:
     try:
-        layers = [layer for layer in layers_of(container)[0] if not layer.is_inner]
+        there = layers_of(container)
     except FormatError as error:
         return [Found("layers of Keras", "", "", (str(error),))]
-    layers = [layer for layer in layers if layer.parts or any(layer.place.names())]
+    layers = [
+        layer
+        for layer in there[0]
+        if not layer.is_inner and (layer.parts or any(layer.place.names()))
+    ]
     if not layers:
         return _by_names(container, file, path)
-    found = [_keras_layer(path, layer.name, layer.kind) for layer in layers[:_MOST_TRIED]]
+
+    def make(_: object, layer: str, **given: Any) -> Module:
+        """What `from_keras` does of a file that is open already."""
+        found: Module = layer_in(container, there, layer, Given(**given))
+        return found
+
+    found = [
+        _keras_layer(make, path, layer.name, layer.kind) for layer in layers[:_MOST_TRIED]
+    ]
     if len(layers) > _MOST_TRIED:
         found.append(Found(f"{len(layers) - _MOST_TRIED} more layers", "", ""))
     return found
 
 
-def _keras_layer(path: str, name: str, kind: str) -> Found:
+def _keras_layer(make: Callable[..., Module], path: str, name: str, kind: str) -> Found:
     """A layer, with what has to be given since the file does not say it."""
     options: dict[str, str | bool] = {"layer": name}
     notes: list[str] = []
     while True:
-        made = _made("from_keras", from_keras, path, **options)
+        made = _made("from_keras", make, path, **options)
         if made.layer.python:
             return made.layer._replace(name=name, notes=tuple(notes))
         needed = made.needed
@@ -277,11 +289,11 @@ def _made(
     try:
         model = function(path, **options)
     except FormatError as error:
-        # The cause is what was wrong, before the path was put before it.
-        cause = error.__cause__
+        # The cause is what was wrong, where the path has been put before it.
+        needed = [e for e in (error, error.__cause__) if isinstance(e, ArgumentNeeded)]
         return _Made(
             Found("", "", "", (str(error).removeprefix(f"{path}: "),)),
-            cause if isinstance(cause, ArgumentNeeded) else None,
+            needed[0] if needed else None,
         )
     more = "".join(
         f", {option}={quoted(value) if isinstance(value, str) else value}"

@@ -23,7 +23,7 @@ from gatewise.kernels.activations import Spelling
 from gatewise.layers import inputs
 from gatewise.layers.recurrent import Recurrent
 
-__all__ = ["from_keras", "layers_of"]
+__all__ = ["from_keras", "layer_in", "layers_of"]
 
 _SHOWN = 20
 
@@ -157,13 +157,39 @@ def from_keras(
     with open_regular(path) as file:
         with expecting(file, path, ("keras", "hdf5"), "Keras's .keras or .h5 file"):
             container = _open(file)
-        found, version = layers_of(container)
-        chosen = _choose(found, layer)
-        if chosen.problem:
-            raise FormatError(f"{chosen.problem}, which no layer here has")
-        if chosen.parts:
-            return recurrent.made(container, chosen, version, given)
-        return simple.made(container, chosen, version, activation, dtype)
+        return layer_in(container, layers_of(container), layer, given)
+
+
+def layer_in(
+    container: Container,
+    layers: tuple[Sequence[Found], int | None],
+    layer: str | None,
+    given: recurrent.Given,
+) -> Any:
+    """Return what `from_keras` does, of a file that is open.
+
+    Parameters
+    ----------
+    container
+    layers
+        What `layers_of` says of it.
+    layer
+        As `from_keras` takes it.
+    given
+        The other arguments of `from_keras`.
+
+    Raises
+    ------
+    FormatError
+        As `from_keras`; and TypeError or ValueError for what it is given.
+    """
+    found, version = layers
+    chosen = _choose(found, layer)
+    if chosen.problem:
+        raise FormatError(f"{chosen.problem}, which no layer here has")
+    if chosen.parts:
+        return recurrent.made(container, chosen, version, given)
+    return simple.made(container, chosen, version, given.activation, given.dtype)
 
 
 def layers_of(container: Container) -> tuple[Sequence[Found], int | None]:

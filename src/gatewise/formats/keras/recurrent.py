@@ -36,12 +36,12 @@ _GATE_KEYS = ("recurrent_activation", "inner_activation")
 class Given(NamedTuple):
     """What the user says of the layer."""
 
-    recurrent_activation: Spelling | None
-    activation: Spelling | None
-    reset_after: bool | None
-    go_backwards: bool
-    merge_mode: str
-    dtype: DTypeLike | None
+    recurrent_activation: Spelling | None = None
+    activation: Spelling | None = None
+    reset_after: bool | None = None
+    go_backwards: bool = False
+    merge_mode: str = "concat"
+    dtype: DTypeLike | None = None
 
 
 class _Read(NamedTuple):
