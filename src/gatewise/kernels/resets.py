@@ -17,8 +17,8 @@ __all__ = ["Resets"]
 class Resets(NamedTuple):
     """Which rows of which steps start anew, and the state that they start from.
 
-    `rows` are ``(time, batch)``, for a ragged batch ``(1, rows)``, C-contiguous; `state` has
-    a vector ``(features,)`` for each part, for all rows.
+    `rows` are ``(time, batch)``, for a ragged batch ``(1, rows)``, C-contiguous; `state`
+    has a vector ``(features,)`` for each part, for all rows.
     """
 
     rows: Flags

@@ -347,8 +347,8 @@ class Conv1d(ConvolutionFromStateDict, Feedforward, Streaming):
         if self.kernel_size == self.stride == 1 and not self.padding:
             return None
         return (
-            "resets should be None with a Conv1d, unless its kernel_size and stride are 1 and "
-            "its padding 0, as what comes before and after a reset stands in one window"
+            "resets should be None with a Conv1d, unless its kernel_size and stride are 1 "
+            "and its padding 0, as what comes before and after a reset is in one window"
         )
 
     def _stream_input(self, array: Array) -> Array:

@@ -322,7 +322,7 @@ class LSTM(Recurrent):
             is less than 1.
         """
         threads = thread_limits.resolve(num_threads)
-        batch = self._batch(x, lengths)
+        batch = self._batch(x, lengths, resets)
         y, state, cells = self._infer(
             self._snapshot(), batch, state, threads, wants_cells=return_cells
         )

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gatewise.kernels import chooser, products, thread_limits
-from gatewise.layers import parameters
 from gatewise.kernels.resets import Flags
+from gatewise.layers import parameters
 from gatewise.layers.kinds import Feedforward, Stateful, Streaming
 from gatewise.layers.module import Gradients, Module
 from gatewise.layers.parameters import Snapshot

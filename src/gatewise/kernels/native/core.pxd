@@ -193,7 +193,8 @@ cdef extern from "memory/store.h" nogil:
 
 
 cdef inline gw_sequence sequence_of(
-    Py_ssize_t time, Py_ssize_t batch, const int64_t[::1] batch_sizes, bint reverse
+    Py_ssize_t time, Py_ssize_t batch, const int64_t[::1] batch_sizes, bint reverse,
+    gw_resets resets,
 ) noexcept:
     cdef gw_sequence sequence
     sequence.time = time
@@ -201,7 +202,7 @@ cdef inline gw_sequence sequence_of(
     sequence.batch_sizes = NULL
     sequence.reverse = reverse
     sequence.odd = sequence.in_place = False
-    sequence.resets.rows = NULL
+    sequence.resets = resets
     if batch_sizes is not None:
         sequence.time = batch_sizes.shape[0]
         with cython.boundscheck(False):

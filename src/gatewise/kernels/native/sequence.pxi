@@ -118,8 +118,9 @@ cdef _infer(
     object resets,
     int threads,
 ):
-    cdef gw_sequence sequence = sequence_of(y.shape[0], h.shape[0], batch_sizes, reverse)
-    sequence.resets = _resets_of(resets)
+    cdef gw_sequence sequence = sequence_of(
+        y.shape[0], h.shape[0], batch_sizes, reverse, _resets_of(resets)
+    )
     cdef gw_state state = state_of(h, c)
     cdef gw_status status
     with nogil:
@@ -141,8 +142,9 @@ cdef _infer_shares(
     object resets,
     int threads,
 ):
-    cdef gw_sequence sequence = sequence_of(y.shape[0], h.shape[0], batch_sizes, reverse)
-    sequence.resets = _resets_of(resets)
+    cdef gw_sequence sequence = sequence_of(
+        y.shape[0], h.shape[0], batch_sizes, reverse, _resets_of(resets)
+    )
     cdef gw_state state = state_of(h, c)
     cdef gw_status status
     with nogil:
@@ -166,8 +168,9 @@ cdef _forward(
     object resets,
     int threads,
 ):
-    cdef gw_sequence sequence = sequence_of(y.shape[0], h.shape[0], batch_sizes, reverse)
-    sequence.resets = _resets_of(resets)
+    cdef gw_sequence sequence = sequence_of(
+        y.shape[0], h.shape[0], batch_sizes, reverse, _resets_of(resets)
+    )
     cdef gw_state state = state_of(h, c)
     cdef gw_status status
     with nogil:
@@ -196,8 +199,9 @@ cdef _backward(
     object dresets,
     int threads,
 ):
-    cdef gw_sequence sequence = sequence_of(y.shape[0], dh.shape[0], batch_sizes, reverse)
-    sequence.resets = _resets_of(resets)
+    cdef gw_sequence sequence = sequence_of(
+        y.shape[0], dh.shape[0], batch_sizes, reverse, _resets_of(resets)
+    )
     cdef gw_state dstate = state_of(dh, dc)
     cdef gw_state initial = state_of(h, c)
     cdef gw_state dreset = _addresses(dresets)

@@ -51,10 +51,9 @@ cdef class _Stepper(_Stages):
 
     cdef take_resets(self, x, resets):
         cdef _extent extent = self.extent
-        cdef tuple shape = ()
-        if type(x) is ARRAY:
-            is_tokens = self.token_count and x.dtype.kind in "iu"
-            shape = x.shape if is_tokens else x.shape[:-1]
+        cdef tuple shape = x.shape if type(x) is ARRAY else ()
+        if shape and not (self.token_count and x.dtype.kind in "iu"):
+            shape = shape[:len(shape) - 1]
         if type(resets) is bool:
             resets = np.array(resets)
         if type(resets) is not ARRAY or resets.shape != shape or resets.dtype is not BOOL:

@@ -49,10 +49,10 @@ def stepper(
     A second argument can say which sequences start anew at which step: booleans of the
     shape of the input without the features. Histories of convolutions do not.
 
-    It does nothing and returns None where `x` or that is something else: of another shape or dtype,
-    a token that is not in the table, numbers that are not aligned or whose features are not
-    contiguous, the array that it returned for a step. Where it raises, the states are those
-    from before.
+    It does nothing and returns None where `x` or that is something else: of another shape
+    or dtype, a token that is not in the table, numbers that are not aligned or whose
+    features are not contiguous, the array that it returned for a step. Where it raises, the
+    states are those from before.
     """
     first, states = stages[0], [array for s in stages for array in _state_of(s)]
     table = first[-1] if first[0] == "table" or len(first) == 5 else ()
@@ -153,7 +153,7 @@ def _stage(stage: tuple[Any, ...], num_threads: int) -> Callable[..., Array]:
         packed, state, start, *table = what
         resets = None if flags is None else Resets(flags, start)
         y = np.empty((*rows.shape[:2], state[0].shape[1]), state[0].dtype)
-        kernel = recurrent.infer
+        kernel: Callable[..., None] = recurrent.infer
         if rows.ndim == 2:
             kernel, rows = recurrent.infer_shares, table[0][rows]
         kernel(packed, rows, state, y, resets=resets, num_threads=num_threads)
