@@ -7,7 +7,7 @@ on the way back those of the final state's gradient with the initial one's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,14 +49,14 @@ def infer(
     batch: Batch,
     parts: Parts,
     zoneout: tuple[float, ...],
-    resets: Sequence[Resets | None],
+    resets: Iterator[Resets] | None,
     *,
     wants_cells: bool,
     num_threads: int,
 ) -> tuple[Array, list[Array]]:
     """Return the last layer's outputs and, where wanted, every direction's cell states."""
     rows, cells = batch.rows, []
-    states, anew = _by_direction(parts), iter(resets)
+    states = _by_direction(parts)
     features = parts[0].shape[2]
     for directions in prepared:
         y = batch.empty(features * len(directions))
@@ -70,7 +70,7 @@ def infer(
                 of_direction,
                 batch_sizes=batch.batch_sizes,
                 reverse=d == 1,
-                resets=next(anew),
+                resets=None if resets is None else next(resets),
                 zoneout=zoneout,
                 num_threads=num_threads,
             )
@@ -92,13 +92,13 @@ def forward(
     batch: Batch,
     parts: Parts,
     drawn: Drawn,
-    resets: Sequence[Resets | None],
+    resets: Iterator[Resets] | None,
     *,
     num_threads: int,
 ) -> tuple[Array, Passed]:
     """Return the last layer's outputs, and what `backward` needs."""
     rows, passed = batch.rows, Passed([], [])
-    states, anew = _by_direction(parts), iter(resets)
+    states = _by_direction(parts)
     features = parts[0].shape[2]
     for directions in prepared:
         tapes = [
@@ -109,7 +109,7 @@ def forward(
                 drawn.generator,
                 batch_sizes=batch.batch_sizes,
                 reverse=d == 1,
-                resets=next(anew),
+                resets=None if resets is None else next(resets),
                 recurrent_dropout=drawn.recurrent_dropout,
                 zoneout=drawn.zoneout,
                 num_threads=num_threads,

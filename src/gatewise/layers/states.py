@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -81,11 +81,15 @@ class Form(NamedTuple):
             parts.append(zeros)
         return list(zip(*parts, strict=True))
 
-    def resets(self, batch: Batch, arrays: Mapping[str, Array]) -> list[Resets | None]:
-        """Which rows start anew and from what, for every direction of every layer."""
-        if batch.resets is None:
-            return [None] * self.states
-        return [Resets(batch.resets, start) for start in self.starts(arrays, batch.dtype)]
+    def resets(self, batch: Batch, arrays: Mapping[str, Array]) -> Iterator[Resets] | None:
+        """Which rows start anew and from what, for one direction after the other.
+
+        None if none does.
+        """
+        rows = batch.resets
+        if rows is None:
+            return None
+        return (Resets(rows, start) for start in self.starts(arrays, batch.dtype))
 
     def split(self, argument: str, state: Any) -> list[tuple[str, Any]]:
         """A state's parts, each with what an error calls it.

@@ -127,7 +127,7 @@ class Stream:
         other._overwrite(self._state)
         return other
 
-    def __call__(self, x: ArrayLike, *, resets: ArrayLike | None = None) -> Array:
+    def __call__(self, x: ArrayLike, resets: ArrayLike | None = None) -> Array:
         """Advance by the step or the chunk `x` and return its output.
 
         Parameters

@@ -24,11 +24,11 @@ def stepper(
     return stepper
 
 
+@cython.final
 cdef class _Stepper(_Stages):
     cdef char letter
     # A step's tokens, what a chunk's stages leave for each other, the states from before.
     cdef int64_t *step_tokens
-    cdef uint8_t *step_resets
     cdef char *room
     cdef char *saved
     cdef Py_ssize_t room_size
@@ -39,40 +39,20 @@ cdef class _Stepper(_Stages):
         _Stages.__init__(self, batch, features, dtype, threads, most)
         self.letter = b"f" if self.itemsize == 4 else b"d"
         self.step_tokens = <int64_t *>self.hold(EMPTY(batch, np.int64))
-        self.step_resets = <uint8_t *>self.hold(EMPTY(batch, np.uint8))
 
     cdef finish(self):
         self.saved = self.hold(EMPTY(self.saved_size, np.uint8))
 
     def __call__(self, x, resets=None):
-        if resets is not None:
-            return self.take_resets(x, resets)
-        return self.take(x, self.extent)
-
-    cdef take_resets(self, x, resets):
-        cdef _extent extent = self.extent
-        cdef tuple shape = x.shape if type(x) is ARRAY else ()
-        if shape and not (self.token_count and x.dtype.kind in "iu"):
-            shape = shape[:len(shape) - 1]
-        if type(resets) is bool:
-            resets = np.array(resets)
-        if type(resets) is not ARRAY or resets.shape != shape or resets.dtype is not BOOL:
-            return None
-        if len(shape) > 2 or (shape[0] if shape else 1) != self.extent.batch:
-            return None
-        # Copies, since what stands there may change before it is used.
-        cdef uint8_t *rows = self.step_resets
-        if len(shape) == 2:
-            copies = EMPTY(resets.size, np.uint8)
-            rows = <uint8_t *>_address(copies)
-        if _read_resets(resets, rows):
-            extent.resets = rows
-        return self.take(x, extent)
-
-    cdef take(self, x, _extent extent):
         cdef int64_t token
+        cdef _extent extent = self.extent
+        if resets is not None:
+            resets = self.copied(x, resets)
+            if resets is None:
+                return None
+            extent.resets = <const uint8_t *>_address(resets)
         if type(x) is ARRAY:
-            return self.take_array(x, extent)
+            return self.take(x, extent)
         if not self.token_count or self.extent.batch != 1 or self.multiple != 1:
             return None
         if type(x) is not int and not isinstance(x, INTEGER):
@@ -86,7 +66,22 @@ cdef class _Stepper(_Stages):
         self.step(gw_rows(NULL, 0, 0), _tokens(&token, 1), extent)
         return self.first
 
-    cdef take_array(self, x, _extent extent):
+    cdef copied(self, x, resets):
+        """Booleans in the order of the steps, which nobody else changes, if they fit x."""
+        cdef tuple shape = x.shape if type(x) is ARRAY else ()
+        if shape and not (self.token_count and x.dtype.kind in "iu"):
+            shape = shape[:len(shape) - 1]
+        if type(resets) is bool:
+            resets = np.array(resets)
+        if type(resets) is not ARRAY or resets.shape != shape or resets.dtype is not BOOL:
+            return None
+        if len(shape) > 2 or (shape[0] if shape else 1) != self.extent.batch:
+            return None
+        copies = EMPTY(resets.size, np.uint8)
+        _read_resets(resets, <uint8_t *>_address(copies))
+        return copies
+
+    cdef take(self, x, _extent extent):
         cdef Py_buffer view
         # The one object that arrays of these kinds have, nearly always: to have the format
         # spelt out takes longer.
@@ -278,11 +273,10 @@ cdef inline void _copy(
         memcpy(state if back else saved, saved if back else state, size)
 
 
-cdef bint _read_resets(resets, uint8_t *into) except *:
-    """Copy booleans step by step; False where none of them is true."""
+cdef _read_resets(resets, uint8_t *into):
+    """Copy booleans step by step."""
     cdef Py_buffer view
     cdef Py_ssize_t batch, time, b, t
-    cdef bint found = False
     cdef char *row
     PyObject_GetBuffer(resets, &view, PyBUF_STRIDES)
     batch = view.shape[0] if view.ndim else 1
@@ -291,10 +285,8 @@ cdef bint _read_resets(resets, uint8_t *into) except *:
         row = <char *>view.buf + (b * view.strides[0] if view.ndim else 0)
         for t in range(time):
             into[t * batch + b] = row[0] != 0
-            found |= row[0] != 0
             row += view.strides[1] if view.ndim == 2 else 0
     PyBuffer_Release(&view)
-    return found
 
 
 cdef bint _are_integers(const Py_buffer *view) noexcept:
