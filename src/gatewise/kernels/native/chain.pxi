@@ -38,7 +38,7 @@ cdef class _Chain(_Stages):
             memory = <char *>_address(room)
             with nogil:
                 status = self.run_all(
-                    extent, block.rows, _tokens(NULL, 0), block.time, rows, memory, size
+                    &extent, block.rows, _tokens(NULL, 0), block.time, rows, memory, size
                 )
             _check(status)
         finally:

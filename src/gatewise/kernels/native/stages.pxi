@@ -155,8 +155,8 @@ cdef class _Stages:
         stage.shares = self.hold(EMPTY((self.extent.batch, stage.columns), self.dtype))
 
     cdef gw_status run_all(
-        self, _extent extent, gw_rows x, _tokens tokens, Py_ssize_t time, gw_rows out,
-        char *room, Py_ssize_t size,
+        self, const _extent *extent, gw_rows x, _tokens tokens, Py_ssize_t time,
+        gw_rows out, char *room, Py_ssize_t size,
     ) noexcept nogil:
         """Run all stages over some steps.
 
@@ -188,7 +188,7 @@ cdef class _Stages:
         return status
 
     cdef gw_status run(
-        self, const _stage *stage, _extent extent, gw_rows x, _tokens tokens,
+        self, const _stage *stage, const _extent *extent, gw_rows x, _tokens tokens,
         Py_ssize_t time, gw_rows y, char *shares, bint is_step,
     ) noexcept nogil:
         """Run one stage over some steps; in a step, histories are left as they are."""
@@ -222,8 +222,8 @@ cdef class _Stages:
         return GW_OK
 
     cdef gw_status slide(
-        self, const _stage *stage, _extent extent, gw_rows x, Py_ssize_t time, gw_rows y,
-        bint keeps,
+        self, const _stage *stage, const _extent *extent, gw_rows x, Py_ssize_t time,
+        gw_rows y, bint keeps,
     ) noexcept nogil:
         """Convolve some steps and those before them, and keep the last ones if wanted."""
         cdef gw_windows windows = stage.windows

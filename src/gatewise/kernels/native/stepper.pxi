@@ -45,12 +45,15 @@ cdef class _Stepper(_Stages):
 
     def __call__(self, x, resets=None):
         cdef int64_t token
-        cdef _extent extent = self.extent
+        cdef const _extent *extent = &self.extent
+        cdef _extent anew
         if resets is not None:
             resets = self.copied(x, resets)
             if resets is None:
                 return None
-            extent.resets = <const uint8_t *>_address(resets)
+            anew = self.extent
+            anew.resets = <const uint8_t *>_address(resets)
+            extent = &anew
         if type(x) is ARRAY:
             return self.take(x, extent)
         if not self.token_count or self.extent.batch != 1 or self.multiple != 1:
@@ -81,7 +84,7 @@ cdef class _Stepper(_Stages):
         _read_resets(resets, <uint8_t *>_address(copies))
         return copies
 
-    cdef take(self, x, _extent extent):
+    cdef take(self, x, const _extent *extent):
         cdef Py_buffer view
         # The one object that arrays of these kinds have, nearly always: to have the format
         # spelt out takes longer.
@@ -105,7 +108,7 @@ cdef class _Stepper(_Stages):
         finally:
             PyBuffer_Release(&view)
 
-    cdef take_rows(self, const Py_buffer *view, _extent extent):
+    cdef take_rows(self, const Py_buffer *view, const _extent *extent):
         cdef gw_rows rows = gw_rows(view.buf, 0, 0)
         cdef int last = view.ndim - 1, axis
         if self.stages[0].kind == TABLE:
@@ -141,7 +144,7 @@ cdef class _Stepper(_Stages):
         cdef char *end = <char *>view.buf + max(last_row, 0) + self.features * view.itemsize
         return first < y + size * view.itemsize and y < end
 
-    cdef take_tokens(self, const Py_buffer *view, bint is_signed, _extent extent):
+    cdef take_tokens(self, const Py_buffer *view, bint is_signed, const _extent *extent):
         cdef Py_ssize_t time = view.shape[1] if view.ndim == 2 else 1
         if view.ndim > 2 or (view.shape[0] if view.ndim else 1) != self.extent.batch:
             return None
@@ -162,7 +165,7 @@ cdef class _Stepper(_Stages):
         self.step(gw_rows(NULL, 0, 0), _tokens(first, 1), extent)
         return self.y if view.ndim else self.first
 
-    cdef step(self, gw_rows x, _tokens tokens, _extent extent):
+    cdef step(self, gw_rows x, _tokens tokens, const _extent *extent):
         cdef gw_status status = GW_OK
         cdef const _stage *stage
         cdef gw_rows rows = x, y
@@ -200,7 +203,7 @@ cdef class _Stepper(_Stages):
             x = gw_rows(stage.y, stage.features, stage.features)
 
     cdef take_chunk(
-        self, gw_rows rows, _tokens tokens, Py_ssize_t time, _extent extent
+        self, gw_rows rows, _tokens tokens, Py_ssize_t time, const _extent *extent
     ):
         if self.is_busy:
             # With another thread's chunk, for which there is room once.
@@ -246,21 +249,22 @@ cdef class _Stepper(_Stages):
 
     cdef gw_status run_chunk(
         self, gw_rows x, _tokens tokens, Py_ssize_t time, Py_ssize_t steps, gw_rows out,
-        _extent extent,
+        const _extent *extent,
     ) noexcept nogil:
         """Run a chunk some steps at a time, each of them through all stages."""
         cdef Py_ssize_t first = 0, count
+        cdef _extent here = extent[0]
         cdef Py_ssize_t size = self.extent.batch * steps * self.widest * self.itemsize
         cdef gw_status status = GW_OK
         while first < time and status == GW_OK:
             count = min(steps, time - first)
-            status = self.run_all(extent, x, tokens, count, out, self.room, size)
+            status = self.run_all(&here, x, tokens, count, out, self.room, size)
             if tokens.first is not NULL:
                 tokens.first += count
             else:
                 x.data = <char *>x.data + count * x.time * self.itemsize
-            if extent.resets is not NULL:
-                extent.resets += count * extent.batch
+            if here.resets is not NULL:
+                here.resets += count * here.batch
             out.data = <char *>out.data + count // self.multiple * out.time * self.itemsize
             first += count
         return status
