@@ -177,26 +177,26 @@ def test_sequences_that_start_anew(
     kinds: str, batch: int, dtype: str, backend: str
 ) -> None:
     net, twin = Net(kinds, dtype, batch), Net(kinds, dtype, batch)
-    for time in (0, 1, 4, 5000 if batch == 1 else 1500):
-        for share in (0.0, 0.2, 1.0):
-            anew = net.random.random((time, batch)) < share
-            x = net.draw(batch, time, INPUTS)
-            if net.table is not None:
-                x = net.random.integers(0, INPUTS, (batch, time))
-            wanted = twin.expected(x.swapaxes(0, 1), anew).swapaxes(0, 1)
-            # Of any strides.
-            got = net.step(x, anew.T)
-            np.testing.assert_allclose(got, wanted, rtol=0, atol=TOLERANCE[dtype])
-            for t in range(min(time, 4)):
-                wanted = twin.expected(x[None, :, t], anew[None, t])[0]
-                y = net.step(x[:, t], anew[t])
+    # More steps than go through all stages at once.
+    for time, share in ((0, 0.0), (1, 1.0), (4, 0.0), (4, 0.2), (4500 // batch, 0.2)):
+        anew = net.random.random((time, batch)) < share
+        x = net.draw(batch, time, INPUTS)
+        if net.table is not None:
+            x = net.random.integers(0, INPUTS, (batch, time))
+        wanted = twin.expected(x.swapaxes(0, 1), anew).swapaxes(0, 1)
+        # Of any strides.
+        got = net.step(x, anew.T)
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=TOLERANCE[dtype])
+        for t in range(min(time, 4)):
+            wanted = twin.expected(x[None, :, t], anew[None, t])[0]
+            y = net.step(x[:, t], anew[t])
+            np.testing.assert_allclose(y, wanted, rtol=0, atol=TOLERANCE[dtype])
+            if batch == 1:
+                wanted = twin.expected(x[None, :, t], anew[None, t])[0, 0]
+                y = net.step(x[0, t], bool(anew[t]))
                 np.testing.assert_allclose(y, wanted, rtol=0, atol=TOLERANCE[dtype])
-                if batch == 1:
-                    wanted = twin.expected(x[None, :, t], anew[None, t])[0, 0]
-                    y = net.step(x[0, t], bool(anew[t]))
-                    np.testing.assert_allclose(y, wanted, rtol=0, atol=TOLERANCE[dtype])
-            for own, other in zip(net.states(), twin.states(), strict=True):
-                np.testing.assert_allclose(own, other, rtol=0, atol=TOLERANCE[dtype])
+        for own, other in zip(net.states(), twin.states(), strict=True):
+            np.testing.assert_allclose(own, other, rtol=0, atol=TOLERANCE[dtype])
 
 
 def test_resets_that_do_not_fit_are_left(backend: str) -> None:
