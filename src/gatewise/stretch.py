@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gatewise.kernels import cells, chooser, products
 from gatewise.kernels.numpy.activations import functions_of
+from gatewise.kernels.resets import Resets
 from gatewise.weights import Prepared, Weights
 
 Array = NDArray[Any]
@@ -32,8 +33,9 @@ _PART_BYTES = 1 << 21
 class Stretch(NamedTuple):
     """What the way back needs to know of one call of the kernels; `y` are the outputs.
 
-    `rows` are its place in the whole sequence. Where zoneout comes between the steps, a
-    stretch is a single one, and `kept` says which parts of the old state then stayed.
+    `resets` are those that the kernels were given. `rows` are its place in the whole
+    sequence. Where zoneout comes between the steps, a stretch is a single one, and `kept`
+    says which parts of the old state then stayed.
     """
 
     x: Array
@@ -43,6 +45,7 @@ class Stretch(NamedTuple):
     initial: State
     batch_sizes: BatchSizes
     reverse: bool
+    resets: Resets | None = None
     rows: Any = np.s_[:]
     kept: tuple[NDArray[np.bool_], ...] = ()
 
@@ -57,6 +60,8 @@ class Stretch(NamedTuple):
         yield from (self.x, self.gates, self.y, *self.initial, *self.kept)
         if self.extra is not None:
             yield self.extra
+        if self.resets is not None:
+            yield self.resets.rows
 
     def astype(self, dtype: np.dtype[Any]) -> Stretch:
         """Return this in another dtype, its rows and states converted."""
@@ -66,6 +71,7 @@ class Stretch(NamedTuple):
             extra=None if self.extra is None else self.extra.astype(dtype),
             y=self.y.astype(dtype),
             initial=tuple([part.astype(dtype) for part in self.initial]),
+            resets=None if self.resets is None else self.resets.astype(dtype),
         )
 
 
@@ -76,6 +82,7 @@ def run(
     *,
     batch_sizes: BatchSizes = None,
     reverse: bool = False,
+    resets: Resets | None = None,
     num_threads: int,
 ) -> Stretch:
     """Run over rows `x`, or integer tokens ``(time, batch)``, and keep what comes of it.
@@ -113,9 +120,10 @@ def run(
         x=rows,
         batch_sizes=batch_sizes,
         reverse=reverse,
+        resets=resets,
         num_threads=num_threads,
     )
-    return Stretch(x, gates, extra, y, initial, batch_sizes, reverse)
+    return Stretch(x, gates, extra, y, initial, batch_sizes, reverse, resets)
 
 
 def run_back(
@@ -125,13 +133,15 @@ def run_back(
     dstate: State,
     dx: Array | None,
     gradients: Weights,
+    dresets: State | None = None,
     *,
     num_threads: int,
 ) -> None:
     """Write the gradient of rows to `dx`, and add those of the weights to `gradients`.
 
     `dy` is the gradient of the outputs; `dstate`, that of the final state, is overwritten
-    with that of the initial one. The stretch stays as it is.
+    with that of the initial one. To `dresets`, if given, those of the states that rows were
+    reset to are added. The stretch stays as it is.
     """
     weights, packed = prepared.weights, prepared.packed
     has_dextra = weights.bias_hn is not None or weights.w_hr is not None
@@ -151,6 +161,8 @@ def run_back(
             dextra,
             batch_sizes=steps.batch_sizes,
             reverse=steps.reverse,
+            resets=steps.resets,
+            dresets=dresets,
             num_threads=num_threads,
         )
         with np.errstate(all="ignore"):
@@ -218,6 +230,7 @@ def _parts(whole: Stretch) -> Iterator[_Part]:
             _state_before(whole, start, stop),
             None if sizes is None else sizes[start:stop],
             whole.reverse,
+            None if whole.resets is None else whole.resets.at(where),
         )
         yield _Part(whole, start, stop, where, part)
 
@@ -290,6 +303,14 @@ def _add_products(
 
 def _states_before(part: _Part, index: int) -> Array:
     """The state of that index, h or c, that each step of a part started from."""
+    before, resets = _states_passed(part, index), part.stretch.resets
+    if resets is None:
+        return before
+    return np.where(resets.rows[..., None], resets.state[index], before)
+
+
+def _states_passed(part: _Part, index: int) -> Array:
+    """The state of that index that each step of a part was passed by the one before."""
     whole, steps = part.whole, part.stretch
     if steps.batch_sizes is None:
         shift = 1 if steps.reverse else -1
