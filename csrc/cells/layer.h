@@ -53,6 +53,7 @@ struct step {
     struct rows y, extra;
     struct rows hidden; /* h before the projection, or what a hidden product multiplies */
     const real *const *hidden_rows;
+    const struct ahead *ahead; /* or NULL */
 };
 
 /* What one step of the backward pass reads and writes. */
@@ -69,7 +70,8 @@ struct back_step {
     const real *const *dgate_rows; /* the rows of dgates, of the n part of dgates, and of dextra */
     const real *const *dn_rows;
     const real *const *dextra_rows;
-    const uint8_t *resets; /* which rows start anew: a byte for each, or NULL where none does */
+    const uint8_t *resets;     /* which rows start anew: a byte for each, or NULL where none does */
+    const struct ahead *ahead; /* or NULL */
 };
 
 /* The work of a step back that stands outside the products, for one vector of units of one row or, where the
@@ -136,7 +138,8 @@ INLINE struct term back_term(const struct back_step *step, ptrdiff_t columns) {
 }
 
 INLINE struct tiles back_tiles(const struct back_step *step, tile_function *begin, struct term dgates) {
-    return (struct tiles){&step->layer->back_recurrent, 1, {dgates}, begin, NULL, store_dh, step->descending};
+    return (struct tiles){
+        &step->layer->back_recurrent, 1, {dgates}, begin, NULL, store_dh, step->descending, step->ahead};
 }
 
 /* The sums start from the input's share, or from the bias if the inputs are still to be multiplied. */
@@ -153,9 +156,9 @@ INLINE struct tiles step_tiles(const struct step *step, tile_function *begin, ti
     const gw_packed *layer = step->layer;
     const struct term h = {&layer->recurrent, 0, layer->output_size, step->h_before};
     if (!step->x_rows)
-        return (struct tiles){&layer->recurrent, 1, {h}, begin, NULL, end, step->descending};
+        return (struct tiles){&layer->recurrent, 1, {h}, begin, NULL, end, step->descending, step->ahead};
     const struct term x = {&layer->input, 0, layer->input_size, step->x_rows};
-    return (struct tiles){&layer->recurrent, 2, {x, h}, begin, between, end, step->descending};
+    return (struct tiles){&layer->recurrent, 2, {x, h}, begin, between, end, step->descending, step->ahead};
 }
 
 #endif

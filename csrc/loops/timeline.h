@@ -116,6 +116,28 @@ static ptrdiff_t share_start(const gw_sequence *sequence, int thread, int thread
     return row;
 }
 
+/* What the rows of a block may take in a step, in bytes, so that it stays in a core's own cache of 512 KB or more
+ * until the next step. But no fewer rows than make reading the weights worth while. */
+#define BLOCK_BYTES ((size_t)256 * 1024)
+#define LEAST_BLOCK 96
+
+/* How many rows each thread runs through all steps before it goes on to the next: about equal numbers. */
+static ptrdiff_t rows_at_once(const gw_sequence *sequence, size_t row_bytes) {
+    const ptrdiff_t fitting = (ptrdiff_t)(BLOCK_BYTES / row_bytes);
+    const ptrdiff_t most = fitting > LEAST_BLOCK ? fitting / MOST_ROWS * MOST_ROWS : LEAST_BLOCK;
+    return most < sequence->batch ? most : sequence->batch;
+}
+
+/* The rows of a share that come next; 0 where `first` is at its end. */
+static int next_block(struct timeline *line, ptrdiff_t *first, ptrdiff_t end, ptrdiff_t block) {
+    if (*first >= end)
+        return 0;
+    const ptrdiff_t left = end - *first, rows = ceiling(left, ceiling(left, block));
+    line->first_row = *first;
+    line->end_row = *first += rows;
+    return 1;
+}
+
 /* Below this many multiply-adds in all, waking another thread costs more than it saves. */
 #define WORTH_SHARING 500000
 /* Below this many in one step, waiting for each other in every step does. */

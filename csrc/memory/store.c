@@ -17,6 +17,12 @@
 
 enum { MOST_BLOCKS = 16 };
 #define MOST_BYTES ((size_t)128 << 20)
+/* What waits beyond that is memory that the system may take at any time, where it can be told so. */
+#if defined(MADV_FREE)
+#define MOST_LOAN ((size_t)1 << 30)
+#else
+#define MOST_LOAN MOST_BYTES
+#endif
 /* How long gw_release waits for the store, in nanoseconds. */
 #define MOST_WAIT INT64_C(100000000)
 #define PAGE_BYTES ((size_t)4096)
@@ -57,6 +63,15 @@ static int find(size_t size) {
     return index;
 }
 
+#if defined(MADV_HUGEPAGE) || defined(MADV_FREE)
+/* Of the whole pages of a block. */
+static void advise(struct block block, int advice) {
+    char *const start = block.memory;
+    const size_t skipped = (PAGE_BYTES - (size_t)start % PAGE_BYTES) % PAGE_BYTES;
+    madvise(start + skipped, (block.size - skipped) / PAGE_BYTES * PAGE_BYTES, advice);
+}
+#endif
+
 void *gw_take(size_t *size) {
     struct block block = {NULL, (*size + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES};
     if (enter()) {
@@ -68,11 +83,8 @@ void *gw_take(size_t *size) {
     if (!block.memory) {
         block.memory = gw_allocate(block.size);
 #if defined(MADV_HUGEPAGE)
-        if (block.memory && block.size >= HUGE_BYTES) {
-            char *const start = block.memory;
-            const size_t skipped = (PAGE_BYTES - (size_t)start % PAGE_BYTES) % PAGE_BYTES;
-            madvise(start + skipped, (block.size - skipped) / PAGE_BYTES * PAGE_BYTES, MADV_HUGEPAGE);
-        }
+        if (block.memory && block.size >= HUGE_BYTES)
+            advise(block, MADV_HUGEPAGE);
 #endif
     }
     *size = block.size;
@@ -80,14 +92,19 @@ void *gw_take(size_t *size) {
 }
 
 void gw_give_back(void *memory, size_t size) {
-    if (size > MOST_BYTES || !enter()) {
+    const size_t most = size < HUGE_BYTES ? MOST_BYTES : MOST_LOAN;
+    if (size > most || !enter()) {
         gw_free(memory);
         return;
     }
-    while (store.count == MOST_BLOCKS || store.bytes + size > MOST_BYTES)
+    while (store.count == MOST_BLOCKS || store.bytes + size > most)
         gw_free(remove_block(0).memory);
     store.blocks[store.count++] = (struct block){memory, size};
     store.bytes += size;
+#if defined(MADV_FREE)
+    if (store.bytes > MOST_BYTES)
+        advise((struct block){memory, size}, MADV_FREE);
+#endif
     leave();
 }
 

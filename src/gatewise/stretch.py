@@ -25,9 +25,11 @@ BatchSizes = NDArray[np.int64] | None
 
 __all__ = ["BatchSizes", "State", "Stretch", "empty_like_rows", "run", "run_back"]
 
+# So many sequences go back through all steps before the next do.
+_BLOCK_ROWS = 128
 # A part of a backward pass has at least so many rows, and more where they are narrow.
 _PART_ROWS = 256
-_PART_BYTES = 1 << 21
+_PART_BYTES = 1 << 20
 
 
 class Stretch(NamedTuple):
@@ -54,6 +56,18 @@ class Stretch(NamedTuple):
         states = (self.y, self.extra)[index]
         assert states is not None
         return states
+
+    def of(self, rows: slice) -> Stretch:
+        """The same of some rows of a batch that is not ragged, as views."""
+        where = np.s_[:, rows]
+        return self._replace(
+            x=self.x[where],
+            gates=self.gates[where],
+            extra=None if self.extra is None else self.extra[where],
+            y=self.y[where],
+            initial=_of_rows(self.initial, rows),
+            resets=None if self.resets is None else self.resets.at(where),
+        )
 
     def arrays(self) -> Iterator[Array]:
         """Every array that this holds."""
@@ -143,6 +157,46 @@ def run_back(
     with that of the initial one. To `dresets`, if given, those of the states that rows were
     reset to are added. The stretch stays as it is.
     """
+    batch = stretch.gates.shape[1]
+    count = 1 if stretch.batch_sizes is not None else math.ceil(batch / _BLOCK_ROWS)
+    if count <= 1:
+        _run_back(
+            prepared, stretch, dy, dstate, dx, gradients, dresets, num_threads=num_threads
+        )
+        return
+    # What the rows of a block left is still in a cache when the next part needs it. Threads
+    # do not change the blocks, nor so the order in which gradients are added up.
+    for block in range(count):
+        rows = slice(batch * block // count, batch * (block + 1) // count)
+        _run_back(
+            prepared,
+            stretch.of(rows),
+            dy[:, rows],
+            _of_rows(dstate, rows),
+            None if dx is None else dx[:, rows],
+            gradients,
+            None if dresets is None else _of_rows(dresets, rows),
+            num_threads=num_threads,
+        )
+
+
+def _of_rows(state: State, rows: slice) -> State:
+    """What some rows have of a state, as views."""
+    return tuple([part[rows] for part in state])
+
+
+def _run_back(
+    prepared: Prepared,
+    stretch: Stretch,
+    dy: Array,
+    dstate: State,
+    dx: Array | None,
+    gradients: Weights,
+    dresets: State | None,
+    *,
+    num_threads: int,
+) -> None:
+    """Do the work of `run_back` for a block of rows, part by part."""
     weights, packed = prepared.weights, prepared.packed
     has_dextra = weights.bias_hn is not None or weights.w_hr is not None
     for part in _parts(stretch):
