@@ -6,6 +6,7 @@
 #include "vectors/activations.h"
 
 struct step;
+struct lone_step;
 struct back_step;
 struct columns_job;
 
@@ -19,6 +20,8 @@ struct cell {
      * These then have panels of their own, and the input's term comes as its share of the gates. */
     int has_hidden_product;
     void (*forward)(const struct step *step);
+    /* A step of one row alone, with standard activations and no options; or NULL. */
+    void (*forward_alone)(const struct lone_step *step);
     void (*back)(const struct back_step *step);
     /* On the notebook's arrays; NULL for a cell that the notebook does not have. */
     void (*columns)(const struct columns_job *job);
@@ -53,7 +56,6 @@ struct step {
     struct rows y, extra;
     struct rows hidden; /* h before the projection, or what a hidden product multiplies */
     const real *const *hidden_rows;
-    const struct ahead *ahead; /* or NULL */
 };
 
 /* What one step of the backward pass reads and writes. */
@@ -156,9 +158,9 @@ INLINE struct tiles step_tiles(const struct step *step, tile_function *begin, ti
     const gw_packed *layer = step->layer;
     const struct term h = {&layer->recurrent, 0, layer->output_size, step->h_before};
     if (!step->x_rows)
-        return (struct tiles){&layer->recurrent, 1, {h}, begin, NULL, end, step->descending, step->ahead};
+        return (struct tiles){&layer->recurrent, 1, {h}, begin, NULL, end, step->descending, NULL};
     const struct term x = {&layer->input, 0, layer->input_size, step->x_rows};
-    return (struct tiles){&layer->recurrent, 2, {x, h}, begin, between, end, step->descending, step->ahead};
+    return (struct tiles){&layer->recurrent, 2, {x, h}, begin, between, end, step->descending, NULL};
 }
 
 #endif

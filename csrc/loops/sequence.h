@@ -2,7 +2,7 @@
 #ifndef GATEWISE_SEQUENCE_H
 #define GATEWISE_SEQUENCE_H
 
-#include "loops/timeline.h"
+#include "loops/alone.h"
 
 /* The rows that a chunk of an inference's steps projects at once: enough to make good use of each panel
  * that is read, few enough for the result to stay in the cache until the steps take it. */
@@ -22,7 +22,7 @@ struct run {
     /* Either x or the input's shares of the gates; gates are kept in training alone. */
     gw_rows x, shares, gates, y, extra;
     gw_state state;
-    int by_rows;
+    int by_rows, alone;
     ptrdiff_t *starts;
     /* So many rows at most go through all steps before the next do. */
     ptrdiff_t block;
@@ -132,7 +132,7 @@ static struct rows project_chunk(const struct run *run, const struct timeline *l
         all.rows += rows_at(line, t);
     }
     const struct term x = {&layer->input, 0, layer->input_size, x_rows};
-    const struct tiles tiles = {&layer->input, 1, {x}, begin_bias, NULL, store_gates, 0};
+    const struct tiles tiles = {&layer->input, 1, {x}, begin_bias, NULL, store_gates, 0, NULL};
     for_each_tile(&tiles, all.rows, &all, member);
     return all.gates;
 }
@@ -165,10 +165,55 @@ static void run_steps(const struct run *run, const struct timeline *line, const 
     }
 }
 
+/* All steps of one row. */
+static void run_alone(const struct run *run, const struct timeline *line, const struct scratch *scratch,
+                      gw_member *member) {
+    const gw_packed *layer = run->layer;
+    const gw_sequence *sequence = run->sequence;
+    const ptrdiff_t work = STEP_WORK + step_work(layer, 1);
+    const size_t size = (size_t)layer->hidden_size * sizeof(real);
+    struct lone_state lone;
+    struct rows projected = {0};
+    int now = 0;
+    clear_lone_end(&lone, layer);
+    enter_lone_state(&lone, now, layer, run->state);
+    for (ptrdiff_t n = 0; n < sequence->time && gw_goes_on(member->watch, work); n++, now = !now) {
+        const ptrdiff_t t = time_of(line, n, sequence->reverse);
+        const uint8_t *resets = resets_at(line, t);
+        if (resets && *resets)
+            enter_lone_state(&lone, now, layer, sequence->resets.state);
+        struct lone_step step = {
+            layer, sequence->odd ^ (n % 2), NULL, NULL, lone.h[now], lone.h[!now], lone.c, NULL, NULL, NULL};
+        step.y = step_rows(line, &run->y, t).base;
+        step.extra = step_rows(line, &run->extra, t).base;
+        step.kept = step_rows(line, &run->gates, t).base;
+        if (!run->x.data) {
+            step.gates = step_rows(line, &run->shares, t).base;
+        } else if (run->chunk) {
+            if (n % run->chunk == 0) {
+                const ptrdiff_t end = n + run->chunk < sequence->time ? n + run->chunk : sequence->time;
+                projected = project_chunk(run, line, n, end, scratch, member);
+            }
+            step.gates = projected.base;
+            projected.base += projected.stride;
+        } else {
+            step.x = step_rows(line, &run->x, t).base;
+        }
+        layer->cell->forward_alone(&step);
+    }
+    memcpy(run->state.h, lone.h[now], size);
+    if (layer->cell->has_c)
+        memcpy(run->state.c, lone.c, size);
+}
+
 static void run_part(void *context, gw_member *member) {
     const struct run *run = context;
     const struct scratch scratch = scratch_of(run, member->thread);
     struct timeline line = {run->sequence, run->starts, 0, run->sequence->batch};
+    if (run->alone) {
+        run_alone(run, &line, &scratch, member);
+        return;
+    }
     if (!run->by_rows) {
         run_steps(run, &line, &scratch, member);
         return;
@@ -182,9 +227,11 @@ static void run_part(void *context, gw_member *member) {
 
 /* How many steps to project at once; 0 where each step had better add up both terms of its gates, which
  * saves writing and reading the input's share but reads the input's weights once a step. */
-static ptrdiff_t chunk_steps(const gw_packed *layer, const gw_sequence *sequence, ptrdiff_t rows) {
+static ptrdiff_t chunk_steps(const gw_packed *layer, const gw_sequence *sequence, ptrdiff_t rows, int alone) {
     const size_t weights =
         (size_t)(layer->cell->gates * layer->hidden_size * layer->input_size) * layer->input.format->size;
+    if (alone && fuses_input(layer))
+        return 0;
     const ptrdiff_t enough = weights > CACHED_WEIGHTS ? CHUNK_ROWS / 2 : FEW_ROWS;
     const int can_fuse = !layer->cell->has_hidden_product;
     if (sequence->time == 0 || (can_fuse && (rows >= enough || sequence->time == 1)))
@@ -207,12 +254,16 @@ static size_t run_row_bytes(const struct run *run) {
 
 static gw_status run_sequence(struct run *run, int threads) {
     threads = useful_threads(run->layer, run->sequence, threads);
+    run->alone = can_run_alone(run->layer, run->sequence) &&
+                 (threads == 1 || step_work(run->layer, 1) < WORTH_SHARING_A_ROW);
+    if (run->alone)
+        threads = 1;
     run->by_rows = shares_rows(run->sequence, threads);
     run->block = run->sequence->batch;
     if (run->by_rows)
         run->block = rows_at_once(run->sequence, run_row_bytes(run));
     if (run->x.data)
-        run->chunk = chunk_steps(run->layer, run->sequence, run->block);
+        run->chunk = chunk_steps(run->layer, run->sequence, run->block, run->alone);
     struct workspace space;
     gw_call call;
     const int ready = open_run(run, &space, threads);
