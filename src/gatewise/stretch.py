@@ -29,7 +29,7 @@ __all__ = ["BatchSizes", "State", "Stretch", "empty_like_rows", "run", "run_back
 _BLOCK_ROWS = 128
 # A part of a backward pass has at least so many rows, and more where they are narrow.
 _PART_ROWS = 256
-_PART_BYTES = 1 << 20
+_PART_BYTES = 1 << 21
 
 
 class Stretch(NamedTuple):
