@@ -159,7 +159,7 @@ static gw_status backward(const gw_packed *layer, const gw_sequence *sequence, g
     const ptrdiff_t batch = sequence->batch;
     threads = useful_threads(layer, sequence, threads);
     run.by_rows = shares_rows(sequence, threads);
-    run.block = run.by_rows ? rows_at_once(sequence, back_row_bytes(&run)) : batch;
+    run.block = run.by_rows ? rows_at_once(layer, sequence, back_row_bytes(&run)) : batch;
     struct workspace space;
     gw_call call;
     open_space(&space);

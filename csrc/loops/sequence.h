@@ -261,7 +261,7 @@ static gw_status run_sequence(struct run *run, int threads) {
     run->by_rows = shares_rows(run->sequence, threads);
     run->block = run->sequence->batch;
     if (run->by_rows)
-        run->block = rows_at_once(run->sequence, run_row_bytes(run));
+        run->block = rows_at_once(run->layer, run->sequence, run_row_bytes(run));
     if (run->x.data)
         run->chunk = chunk_steps(run->layer, run->sequence, run->block, run->alone);
     struct workspace space;

@@ -25,8 +25,11 @@ BatchSizes = NDArray[np.int64] | None
 
 __all__ = ["BatchSizes", "State", "Stretch", "empty_like_rows", "run", "run_back"]
 
-# So many sequences go back through all steps before the next do.
+# So many sequences go back through all steps before the next do, and more where there are
+# so many bytes of weights that no cache holds them.
 _BLOCK_ROWS = 128
+_FAR_BLOCK_ROWS = 512
+_FAR_WEIGHTS = 12 << 20
 # A part of a backward pass has at least so many rows, and more where they are narrow.
 _PART_ROWS = 256
 _PART_BYTES = 1 << 21
@@ -157,8 +160,10 @@ def run_back(
     with that of the initial one. To `dresets`, if given, those of the states that rows were
     reset to are added. The stretch stays as it is.
     """
-    batch = stretch.gates.shape[1]
-    count = 1 if stretch.batch_sizes is not None else math.ceil(batch / _BLOCK_ROWS)
+    batch, weights = stretch.gates.shape[1], prepared.weights
+    is_far = weights.w_ih.nbytes + weights.w_hh.nbytes > _FAR_WEIGHTS
+    most = _FAR_BLOCK_ROWS if is_far else _BLOCK_ROWS
+    count = 1 if stretch.batch_sizes is not None else math.ceil(batch / most)
     if count <= 1:
         _run_back(
             prepared, stretch, dy, dstate, dx, gradients, dresets, num_threads=num_threads
