@@ -1,6 +1,7 @@
 #if defined(__linux__)
 #define _DEFAULT_SOURCE
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 #include "memory/store.h"
@@ -17,12 +18,6 @@
 
 enum { MOST_BLOCKS = 16 };
 #define MOST_BYTES ((size_t)128 << 20)
-/* What waits beyond that is memory that the system may take at any time, where it can be told so. */
-#if defined(MADV_FREE)
-#define MOST_LOAN ((size_t)1 << 30)
-#else
-#define MOST_LOAN MOST_BYTES
-#endif
 /* How long gw_release waits for the store, in nanoseconds. */
 #define MOST_WAIT INT64_C(100000000)
 #define PAGE_BYTES ((size_t)4096)
@@ -39,6 +34,8 @@ static struct {
     int count;
     size_t bytes;
     struct block blocks[MOST_BLOCKS]; /* the one that has waited longest first */
+    /* Of blocks that have not been given back; and the most that this ever was. */
+    atomic_size_t lent, most_lent;
 } store = {.taken = ATOMIC_FLAG_INIT};
 
 /* Nobody waits long for the store: whoever finds it taken does without it. So a child of fork() that was born
@@ -61,6 +58,29 @@ static int find(size_t size) {
     while (index >= 0 && (store.blocks[index].size < size || store.blocks[index].size > size / 4 * 5))
         index--;
     return index;
+}
+
+/* How many bytes may wait. Where the system can be told that it may take them at any time, these are more than
+ * MOST_BYTES: an eighth of the machine's memory, but never more than were once lent at the same time. */
+static size_t most_bytes(void) {
+#if defined(MADV_FREE)
+    const size_t lent = atomic_load(&store.lent), most_lent = atomic_load(&store.most_lent);
+    const size_t idle = most_lent > lent ? most_lent - lent : 0;
+    const long pages = sysconf(_SC_PHYS_PAGES);
+    const size_t eighth = pages > 0 ? (size_t)pages / 8 * PAGE_BYTES : 0,
+                 most = idle < eighth ? idle : eighth;
+    return most > MOST_BYTES ? most : MOST_BYTES;
+#else
+    return MOST_BYTES;
+#endif
+}
+
+/* Memory of blocks is lent, or given back. */
+static void count_lent(size_t lent, size_t given_back) {
+    const size_t now = atomic_fetch_add(&store.lent, lent - given_back) + lent - given_back;
+    size_t most = atomic_load(&store.most_lent);
+    while (now > most && !atomic_compare_exchange_weak(&store.most_lent, &most, now))
+        ;
 }
 
 #if defined(MADV_HUGEPAGE) || defined(MADV_FREE)
@@ -87,12 +107,15 @@ void *gw_take(size_t *size) {
             advise(block, MADV_HUGEPAGE);
 #endif
     }
+    if (block.memory)
+        count_lent(block.size, 0);
     *size = block.size;
     return block.memory;
 }
 
 void gw_give_back(void *memory, size_t size) {
-    const size_t most = size < HUGE_BYTES ? MOST_BYTES : MOST_LOAN;
+    count_lent(0, size);
+    const size_t most = size < HUGE_BYTES ? MOST_BYTES : most_bytes();
     if (size > most || !enter()) {
         gw_free(memory);
         return;
@@ -119,6 +142,7 @@ size_t gw_release(void) {
     memcpy(blocks, store.blocks, sizeof blocks);
     store.count = 0;
     store.bytes = 0;
+    atomic_store(&store.most_lent, atomic_load(&store.lent));
     leave();
     for (int index = 0; index < count; index++)
         gw_free(blocks[index].memory);
