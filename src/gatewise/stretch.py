@@ -74,27 +74,29 @@ def run(
     x: Array,
     state: State,
     *,
+    y: Array | None = None,
     batch_sizes: BatchSizes = None,
     reverse: bool = False,
     num_threads: int,
 ) -> Stretch:
     """Run over rows `x`, or integer tokens ``(time, batch)``, and keep what comes of it.
 
-    `state` is overwritten with the final state; of the initial one there is a copy.
+    `state` is overwritten with the final state; of the initial one there is a copy. The
+    outputs go to `y` where that is given.
     """
     initial = tuple([s.copy() for s in state])
     weights = prepared.weights
     dtype, width = state[0].dtype, len(weights.w_ih)
     cell = cells.look_up(weights.cell)
     rows: Array | None = x
-    if cell.keeps_gates:
+    if y is None:
         y = empty_like_rows(x, weights.w_hh.shape[1], dtype)
+    if cell.keeps_gates:
         # What only the kernels see has the rows of a step side by side.
         gates = chooser.kernels.empty((*x.shape[:2], width), dtype)
         extra = chooser.kernels.empty((*x.shape[:2], width // cell.gates), dtype)
     else:
-        y = gates = empty_like_rows(x, width, dtype)
-        extra = None
+        gates, extra = y, None
     if x.dtype.kind in "iu":
         # A product with a one-hot row is that row of the table. Checked above, no token
         # needs to be clipped; other modes make a copy.
@@ -124,13 +126,13 @@ def run_back(
     dy: Array,
     dstate: State,
     dx: Array | None,
-    gradients: Weights,
+    gradients: Weights | None,
     *,
     num_threads: int,
 ) -> None:
     """Write the gradient of rows to `dx`, and add those of the weights to `gradients`.
 
-    `dy` is the gradient of the outputs; `dstate`, that of the final state, is overwritten
+    What is None is not wanted. `dy` is the gradient of the outputs; `dstate`, that of the final state, is overwritten
     with that of the initial one. The stretch stays as it is.
     """
     weights, packed = prepared.weights, prepared.packed
@@ -153,8 +155,9 @@ def run_back(
             reverse=steps.reverse,
             num_threads=num_threads,
         )
-        with np.errstate(all="ignore"):
-            _add_products(gradients, part, dgates, dextra, num_threads)
+        if gradients is not None:
+            with np.errstate(all="ignore"):
+                _add_products(gradients, part, dgates, dextra, num_threads)
         if dx is None:
             continue
         into = dx[part.rows]
