@@ -20,7 +20,8 @@ from torch.utils._device import DeviceContext
 from gatewise.kernels import chooser
 from gatewise.torch.function import Call
 from gatewise.torch.passes import Plan
-from gatewise.torch.weights import Sizes, as_array, prepare
+from gatewise.torch.weights import Sizes, as_array, known, prepare
+from gatewise.weights import Prepared
 
 _TYPES = (Tensor, Parameter)
 _DTYPES = (torch.float32, torch.float64)
@@ -72,15 +73,11 @@ def recurrent_call(module: Any, x: Any, hx: Any) -> Call | str:
     if isinstance(states, str):
         return states
     weights = module._flat_weights
-    for weight in weights:
-        reason = _unfit("a weight", weight, x.dtype)
-        if reason:
-            return reason
     if not 0 <= module.dropout <= 1:
         return "dropout is no probability"
-    prepared = prepare(module, sizes, weights)
-    if prepared is None:
-        return "the weights have not the shapes that the module's attributes say"
+    prepared = _prepared(module, sizes, weights, x.dtype)
+    if isinstance(prepared, str):
+        return prepared
     threads = torch.get_num_threads()
     plan = Plan(sizes, prepared, module.batch_first, batch_sizes, threads)
     masks: tuple[Tensor, ...] = ()
@@ -109,13 +106,9 @@ def cell_call(module: Any, mode: str, x: Any, hx: Any) -> Call | str:
     weights = [module.weight_ih, module.weight_hh]
     if sizes.bias:
         weights += [module.bias_ih, module.bias_hh]
-    for weight in weights:
-        reason = _unfit("a weight", weight, x.dtype)
-        if reason:
-            return reason
-    prepared = prepare(module, sizes, weights)
-    if prepared is None:
-        return "the weights have not the shapes that the module's attributes say"
+    prepared = _prepared(module, sizes, weights, x.dtype)
+    if isinstance(prepared, str):
+        return prepared
     plan = Plan(sizes, prepared, False, None, torch.get_num_threads())
     states = tuple([state.unsqueeze(0) for state in states])
     return Call(plan, x.unsqueeze(0), states, weights, ())
@@ -161,6 +154,27 @@ def _unfit(name: str, tensor: Any, dtype: torch.dtype | None = None) -> str | No
     if tensor.is_neg() or tensor._is_zerotensor():
         return f"{name} is not what stands in memory"
     return None
+
+
+def _prepared(
+    module: Any, sizes: Sizes, weights: list[Any], dtype: torch.dtype
+) -> list[list[Prepared]] | str:
+    """Every layer's directions, packed now or before."""
+    try:
+        prepared = known(module, sizes, weights)
+    except (AttributeError, RuntimeError):
+        # Something among them is no tensor, or one without versions.
+        prepared = None
+    if prepared is not None and weights[0].dtype is dtype:
+        return prepared
+    for weight in weights:
+        reason = _unfit("a weight", weight, dtype)
+        if reason:
+            return reason
+    prepared = prepare(module, sizes, weights)
+    if prepared is None:
+        return "the weights have not the shapes that the module's attributes say"
+    return prepared
 
 
 def _states(

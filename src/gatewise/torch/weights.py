@@ -30,7 +30,7 @@ MODES = {
     "RNN_RELU": ("rnn", STANDARD._replace(candidate=Activation("relu"))),
 }
 
-__all__ = ["MODES", "Sizes", "as_array", "gradients_of", "prepare"]
+__all__ = ["MODES", "Sizes", "as_array", "gradients_of", "known", "prepare"]
 
 
 class Sizes(NamedTuple):
@@ -66,14 +66,40 @@ class Sizes(NamedTuple):
         return found
 
 
-class _Kept(NamedTuple):
-    """What was packed, of what, and at which versions."""
+class _Kept:
+    """What was packed, and whether the tensors that it was packed of are still the same."""
 
-    sizes: Sizes
-    versions: list[int] | None
-    kernels: Any
-    copies: list[Array]
-    prepared: list[list[Prepared]]
+    def __init__(
+        self,
+        sizes: Sizes,
+        tensors: list[Tensor],
+        arrays: list[Array],
+        copies: list[Array],
+        prepared: list[list[Prepared]],
+    ) -> None:
+        self.sizes, self.prepared, self.kernels = sizes, prepared, chooser.kernels
+        self._tensors = tensors
+        self._versions = [each._version for each in tensors]
+        self._places = [(each.data_ptr(), each.shape) for each in tensors]
+        # As integers, of which no two bit patterns are equal and every one equals itself.
+        bits = np.int64 if copies[0].itemsize == 8 else np.int32
+        self._bits = [
+            (array.view(bits), copy.view(bits))
+            for array, copy in zip(arrays, copies, strict=True)
+        ]
+
+    def is_of(self, sizes: Sizes, tensors: Sequence[Tensor]) -> bool:
+        """Whether these tensors are the same, at the same place, with the same numbers."""
+        if sizes != self.sizes or self.kernels is not chooser.kernels:
+            return False
+        if [each._version for each in tensors] != self._versions:
+            return False
+        for each, known, place in zip(tensors, self._tensors, self._places, strict=True):
+            if each is not known or (each.data_ptr(), each.shape) != place:
+                return False
+            if not each.is_contiguous():
+                return False
+        return all([(array == copy).all() for array, copy in self._bits])
 
 
 # Beside the modules, not in them: what is pickled or copied stays torch.nn's.
@@ -86,24 +112,22 @@ def as_array(tensor: Tensor) -> Array:
     return array
 
 
+def known(
+    module: torch.nn.Module, sizes: Sizes, tensors: Sequence[Tensor]
+) -> list[list[Prepared]] | None:
+    """Return every layer's directions where they are packed of these tensors already."""
+    kept = _kept.get(module)
+    return kept.prepared if kept is not None and kept.is_of(sizes, tensors) else None
+
+
 def prepare(
     module: torch.nn.Module, sizes: Sizes, tensors: Sequence[Tensor]
 ) -> list[list[Prepared]] | None:
     """Return every layer's directions, packed, or None where the shapes are not these."""
-    arrays = [as_array(tensor) for tensor in tensors]
-    versions = _versions(tensors)
-    kept = _kept.get(module)
-    if (
-        kept is not None
-        and kept.versions == versions
-        and kept.sizes == sizes
-        and kept.kernels is chooser.kernels
-        and all(map(_are_same, arrays, kept.copies))
-    ):
-        return kept.prepared
     count, found = sizes.for_direction, []
-    if len(arrays) != sizes.num_layers * sizes.directions * count:
+    if len(tensors) != sizes.num_layers * sizes.directions * count:
         return None
+    arrays = [as_array(tensor) for tensor in tensors]
     copies = [np.array(array, order="C") for array in arrays]
     for layer in range(sizes.num_layers):
         shapes, directions = sizes.shapes(layer), []
@@ -114,24 +138,15 @@ def prepare(
                 return None
             directions.append(Prepared(_weights(sizes, own)))
         found.append(directions)
-    _kept[module] = _Kept(sizes, versions, chooser.kernels, copies, found)
+    # What is computed anew for each call is not worth keeping; nor has a tensor made in
+    # inference mode versions, or one with other strides the bits of its copy.
+    if all([_is_lasting(tensor) for tensor in tensors]):
+        _kept[module] = _Kept(sizes, list(tensors), arrays, copies, found)
     return found
 
 
-def _versions(tensors: Sequence[Tensor]) -> list[int] | None:
-    try:
-        return [tensor._version for tensor in tensors]
-    except RuntimeError:
-        # Those made in inference mode have none.
-        return None
-
-
-def _are_same(array: Array, copy: Array) -> bool:
-    """Whether two arrays have the same bits, which NaN has too."""
-    if not array.flags.c_contiguous:
-        array = np.ascontiguousarray(array)
-    bits = np.int64 if copy.itemsize == 8 else np.int32
-    return np.array_equal(array.view(bits), copy.view(bits))
+def _is_lasting(tensor: Tensor) -> bool:
+    return tensor.is_leaf and tensor.is_contiguous() and not tensor.is_inference()
 
 
 def _weights(sizes: Sizes, arrays: list[Array]) -> Weights:
