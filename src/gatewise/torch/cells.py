@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -32,10 +33,10 @@ class LSTMCell(nn.LSTMCell):
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """Return the next h and c, as ``torch.nn.LSTMCell`` does."""
-        return _forward(self, nn.LSTMCell, input, hx)
+        return _forward(self, super().forward, input, hx)
 
     def __prepare_scriptable__(self) -> nn.Module:
-        return by_torch_alone(self, nn.LSTMCell)
+        return by_torch_alone(self, LSTMCell.__bases__[0])
 
 
 class GRUCell(nn.GRUCell):
@@ -54,10 +55,10 @@ class GRUCell(nn.GRUCell):
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """Return the next state, as ``torch.nn.GRUCell`` does."""
-        return _forward(self, nn.GRUCell, input, hx)
+        return _forward(self, super().forward, input, hx)
 
     def __prepare_scriptable__(self) -> nn.Module:
-        return by_torch_alone(self, nn.GRUCell)
+        return by_torch_alone(self, GRUCell.__bases__[0])
 
 
 class RNNCell(nn.RNNCell):
@@ -76,20 +77,20 @@ class RNNCell(nn.RNNCell):
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """Return the next state, as ``torch.nn.RNNCell`` does."""
-        return _forward(self, nn.RNNCell, input, hx)
+        return _forward(self, super().forward, input, hx)
 
     def __prepare_scriptable__(self) -> nn.Module:
-        return by_torch_alone(self, nn.RNNCell)
+        return by_torch_alone(self, RNNCell.__bases__[0])
 
 
-def _forward(module: Any, own: type[nn.Module], x: Any, hx: Any) -> Any:
-    """A step, on the kernels or else by torch.nn's own class."""
+def _forward(module: Any, own: Callable[..., Any], x: Any, hx: Any) -> Any:
+    """A step, on the kernels or else by torch.nn's own `forward`."""
     if torch.compiler.is_compiling():
-        return own.forward(module, x, hx)
+        return own(x, hx)
     call = planned(module, x, hx)
     if isinstance(call, str):
         traced = proxied(module, x, hx)
-        return own.forward(module, x, hx) if traced is None else traced
+        return own(x, hx) if traced is None else traced
     _, *final = run_call(call)
     final = [part.squeeze(0) for part in final]
     if x.dim() == 1:

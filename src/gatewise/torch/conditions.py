@@ -6,6 +6,7 @@ they are refused as PyTorch refuses them.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ from gatewise.weights import Prepared
 
 _TYPES = (Tensor, Parameter)
 _DTYPES = (torch.float32, torch.float64)
+# PyTorch is done with a small single step before gatewise has looked at its arguments, but
+# for its LSTM, which prepares itself for longer. So many multiply-adds are not small.
+_WORTHWHILE = 1 << 21
 
 __all__ = ["cell_call", "recurrent_call"]
 
@@ -62,9 +66,13 @@ def recurrent_call(module: Any, x: Any, hx: Any) -> Call | str:
     if not x.numel():
         return "the input is empty"
     if batch_sizes is None:
-        batch = x.shape[0 if module.batch_first else 1]
+        steps, batch = x.shape[:2]
+        if module.batch_first:
+            steps, batch = batch, steps
     else:
-        batch = int(batch_sizes[0])
+        steps, batch = len(batch_sizes), int(batch_sizes[0])
+    if steps == 1 and sizes.mode != "LSTM" and _is_small(batch, sizes):
+        return "a single step this small is faster in PyTorch"
     widths = [sizes.output_size]
     if sizes.mode == "LSTM":
         widths.append(sizes.hidden_size)
@@ -99,6 +107,8 @@ def cell_call(module: Any, mode: str, x: Any, hx: Any) -> Call | str:
         return "the input has not the shape of the module's"
     if not x.numel():
         return "the input is empty"
+    if _is_small(x.shape[0], sizes):
+        return "a single step this small is faster in PyTorch"
     count = 2 if mode == "LSTM" else 1
     states = _states(hx, [(x.shape[0], sizes.hidden_size)] * count, x.dtype)
     if isinstance(states, str):
@@ -131,6 +141,13 @@ def _surroundings() -> str | None:
     if torch.is_autocast_enabled("cpu"):
         return "autocast is enabled"
     return None
+
+
+def _is_small(batch: int, sizes: Sizes) -> bool:
+    """Whether a step has too few multiply-adds to be worth a call of the kernels."""
+    w_ih, w_hh = sizes.shapes(0)[:2]
+    products = math.prod(w_ih) + math.prod(w_hh)
+    return batch * products * sizes.num_layers * sizes.directions < _WORTHWHILE
 
 
 def _only_devices() -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch._C._functorch import is_legacy_batchedtensor
 
 from gatewise.stretch import Stretch, run
 from gatewise.torch import by_torch, passes
@@ -210,4 +211,6 @@ def _all_plain(given: Sequence[Tensor | None]) -> bool:
 
 def _is_plain(tensor: Tensor) -> bool:
     """Whether a gradient is numbers in memory, and no stand-in for them."""
-    return type(tensor) is Tensor and tensor.is_cpu and tensor.layout is torch.strided
+    if type(tensor) is not Tensor or not tensor.is_cpu:
+        return False
+    return tensor.layout is torch.strided and not is_legacy_batchedtensor(tensor)

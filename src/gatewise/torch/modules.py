@@ -40,10 +40,10 @@ class LSTM(nn.LSTM):
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """Return the outputs and the final h and c, as ``torch.nn.LSTM`` does."""
-        return _forward(self, nn.LSTM, input, hx)
+        return _forward(self, super().forward, input, hx)
 
     def __prepare_scriptable__(self) -> nn.Module:
-        return by_torch_alone(self, nn.LSTM)
+        return by_torch_alone(self, LSTM.__bases__[0])
 
 
 class GRU(nn.GRU):
@@ -69,10 +69,10 @@ class GRU(nn.GRU):
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """Return the outputs and the final state, as ``torch.nn.GRU`` does."""
-        return _forward(self, nn.GRU, input, hx)
+        return _forward(self, super().forward, input, hx)
 
     def __prepare_scriptable__(self) -> nn.Module:
-        return by_torch_alone(self, nn.GRU)
+        return by_torch_alone(self, GRU.__bases__[0])
 
 
 class RNN(nn.RNN):
@@ -96,20 +96,20 @@ class RNN(nn.RNN):
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """Return the outputs and the final state, as ``torch.nn.RNN`` does."""
-        return _forward(self, nn.RNN, input, hx)
+        return _forward(self, super().forward, input, hx)
 
     def __prepare_scriptable__(self) -> nn.Module:
-        return by_torch_alone(self, nn.RNN)
+        return by_torch_alone(self, RNN.__bases__[0])
 
 
-def _forward(module: Any, own: type[nn.Module], x: Any, hx: Any) -> Any:
-    """A call, on the kernels or else by torch.nn's own class."""
+def _forward(module: Any, own: Callable[..., Any], x: Any, hx: Any) -> Any:
+    """A call, on the kernels or else by torch.nn's own `forward`."""
     if torch.compiler.is_compiling():
-        return own.forward(module, x, hx)
+        return own(x, hx)
     call = planned(module, x, hx)
     if isinstance(call, str):
         traced = proxied(module, x, hx)
-        return own.forward(module, x, hx) if traced is None else traced
+        return own(x, hx) if traced is None else traced
     y, *final = run_call(call._replace(masks=_draw(module, call)))
     if isinstance(x, PackedSequence):
         y = PackedSequence(y, x.batch_sizes, x.sorted_indices, x.unsorted_indices)
