@@ -69,15 +69,23 @@ class _Pass(torch.autograd.Function):
         ctx.outputs, ctx.version = y.detach(), y._version
         shelf = _Shelf(kept[0][0].x)
         ctx.kept = [[shelf.put(each) for each in layer] for layer in kept]
-        ctx.counts = len(tensors), len(masks)
-        ctx.save_for_backward(*tensors, *masks, *shelf.tensors)
+        # PyTorch's own would not notice changes of these, as its way back does not use them.
+        ctx.unwatched = {
+            place: tensors[place]
+            for place in _unwatched(plan, states, ctx.needs_input_grad[3])
+        }
+        watched = [t for i, t in enumerate(tensors) if i not in ctx.unwatched]
+        ctx.counts = len(watched), len(masks)
+        ctx.save_for_backward(*watched, *masks, *shelf.tensors)
         return (y, *map(torch.from_numpy, parts))
 
     @staticmethod
     def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors
         inputs, masks_end = ctx.counts[0], sum(ctx.counts)
-        tensors, masks = saved[:inputs], saved[inputs:masks_end]
+        tensors, masks = list(saved[:inputs]), saved[inputs:masks_end]
+        for place, tensor in ctx.unwatched.items():
+            tensors.insert(place, tensor)
         plan: Plan = ctx.plan
         needed = ctx.needs_input_grad[3:]
         if torch.is_grad_enabled() or not _all_plain(given):
@@ -101,6 +109,23 @@ class _Pass(torch.autograd.Function):
             each if wants else None
             for each, wants in zip(made, (False,) * 3 + needed, strict=True)
         )
+
+
+def _unwatched(plan: Plan, states: int, wants_x: bool) -> list[int]:
+    """The places of a call's tensors, in rising order, that may change before the way back.
+
+    These are the biases and, where the input has no gradient, the first layer's weights of
+    the input.
+    """
+    sizes, found = plan.sizes, []
+    count = sizes.for_direction
+    for at in range(sizes.num_layers * sizes.directions):
+        start = 1 + states + at * count
+        if at < sizes.directions and not wants_x:
+            found.append(start)
+        if sizes.bias:
+            found += [start + 2, start + 3]
+    return found
 
 
 class _Shelf:
