@@ -100,8 +100,9 @@ def seconds(step: Callable[[], float], count: int) -> float:
 def ratio(kind: str, size: Size, rounds: int) -> tuple[float, float, float]:
     """How many times faster gatewise is, and the milliseconds of both."""
     torch.manual_seed(0)
-    theirs, head = KINDS[kind](size.hidden, size.hidden, batch_first=True), nn.Linear(
-        size.hidden, 1
+    theirs, head = (
+        KINDS[kind](size.hidden, size.hidden, batch_first=True),
+        nn.Linear(size.hidden, 1),
     )
     ours = copy.deepcopy(theirs)
     assert gatewise.torch.accelerate(ours) == 1

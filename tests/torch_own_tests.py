@@ -38,7 +38,9 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def outcomes(path: Path, words: tuple[str, ...], whose: str, timeout: int) -> dict[str, str]:
+def outcomes(
+    path: Path, words: tuple[str, ...], whose: str, timeout: int
+) -> dict[str, str]:
     """What became of every test of a file, by its name."""
     command = [sys.executable, "-c", EXCHANGE, whose, str(path), "-v"]
     for word in words:

@@ -56,7 +56,7 @@ def test_a_change_in_place_is_noticed(kind: str, what: str) -> None:
         loss = layer(x, state)[0].sum()
         with torch.no_grad():
             {"x": x, "weight": layer.weight_hh_l0, "hx": hx}[what].add_(1)
-        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        with pytest.raises(RuntimeError, match="modified .*inplace"):
             loss.backward()
 
 

@@ -52,9 +52,7 @@ def gradients(
         # Views of their own, since a tensor that is given twice has two gradients.
         own = [tensor.view_as(tensor) for tensor in tensors]
         made = _outputs(plan, own[0], own[1 : 1 + states], own[1 + states :], masks)
-        pairs = [
-            (each, dy) for each, dy in zip(made, given, strict=True) if dy is not None
-        ]
+        pairs = [(each, dy) for each, dy in zip(made, given, strict=True) if dy is not None]
         wanted = [each for each, needs in zip(own, needed, strict=True) if needs]
         found = iter(
             torch.autograd.grad(

@@ -7,6 +7,7 @@ they are refused as PyTorch refuses them.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -195,7 +196,7 @@ def _prepared(
 
 
 def _states(
-    hx: Any, shapes: list[tuple[int, ...]], dtype: torch.dtype
+    hx: Any, shapes: Sequence[tuple[int, ...]], dtype: torch.dtype
 ) -> tuple[Tensor, ...] | str:
     """The parts of a state of these shapes."""
     if hx is None:

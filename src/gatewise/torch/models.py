@@ -96,9 +96,7 @@ def restore(model: nn.Module) -> int:
 
 def _exchange(model: nn.Module, classes: dict[type[nn.Module], type[nn.Module]]) -> int:
     if not isinstance(model, nn.Module):
-        raise TypeError(
-            f"model should be a torch.nn.Module, got {type(model).__name__}"
-        )
+        raise TypeError(f"model should be a torch.nn.Module, got {type(model).__name__}")
     count = 0
     for module in model.modules():
         own = type(module)
@@ -153,9 +151,7 @@ def why_not(module: nn.Module, input: Any, hx: Any = None) -> str | None:
     "GRU is torch.nn's own; gatewise.torch.accelerate changes it"
     """
     if type(module) in _OURS:
-        return (
-            f"{type(module).__name__} is torch.nn's own; gatewise.torch.accelerate changes it"
-        )
+        return f"{type(module).__name__} is torch.nn's own; gatewise.torch.accelerate changes it"
     if not isinstance(module, tuple(_THEIRS)):
         return f"{type(module).__name__} is none of gatewise.torch's classes"
     if torch.compiler.is_compiling():

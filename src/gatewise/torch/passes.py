@@ -77,9 +77,7 @@ def infer(plan: Plan, rows: Array, parts: Parts, masks: Sequence[Array]) -> Arra
         y = empty_like_rows(rows, features * len(directions), rows.dtype)
         for d, each in enumerate(directions):
             into = _share(y, d, features)
-            direction.infer(
-                each, rows, next(states), into, reverse=d == 1, **plan.options
-            )
+            direction.infer(each, rows, next(states), into, reverse=d == 1, **plan.options)
         rows = _masked(y, masks, layer)
     return rows
 

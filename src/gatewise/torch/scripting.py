@@ -16,7 +16,7 @@ def by_torch_alone(module: nn.Module, own: type[nn.Module]) -> nn.Module:
     ``torch.jit.script`` compiles it in this one's place: it reads sources, and knows those
     of torch.nn.
     """
-    made = own.__new__(own)
+    made: nn.Module = object.__new__(own)
     made.__dict__.update(module.__dict__)
     return made
 
