@@ -1,4 +1,4 @@
-"""Autograd treats our modules as it treats PyTorch's: what it frees, watches and refuses."""
+"""Autograd treats our modules as PyTorch's: what it frees, watches and refuses."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_change_in_place_is_noticed(kind: str, what: str) -> None:
         loss = layer(x, state)[0].sum()
         with torch.no_grad():
             {"x": x, "weight": layer.weight_hh_l0, "hx": hx}[what].add_(1)
-        with pytest.raises(RuntimeError, match="modified .*inplace"):
+        with pytest.raises(RuntimeError, match=r"modified .*inplace"):
             loss.backward()
 
 

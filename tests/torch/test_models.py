@@ -51,7 +51,7 @@ class Attender(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> Any:
         y, h = self.encoder(x.transpose(0, 1))
         state, pair, made = h[-1], None, []
-        for step in range(3):
+        for _ in range(3):
             weights = (y * state).sum(-1, keepdim=True).softmax(0)
             state = self.decoder((weights * y).sum(0), state)
             pair = self.mixer(state, pair)

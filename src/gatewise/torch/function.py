@@ -34,7 +34,7 @@ class Call(NamedTuple):
 def run_call(call: Call) -> tuple[Tensor, ...]:
     """Return the outputs and the final state, whose gradients autograd knows."""
     tensors = (call.x, *call.states, *call.weights)
-    if torch.is_grad_enabled() and any([tensor.requires_grad for tensor in tensors]):
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         made: tuple[Tensor, ...] = _Pass.apply(
             call.plan, len(call.states), call.masks, *tensors
         )
@@ -69,7 +69,7 @@ class _Pass(torch.autograd.Function):
         ctx.outputs, ctx.version = y.detach(), y._version
         shelf = _Shelf(kept[0][0].x)
         ctx.kept = [[shelf.put(each) for each in layer] for layer in kept]
-        # PyTorch's own would not notice changes of these, as its way back does not use them.
+        # PyTorch's own would not notice changes of these: its way back does not use them.
         ctx.unwatched = {
             place: tensors[place]
             for place in _unwatched(plan, states, ctx.needs_input_grad[3])
@@ -230,7 +230,7 @@ def _again(plan: Plan, layer: list[Stretch]) -> list[Stretch]:
 
 def _all_plain(given: Sequence[Tensor | None]) -> bool:
     return not torch._C._are_functorch_transforms_active() and all(
-        [each is None or _is_plain(each) for each in given]
+        each is None or _is_plain(each) for each in given
     )
 
 

@@ -151,7 +151,8 @@ def why_not(module: nn.Module, input: Any, hx: Any = None) -> str | None:
     "GRU is torch.nn's own; gatewise.torch.accelerate changes it"
     """
     if type(module) in _OURS:
-        return f"{type(module).__name__} is torch.nn's own; gatewise.torch.accelerate changes it"
+        name = type(module).__name__
+        return f"{name} is torch.nn's own; gatewise.torch.accelerate changes it"
     if not isinstance(module, tuple(_THEIRS)):
         return f"{type(module).__name__} is none of gatewise.torch's classes"
     if torch.compiler.is_compiling():

@@ -99,7 +99,7 @@ class _Kept:
                 return False
             if not each.is_contiguous():
                 return False
-        return all([(array == copy).all() for array, copy in self._bits])
+        return all((array == copy).all() for array, copy in self._bits)
 
 
 # Beside the modules, not in them: what is pickled or copied stays torch.nn's.
@@ -140,7 +140,7 @@ def prepare(
         found.append(directions)
     # What is computed anew for each call is not worth keeping; nor has a tensor made in
     # inference mode versions, or one with other strides the bits of its copy.
-    if all([_is_lasting(tensor) for tensor in tensors]):
+    if all(map(_is_lasting, tensors)):
         _kept[module] = _Kept(sizes, list(tensors), arrays, copies, found)
     return found
 
