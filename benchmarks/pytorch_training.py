@@ -1,8 +1,8 @@
 """Time whole training steps in PyTorch, of torch.nn's modules and of gatewise.torch's.
 
 A step is what a training loop does: a forward pass through the recurrent module and a
-linear head, the loss, the way back, Adam. Both take turns, a few steps each, in one process, so
-that whatever else the machine does hits both; the medians are compared.
+linear head, the loss, the way back, Adam. Both take turns, a few steps each, in one
+process, so that whatever else the machine does hits both; the medians are compared.
 
     python benchmarks/pytorch_training.py [--threads 1 2] [--rounds 9]
 

@@ -309,17 +309,19 @@ def _states_before(part: _Part, index: int) -> Array:
         else:
             before[0], before[1:] = initial, states[:-1]
         return before
-    ends = np.cumsum(steps.batch_sizes)
-    starts = ends - steps.batch_sizes
-    previous_starts = np.roll(starts, -1 if steps.reverse else 1)
-    previous_sizes = np.roll(steps.batch_sizes, -1 if steps.reverse else 1)
-    previous_sizes[-1 if steps.reverse else 0] = 0
-    for start, end, source, size in zip(
-        starts, ends, previous_starts, previous_sizes, strict=True
-    ):
-        running = min(size, end - start)
-        before[0, start : start + running] = states[0, source : source + running]
-        before[0, start + running : end] = initial[running : end - start]
+    # One copy for all steps: there are as many of them as the longest sequence has.
+    sizes, rows = steps.batch_sizes, np.arange(states.shape[1])
+    if not steps.reverse:
+        first = sizes[0]
+        before[0, :first] = initial[:first]
+        sources = rows[first:] - np.repeat(sizes[:-1], sizes[1:])
+        np.take(states[0], sources, axis=0, out=before[0, first:], mode="clip")
+        return before
+    sequences = rows - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    running = sequences < np.repeat(np.append(sizes[1:], 0), sizes)
+    sources = rows + np.repeat(sizes, sizes)
+    before[0, running] = states[0, sources[running]]
+    before[0, ~running] = initial[sequences[~running]]
     return before
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gatewise import direction
 from gatewise.stretch import Stretch, empty_like_rows, run, run_back
+from gatewise.torch.openmp import end_waiting
 from gatewise.torch.weights import Sizes, gradients_of
 from gatewise.weights import Prepared, Weights
 
@@ -51,6 +52,14 @@ class Plan(NamedTuple):
             return rows_of_all
         return rows.swapaxes(0, 1) if self.batch_first else rows
 
+    def begin(self, rows: Array) -> None:
+        """Make room for the kernels' threads."""
+        if self.threads > 1:
+            count = rows.shape[0] * rows.shape[1]
+            weights = [each.weights for layer in self.prepared for each in layer]
+            products = count * sum(w.w_ih.size + w.w_hh.size for w in weights)
+            end_waiting(products, self.threads)
+
     @property
     def options(self) -> dict[str, Any]:
         """What every run of the kernels is given."""
@@ -72,6 +81,7 @@ class Wanted(NamedTuple):
 
 def infer(plan: Plan, rows: Array, parts: Parts, masks: Sequence[Array]) -> Array:
     """Return the last layer's outputs and keep nothing."""
+    plan.begin(rows)
     states, features = zip(*parts, strict=True), plan.sizes.output_size
     for layer, directions in enumerate(plan.prepared):
         y = empty_like_rows(rows, features * len(directions), rows.dtype)
@@ -86,6 +96,7 @@ def forward(
     plan: Plan, rows: Array, parts: Parts, masks: Sequence[Array]
 ) -> tuple[Array, list[list[Stretch]]]:
     """Return the last layer's outputs, and what `backward` needs."""
+    plan.begin(rows)
     states, features = zip(*parts, strict=True), plan.sizes.output_size
     kept: list[list[Stretch]] = []
     for layer, directions in enumerate(plan.prepared):
@@ -119,6 +130,7 @@ def backward(
 
     What nobody wants may be None. `drows` is the gradient of the last layer's outputs.
     """
+    plan.begin(drows)
     sizes, features = plan.sizes, plan.sizes.output_size
     states = list(zip(*dparts, strict=True))
     count = sizes.for_direction
