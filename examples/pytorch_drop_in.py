@@ -140,6 +140,8 @@ def main() -> None:
         "Lightning": ("lightning", with_lightning),
     }
     x, kinds = data()
+    # Layers this small are no work for more, whoever computes them.
+    torch.set_num_threads(1)
     for name, (package, train) in ways.items():
         if importlib.util.find_spec(package) is None:
             print(f"{name:12}  skipped: {package} is not installed")

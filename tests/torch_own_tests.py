@@ -29,7 +29,7 @@ EXCHANGE = """
 import runpy, sys, torch, gatewise.torch
 from gatewise.torch import conditions
 # Small single steps are left to PyTorch, and here shall run on the kernels too.
-conditions._WORTHWHILE = 0
+conditions._WORTHWHILE = conditions._LEAST_ROWS = 0
 for name in ("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell"):
     for place in (torch.nn, torch.nn.modules) if sys.argv[1] == "ours" else ():
         setattr(place, name, getattr(gatewise.torch, name))

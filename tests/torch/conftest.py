@@ -15,6 +15,7 @@ def kernels(native: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mod
     from gatewise.torch import conditions
 
     monkeypatch.setattr(conditions, "_WORTHWHILE", 0)
+    monkeypatch.setattr(conditions, "_LEAST_ROWS", 0)
     torch.manual_seed(0)
     before = torch.get_num_threads()
     torch.set_num_threads(1)

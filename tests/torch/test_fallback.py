@@ -197,6 +197,7 @@ def test_the_fallback_of_gatewise_is_slower_than_pytorch() -> None:
 
 def test_small_single_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conditions, "_WORTHWHILE", 1 << 21)
+    monkeypatch.setattr(conditions, "_LEAST_ROWS", 16)
     for kind in ("GRU", "RNN", *CELLS):
         x = X[0] if kind in CELLS else X[:1]
         assert "single step" in str(gatewise.torch.why_not(pair(kind)[1], x))
@@ -204,6 +205,7 @@ def test_small_single_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     assert gatewise.torch.why_not(pair("GRU")[1], X[:2]) is None
     large = gatewise.torch.GRUCell(256, 256)
     assert gatewise.torch.why_not(large, torch.ones(32, 256)) is None
+    assert "single step" in str(gatewise.torch.why_not(large, torch.ones(15, 256)))
 
 
 Refused = Callable[[Any], Any]

@@ -28,8 +28,10 @@ from gatewise.weights import Prepared
 _TYPES = (Tensor, Parameter)
 _DTYPES = (torch.float32, torch.float64)
 # PyTorch is done with a small single step before gatewise has looked at its arguments, but
-# for its LSTM, which prepares itself for longer. So many multiply-adds are not small.
+# for its LSTM, which prepares itself for longer. So many multiply-adds are not small, and
+# with so many rows to look at the weights takes little of the time to multiply by them.
 _WORTHWHILE = 1 << 21
+_LEAST_ROWS = 16
 
 __all__ = ["cell_call", "recurrent_call"]
 
@@ -145,10 +147,11 @@ def _surroundings() -> str | None:
 
 
 def _is_small(batch: int, sizes: Sizes) -> bool:
-    """Whether a step has too few multiply-adds to be worth a call of the kernels."""
+    """Whether a step has too few rows or products to be worth a call of the kernels."""
     w_ih, w_hh = sizes.shapes(0)[:2]
     products = math.prod(w_ih) + math.prod(w_hh)
-    return batch * products * sizes.num_layers * sizes.directions < _WORTHWHILE
+    products *= batch * sizes.num_layers * sizes.directions
+    return batch < _LEAST_ROWS or products < _WORTHWHILE
 
 
 def _only_devices() -> bool:
