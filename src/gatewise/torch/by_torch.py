@@ -9,15 +9,9 @@ import torch
 from torch import Tensor
 
 from gatewise.torch.passes import Plan
+from gatewise.torch.steps import FUNCTIONS, by_steps, zero_states
 
 __all__ = ["gradients"]
-
-_FUNCTIONS: dict[str, Any] = {
-    "LSTM": torch._VF.lstm,
-    "GRU": torch._VF.gru,
-    "RNN_TANH": torch._VF.rnn_tanh,
-    "RNN_RELU": torch._VF.rnn_relu,
-}
 
 
 def gradients(
@@ -75,14 +69,14 @@ def _outputs(
 ) -> list[Tensor]:
     """A call's outputs and final state, layer by layer, with the masks that were drawn."""
     sizes = plan.sizes
-    function, is_lstm = _FUNCTIONS[sizes.mode], sizes.mode == "LSTM"
+    function, is_lstm = FUNCTIONS[sizes.mode], sizes.mode == "LSTM"
     if not states:
         batch = x.shape[0 if plan.batch_first else 1]
         if plan.batch_sizes is not None:
             batch = int(plan.batch_sizes[0])
-        count = sizes.num_layers * sizes.directions
-        widths = [sizes.output_size, sizes.hidden_size][: 1 + is_lstm]
-        states = [x.new_zeros((count, batch, width)) for width in widths]
+        states = zero_states(sizes, x, batch)
+    if plan.resets is not None:
+        return _steps(plan, x, states, weights, masks)
     final: list[list[Tensor]] = []
     count = sizes.directions * sizes.for_direction
     for layer in range(sizes.num_layers):
@@ -99,3 +93,28 @@ def _outputs(
         x = made[0] * masks[layer] if layer < len(masks) else made[0]
         final.append(made[1:])
     return [x, *map(torch.cat, zip(*final, strict=True))]
+
+
+def _steps(
+    plan: Plan,
+    x: Tensor,
+    states: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    masks: Sequence[Tensor],
+) -> list[Tensor]:
+    """The same of a call in which rows start anew."""
+    assert plan.resets is not None
+    resets, batch_sizes = torch.from_numpy(plan.resets), None
+    if plan.batch_sizes is not None:
+        resets, batch_sizes = resets[0], plan.batch_sizes.tolist()
+    is_turned = plan.batch_first and batch_sizes is None
+    if is_turned:
+        x, masks = x.transpose(0, 1), [mask.transpose(0, 1) for mask in masks]
+
+    def dropped(y: Tensor, layer: int) -> Tensor:
+        return y * masks[layer] if masks else y
+
+    found = by_steps(plan.sizes, x, batch_sizes, states, weights, dropped, resets)
+    if is_turned:
+        found[0] = found[0].transpose(0, 1)
+    return found

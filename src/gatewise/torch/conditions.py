@@ -22,7 +22,8 @@ from torch.utils._device import DeviceContext
 from gatewise.kernels import chooser
 from gatewise.torch.function import Call
 from gatewise.torch.passes import Plan
-from gatewise.torch.weights import Sizes, as_array, known, prepare
+from gatewise.torch.resets import as_rows
+from gatewise.torch.weights import Sizes, as_array, known, prepare, sizes_of
 from gatewise.weights import Prepared
 
 _TYPES = (Tensor, Parameter)
@@ -36,10 +37,11 @@ _LEAST_ROWS = 16
 __all__ = ["cell_call", "recurrent_call"]
 
 
-def recurrent_call(module: Any, x: Any, hx: Any) -> Call | str:
+def recurrent_call(module: Any, x: Any, hx: Any, resets: Any = None) -> Call | str:
     """Return what to run for a call of a LSTM, GRU or RNN, or why torch.nn should.
 
     The input is three-dimensional or a packed sequence, whose states are sorted already.
+    `resets` have been compared with it.
     """
     reason = _surroundings()
     if reason:
@@ -50,20 +52,11 @@ def recurrent_call(module: Any, x: Any, hx: Any) -> Call | str:
         if batch_sizes is None:
             return "the batch sizes of the packed sequence are none"
         x = x.data
-    reason = _unfit("the input", x)
+    reason = _unfit("the input", x) or _backend()
     if reason:
         return reason
     module._update_flat_weights()
-    directions = 2 if module.bidirectional else 1
-    sizes = Sizes(
-        module.mode,
-        module.input_size,
-        module.hidden_size,
-        module.proj_size,
-        module.num_layers,
-        directions,
-        module.bias,
-    )
+    sizes = sizes_of(module)
     if x.dim() != (3 if batch_sizes is None else 2) or x.shape[-1] != sizes.input_size:
         return "the input has not the shape of the module's"
     if not x.numel():
@@ -76,10 +69,8 @@ def recurrent_call(module: Any, x: Any, hx: Any) -> Call | str:
         steps, batch = len(batch_sizes), int(batch_sizes[0])
     if steps == 1 and sizes.mode != "LSTM" and _is_small(batch, sizes):
         return "a single step this small is faster in PyTorch"
-    widths = [sizes.output_size]
-    if sizes.mode == "LSTM":
-        widths.append(sizes.hidden_size)
-    shapes = [(sizes.num_layers * directions, batch, width) for width in widths]
+    count = sizes.num_layers * sizes.directions
+    shapes = [(count, batch, width) for width in sizes.state_widths]
     states = _states(hx, shapes, x.dtype)
     if isinstance(states, str):
         return states
@@ -90,7 +81,12 @@ def recurrent_call(module: Any, x: Any, hx: Any) -> Call | str:
     if isinstance(prepared, str):
         return prepared
     threads = torch.get_num_threads()
-    plan = Plan(sizes, prepared, module.batch_first, batch_sizes, threads)
+    flags = None
+    if resets is not None:
+        if type(resets) is not Tensor or not resets.is_cpu:
+            return "resets are no plain tensor on the CPU"
+        flags = as_rows(resets, module.batch_first, batch_sizes is not None)
+    plan = Plan(sizes, prepared, module.batch_first, batch_sizes, flags, threads)
     masks: tuple[Tensor, ...] = ()
     return Call(plan, x, states, weights, masks)
 
@@ -100,7 +96,7 @@ def cell_call(module: Any, mode: str, x: Any, hx: Any) -> Call | str:
 
     The input is ``(batch, features)``, and so are the states.
     """
-    reason = _surroundings() or _unfit("the input", x)
+    reason = _surroundings() or _unfit("the input", x) or _backend()
     if reason:
         return reason
     sizes = Sizes(
@@ -122,15 +118,13 @@ def cell_call(module: Any, mode: str, x: Any, hx: Any) -> Call | str:
     prepared = _prepared(module, sizes, weights, x.dtype)
     if isinstance(prepared, str):
         return prepared
-    plan = Plan(sizes, prepared, False, None, torch.get_num_threads())
+    plan = Plan(sizes, prepared, False, None, None, torch.get_num_threads())
     states = tuple([state.unsqueeze(0) for state in states])
     return Call(plan, x.unsqueeze(0), states, weights, ())
 
 
 def _surroundings() -> str | None:
     """What goes on around a call that the kernels cannot take part in."""
-    if chooser.name != "native":
-        return f"gatewise runs on NumPy: {chooser.reason}"
     if torch._C._are_functorch_transforms_active():
         return "a transform of torch.func, such as vmap, is active"
     if forward_ad._current_level >= 0:
@@ -143,6 +137,13 @@ def _surroundings() -> str | None:
         return "a function mode is active"
     if torch.is_autocast_enabled("cpu"):
         return "autocast is enabled"
+    return None
+
+
+def _backend() -> str | None:
+    """Why gatewise has no faster kernels than PyTorch."""
+    if chooser.name != "native":
+        return f"gatewise runs on NumPy: {chooser.reason}"
     return None
 
 

@@ -188,8 +188,8 @@ def _parts(plan: Plan, x: Tensor, states: Sequence[Tensor]) -> Parts:
     else:
         batch = x.shape[0 if plan.batch_first else 1]
     dtype, count = plan.prepared[0][0].weights.w_hh.dtype, sizes.num_layers
-    widths = [sizes.output_size, sizes.hidden_size][: 1 + (sizes.mode == "LSTM")]
-    return tuple([np.zeros((count * sizes.directions, batch, w), dtype) for w in widths])
+    count *= sizes.directions
+    return tuple([np.zeros((count, batch, w), dtype) for w in sizes.state_widths])
 
 
 def _gradients(
@@ -222,6 +222,7 @@ def _again(plan: Plan, layer: list[Stretch]) -> list[Stretch]:
             each.x,
             tuple([part.copy() for part in each.initial]),
             reverse=each.reverse,
+            resets=each.resets,
             **plan.options,
         )
         for prepared, each in zip(plan.prepared[-1], layer, strict=True)

@@ -118,7 +118,9 @@ def _exchange(model: nn.Module, classes: dict[type[nn.Module], type[nn.Module]])
     return count
 
 
-def why_not(module: nn.Module, input: Any, hx: Any = None) -> str | None:
+def why_not(
+    module: nn.Module, input: Any, hx: Any = None, resets: Any = None
+) -> str | None:
     """Say why a call of a module would not run on gatewise's kernels.
 
     Parameters
@@ -129,6 +131,8 @@ def why_not(module: nn.Module, input: Any, hx: Any = None) -> str | None:
         What it would be called with.
     hx : torch.Tensor or tuple of torch.Tensor
         The initial state it would be called with.
+    resets : torch.Tensor or torch.nn.utils.rnn.PackedSequence
+        The resets it would be called with, if it is no cell.
 
     Returns
     -------
@@ -144,7 +148,6 @@ def why_not(module: nn.Module, input: Any, hx: Any = None) -> str | None:
     --------
     >>> import torch, gatewise.torch
     >>> layer = gatewise.torch.GRU(3, 4)
-    >>> gatewise.torch.why_not(layer, torch.ones(5, 2, 3))
     >>> gatewise.torch.why_not(layer, torch.ones(5, 2, 3, device="meta"))
     'the input is on meta, not on the CPU'
     >>> gatewise.torch.why_not(torch.nn.GRU(3, 4), torch.ones(5, 2, 3))
@@ -157,6 +160,8 @@ def why_not(module: nn.Module, input: Any, hx: Any = None) -> str | None:
         return f"{type(module).__name__} is none of gatewise.torch's classes"
     if torch.compiler.is_compiling():
         return "torch.compile traces"
-    planned = cells.planned if isinstance(module, nn.RNNCellBase) else modules.planned
-    call = planned(module, input, hx)
+    if isinstance(module, nn.RNNCellBase):
+        call = cells.planned(module, input, hx)
+    else:
+        call = modules.planned(module, input, hx, resets)
     return call if isinstance(call, str) else None

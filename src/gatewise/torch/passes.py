@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewise import direction
+from gatewise.kernels.resets import Resets
 from gatewise.stretch import Stretch, empty_like_rows, run, run_back
 from gatewise.torch.openmp import end_waiting
 from gatewise.torch.weights import Sizes, gradients_of
@@ -29,14 +30,14 @@ __all__ = ["Plan", "Wanted", "backward", "forward", "infer"]
 class Plan(NamedTuple):
     """What a call runs on, beside its tensors.
 
-    Resets inside a sequence, once the kernels know them, belong here: `run`, `run_back` and
-    `direction.infer` get everything from a plan.
+    `resets` say which rows start anew, from zeros.
     """
 
     sizes: Sizes
     prepared: list[list[Prepared]]
     batch_first: bool
     batch_sizes: NDArray[np.int64] | None
+    resets: NDArray[np.bool_] | None
     threads: int
 
     def rows(self, array: Array) -> Array:
@@ -59,6 +60,14 @@ class Plan(NamedTuple):
             weights = [each.weights for layer in self.prepared for each in layer]
             products = count * sum(w.w_ih.size + w.w_hh.size for w in weights)
             end_waiting(products, self.threads)
+
+    def anew(self, weights: Weights) -> Resets | None:
+        """What a direction of these weights is given of the resets."""
+        if self.resets is None:
+            return None
+        widths = self.sizes.state_widths
+        start = tuple([np.zeros(width, weights.w_hh.dtype) for width in widths])
+        return Resets(self.resets, start)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -87,7 +96,15 @@ def infer(plan: Plan, rows: Array, parts: Parts, masks: Sequence[Array]) -> Arra
         y = empty_like_rows(rows, features * len(directions), rows.dtype)
         for d, each in enumerate(directions):
             into = _share(y, d, features)
-            direction.infer(each, rows, next(states), into, reverse=d == 1, **plan.options)
+            direction.infer(
+                each,
+                rows,
+                next(states),
+                into,
+                reverse=d == 1,
+                resets=plan.anew(each.weights),
+                **plan.options,
+            )
         rows = _masked(y, masks, layer)
     return rows
 
@@ -109,6 +126,7 @@ def forward(
                     next(states),
                     y=_share(y, d, features),
                     reverse=d == 1,
+                    resets=_in_order(plan, plan.anew(each.weights), d == 1),
                     **plan.options,
                 )
                 for d, each in enumerate(directions)
@@ -179,6 +197,13 @@ def shares(array: Array, sizes: Sizes) -> Iterator[Array]:
 
 def _share(rows: Array, d: int, features: int) -> Array:
     return rows[..., d * features : (d + 1) * features]
+
+
+def _in_order(plan: Plan, resets: Resets | None, reverse: bool) -> Resets | None:
+    """Resets as a run of the kernels in that order meets them."""
+    if resets is None or not reverse:
+        return resets
+    return resets.backwards(plan.batch_sizes)
 
 
 def _masked(rows: Array, masks: Sequence[Array], layer: int) -> Array:

@@ -21,7 +21,7 @@ def by_torch_alone(module: nn.Module, own: type[nn.Module]) -> nn.Module:
     return made
 
 
-def proxied(module: nn.Module, x: Any, hx: Any) -> Any:
+def proxied(module: nn.Module, x: Any, hx: Any, resets: Any = None) -> Any:
     """What ``torch.fx`` writes down for a call, or None where nothing is traced.
 
     It calls torch.nn's own modules as they are, but looks into those of others.
@@ -30,4 +30,5 @@ def proxied(module: nn.Module, x: Any, hx: Any) -> Any:
         return None
     name = x.tracer.path_of_module(module)
     arguments = (x,) if hx is None else (x, hx)
-    return x.tracer.create_proxy("call_module", name, arguments, {})
+    named = {} if resets is None else {"resets": resets}
+    return x.tracer.create_proxy("call_module", name, arguments, named)

@@ -30,7 +30,15 @@ MODES = {
     "RNN_RELU": ("rnn", STANDARD._replace(candidate=Activation("relu"))),
 }
 
-__all__ = ["MODES", "Sizes", "as_array", "gradients_of", "known", "prepare"]
+__all__ = [
+    "MODES",
+    "Sizes",
+    "as_array",
+    "gradients_of",
+    "known",
+    "prepare",
+    "sizes_of",
+]
 
 
 class Sizes(NamedTuple):
@@ -54,6 +62,11 @@ class Sizes(NamedTuple):
         """How many tensors one direction of one layer has."""
         return 2 + 2 * self.bias + (self.proj_size > 0)
 
+    @property
+    def state_widths(self) -> list[int]:
+        """The features of the parts of a state."""
+        return [self.output_size, self.hidden_size][: 1 + (self.mode == "LSTM")]
+
     def shapes(self, layer: int) -> list[tuple[int, ...]]:
         """The shapes of the tensors of one direction of a layer, in PyTorch's order."""
         gates = cells.look_up(MODES[self.mode][0]).gates * self.hidden_size
@@ -64,6 +77,19 @@ class Sizes(NamedTuple):
         if self.proj_size:
             found.append((self.proj_size, self.hidden_size))
         return found
+
+
+def sizes_of(module: Any) -> Sizes:
+    """What the attributes of a LSTM, GRU or RNN say."""
+    return Sizes(
+        module.mode,
+        module.input_size,
+        module.hidden_size,
+        module.proj_size,
+        module.num_layers,
+        2 if module.bidirectional else 1,
+        module.bias,
+    )
 
 
 class _Kept:
