@@ -142,8 +142,8 @@ def run_back(
     """Write the gradient of rows to `dx`, and add those of the weights to `gradients`.
 
     What is None is not wanted. `dy` is the gradient of the outputs; `dstate`, that of the
-    final state, is overwritten with that of the initial one. To `dresets` are added those of
-    the states that rows were reset to. The stretch stays as it is.
+    final state, is overwritten with that of the initial one. To `dresets` are added those
+    of the states that rows were reset to. The stretch stays as it is.
     """
     weights, packed = prepared.weights, prepared.packed
     has_dextra = weights.bias_hn is not None or weights.w_hr is not None

@@ -136,3 +136,18 @@ def test_losses_of_a_training_run(kind: str) -> None:
         losses.append(found)
     assert sum(losses[0][-20:]) < 0.8 * sum(losses[0][:20])
     assert max(abs(a - b) for a, b in zip(*losses, strict=True)) < 1e-4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_outputs_stand_in_memory_as_pytorchs(kind: str, batch_first: bool) -> None:
+    """So that a view of them is one of ours too, whatever the input's own order."""
+    case = Case(kind, (3, 4), {"batch_first": batch_first, "bidirectional": True})
+    theirs, ours = case.pair()
+    x = torch.randn(5, 2, 3, dtype=case.dtype)
+    for turned in (x, x.transpose(0, 1).contiguous().transpose(0, 1)):
+        for has_gradient in (False, True):
+            turned.requires_grad_(has_gradient)
+            (y, h), (z, g) = theirs(turned), ours(turned)
+            assert z.stride() == y.stride()
+            assert [p.stride() for p in g] == [p.stride() for p in h]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewise import direction
+from gatewise.kernels import chooser
 from gatewise.kernels.resets import Resets
 from gatewise.stretch import Stretch, empty_like_rows, run, run_back
 from gatewise.torch.openmp import end_waiting
@@ -93,7 +94,7 @@ def infer(plan: Plan, rows: Array, parts: Parts, masks: Sequence[Array]) -> Arra
     plan.begin(rows)
     states, features = zip(*parts, strict=True), plan.sizes.output_size
     for layer, directions in enumerate(plan.prepared):
-        y = empty_like_rows(rows, features * len(directions), rows.dtype)
+        y = _outputs(rows, features * len(directions))
         for d, each in enumerate(directions):
             into = _share(y, d, features)
             direction.infer(
@@ -117,7 +118,7 @@ def forward(
     states, features = zip(*parts, strict=True), plan.sizes.output_size
     kept: list[list[Stretch]] = []
     for layer, directions in enumerate(plan.prepared):
-        y = empty_like_rows(rows, features * len(directions), rows.dtype)
+        y = _outputs(rows, features * len(directions))
         kept.append(
             [
                 run(
@@ -197,6 +198,12 @@ def shares(array: Array, sizes: Sizes) -> Iterator[Array]:
 
 def _share(rows: Array, d: int, features: int) -> Array:
     return rows[..., d * features : (d + 1) * features]
+
+
+def _outputs(rows: Array, features: int) -> Array:
+    """Outputs to be filled, in the order in memory of torch.nn's, which views rely on."""
+    made: Array = chooser.kernels.empty((*rows.shape[:2], features), rows.dtype)
+    return made
 
 
 def _in_order(plan: Plan, resets: Resets | None, reverse: bool) -> Resets | None:
