@@ -64,13 +64,15 @@ def plain_loop(model: nn.Module, x: np.ndarray, kinds: np.ndarray) -> float:
     batches = DataLoader(
         TensorDataset(torch.from_numpy(x), torch.from_numpy(kinds)), BATCH, shuffle=True
     )
+    last = 0.0
     for _ in range(EPOCHS):
         for some, answers in batches:
             optimizer.zero_grad()
             loss = nn.functional.cross_entropy(model(some), answers)
             loss.backward()
             optimizer.step()
-    return loss.item()
+            last = float(loss.detach())
+    return last
 
 
 def with_skorch(model: nn.Module, x: np.ndarray, kinds: np.ndarray) -> float:
