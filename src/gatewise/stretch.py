@@ -97,6 +97,7 @@ def run(
     x: Array,
     state: State,
     *,
+    y: Array | None = None,
     batch_sizes: BatchSizes = None,
     reverse: bool = False,
     resets: Resets | None = None,
@@ -104,21 +105,22 @@ def run(
 ) -> Stretch:
     """Run over rows `x`, or integer tokens ``(time, batch)``, and keep what comes of it.
 
-    `state` is overwritten with the final state; of the initial one there is a copy.
+    `state` is overwritten with the final state; of the initial one there is a copy. The
+    outputs go to `y` where that is given.
     """
     initial = tuple([s.copy() for s in state])
     weights = prepared.weights
     dtype, width = state[0].dtype, len(weights.w_ih)
     cell = cells.look_up(weights.cell)
     rows: Array | None = x
-    if cell.keeps_gates:
+    if y is None:
         y = empty_like_rows(x, weights.w_hh.shape[1], dtype)
+    if cell.keeps_gates:
         # What only the kernels see has the rows of a step side by side.
         gates = chooser.kernels.empty((*x.shape[:2], width), dtype)
         extra = chooser.kernels.empty((*x.shape[:2], width // cell.gates), dtype)
     else:
-        y = gates = empty_like_rows(x, width, dtype)
-        extra = None
+        gates, extra = y, None
     if x.dtype.kind in "iu":
         # A product with a one-hot row is that row of the table. Checked above, no token
         # needs to be clipped; other modes make a copy.
@@ -149,16 +151,16 @@ def run_back(
     dy: Array,
     dstate: State,
     dx: Array | None,
-    gradients: Weights,
+    gradients: Weights | None,
     dresets: State | None = None,
     *,
     num_threads: int,
 ) -> None:
     """Write the gradient of rows to `dx`, and add those of the weights to `gradients`.
 
-    `dy` is the gradient of the outputs; `dstate`, that of the final state, is overwritten
-    with that of the initial one. To `dresets`, if given, those of the states that rows were
-    reset to are added. The stretch stays as it is.
+    What is None is not wanted. `dy` is the gradient of the outputs; `dstate`, that of the
+    final state, is overwritten with that of the initial one. To `dresets` are added those
+    of the states that rows were reset to. The stretch stays as it is.
     """
     batch, weights = stretch.gates.shape[1], prepared.weights
     is_far = weights.w_ih.nbytes + weights.w_hh.nbytes > _FAR_WEIGHTS
@@ -224,8 +226,9 @@ def _run_back(
             dresets=dresets,
             num_threads=num_threads,
         )
-        with np.errstate(all="ignore"):
-            _add_products(gradients, part, dgates, dextra, num_threads)
+        if gradients is not None:
+            with np.errstate(all="ignore"):
+                _add_products(gradients, part, dgates, dextra, num_threads)
         if dx is None:
             continue
         into = dx[part.rows]
@@ -386,17 +389,19 @@ def _states_passed(part: _Part, index: int) -> Array:
         else:
             before[0], before[1:] = initial, states[:-1]
         return before
-    ends = np.cumsum(steps.batch_sizes)
-    starts = ends - steps.batch_sizes
-    previous_starts = np.roll(starts, -1 if steps.reverse else 1)
-    previous_sizes = np.roll(steps.batch_sizes, -1 if steps.reverse else 1)
-    previous_sizes[-1 if steps.reverse else 0] = 0
-    for start, end, source, size in zip(
-        starts, ends, previous_starts, previous_sizes, strict=True
-    ):
-        running = min(size, end - start)
-        before[0, start : start + running] = states[0, source : source + running]
-        before[0, start + running : end] = initial[running : end - start]
+    # One copy for all steps: there are as many of them as the longest sequence has.
+    sizes, rows = steps.batch_sizes, np.arange(states.shape[1])
+    if not steps.reverse:
+        first = sizes[0]
+        before[0, :first] = initial[:first]
+        sources = rows[first:] - np.repeat(sizes[:-1], sizes[1:])
+        np.take(states[0], sources, axis=0, out=before[0, first:], mode="clip")
+        return before
+    sequences = rows - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    running = sequences < np.repeat(np.append(sizes[1:], 0), sizes)
+    sources = rows + np.repeat(sizes, sizes)
+    before[0, running] = states[0, sources[running]]
+    before[0, ~running] = initial[sequences[~running]]
     return before
 
 
