@@ -120,7 +120,7 @@ def share_a_stream(threads: int, calls: int) -> int:
 
 
 def scale(model: Any, x: np.ndarray, threads: int, calls: int) -> float:
-    """How many calls of this size so many threads make in the time that one makes one in."""
+    """How many calls so many threads make in the time that one takes for one."""
 
     def work(number: int) -> int:
         for _ in range(calls):
