@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+WORKFLOW = ROOT / ".github/workflows/wheels.yml"
 NUMPYS = ROOT / "tests/data/numpy_wheels.txt"
 
 # What NumPy has, and gatewise has not, with what stands against it.
@@ -59,3 +62,18 @@ def test_a_wheel_wherever_numpy_has_one(built: set[str]) -> None:
 
 def test_none_that_could_not_be_tested_where_it_was_built(built: set[str]) -> None:
     assert built <= numpys()
+
+
+def test_the_workflow_has_a_machine_for_each() -> None:
+    if not WORKFLOW.exists():
+        pytest.skip("an sdist has no workflows")
+    systems = {"ubuntu": "linux", "macos": "macos", "windows": "windows"}
+    rows = re.findall(r"{os: (\w+)-[\w.-]+, archs: (\w+)}", WORKFLOW.read_text("utf-8"))
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]
+    wanted = {
+        (system, arch)
+        for system in systems.values()
+        for arch in settings["cibuildwheel"][system]["archs"]
+    }
+    assert {(systems[name], archs) for name, archs in rows} == wanted
+    assert len(rows) == len(wanted)
