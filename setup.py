@@ -2,6 +2,7 @@
 
 GATEWISE_PURE=1 builds the pure Python package; otherwise a build compiles or fails.
 GATEWISE_DEBUG=1 builds with every check of Cython's turned on, and hardly optimised.
+GATEWISE_NO_THREADS=1 builds for a system without threads, as WebAssembly mostly is.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from setuptools.command.build_ext import build_ext
 
 PURE = os.environ.get("GATEWISE_PURE") == "1"
 DEBUG = os.environ.get("GATEWISE_DEBUG") == "1"
+NO_THREADS = os.environ.get("GATEWISE_NO_THREADS") == "1"
 
 DIRECTIVES = {
     "language_level": 3,
@@ -31,13 +33,15 @@ DIRECTIVES = {
     "freethreading_compatible": True,
 }
 
-UNIX_FLAGS = ["-std=c11", "-fvisibility=hidden", "-pthread"]
+THREADS = [] if NO_THREADS else ["-pthread"]
+
+UNIX_FLAGS = ["-std=c11", "-fvisibility=hidden", *THREADS]
 UNIX_FLAGS += ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O3", "-g0"]
 # Otherwise the compiler, by its own lights, fuses some products with their sums, and the
 # same source gives other figures from one compiler to the next.
 UNIX_FLAGS += ["-ffp-contract=off"]
 
-UNIX_LINK_FLAGS = ["-pthread"]
+UNIX_LINK_FLAGS = [*THREADS]
 if sys.platform == "linux" and not DEBUG:
     # Names that nobody asks for are a twentieth of the module.
     UNIX_LINK_FLAGS += ["-s"]
@@ -108,6 +112,7 @@ def native() -> Extension:
             *sorted(glob("csrc/**/*.h", recursive=True)),
         ],
         include_dirs=["csrc"],
+        define_macros=[("GATEWISE_NO_THREADS", "1")] if NO_THREADS else [],
     )
     # Read by Cython's build_ext, which setuptools builds upon.
     extension.cython_directives = DIRECTIVES
