@@ -57,6 +57,12 @@ class BuildNative(build_ext):
         msvc = self.compiler.compiler_type == "msvc"
         ext.extra_compile_args = MSVC_FLAGS if msvc else UNIX_FLAGS
         ext.extra_link_args = [] if msvc else UNIX_LINK_FLAGS
+        if not msvc:
+            # Python's own path, which some builds of it link everything with: the module
+            # needs nothing but the system's libraries.
+            linker = self.compiler.linker_so
+            kept = [flag for flag in linker if not flag.startswith("-Wl,-rpath")]
+            self.compiler.set_executable("linker_so", kept)
         try:
             # In any case, since the module may be linked anew although none of them is old.
             ext.extra_objects = [*self._variants(ext, 1), *self._variants(ext, 0)]

@@ -150,6 +150,7 @@ import _interpreters
 import gatewise  # which the main interpreter has all the same
 made = _interpreters.create("isolated")
 failed = _interpreters.run_string(made, "import gatewise")
+_interpreters.destroy(made)
 print(gatewise.GRU(2, 3), failed.type.__name__, failed.msg, sep="|")
 """
 
