@@ -7,13 +7,18 @@ GATEWISE_NO_THREADS=1 builds for a system without threads, as WebAssembly mostly
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import sys
+import tarfile
 from glob import glob
 from pathlib import Path
+from typing import Any
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 
 PURE = os.environ.get("GATEWISE_PURE") == "1"
 DEBUG = os.environ.get("GATEWISE_DEBUG") == "1"
@@ -95,6 +100,35 @@ class BuildNative(build_ext):
         return objects
 
 
+class SameSdist(sdist):
+    """With SOURCE_DATE_EPOCH an archive of the same bits wherever it is made."""
+
+    def make_archive(self, base_name: str, format: str, *args: Any, **others: Any) -> str:
+        file: str = super().make_archive(base_name, format, *args, **others)
+        time = os.environ.get("SOURCE_DATE_EPOCH")
+        if time and format == "gztar":
+            Path(file).write_bytes(settled(Path(file), int(time)))
+        return file
+
+
+def settled(archive: Path, time: int) -> bytes:
+    """The same files, in the order of their names, all of this time and nobody's."""
+    settled = io.BytesIO()
+    with (
+        tarfile.open(archive) as old,
+        gzip.GzipFile("", "wb", fileobj=settled, mtime=time) as zipped,
+        tarfile.open(fileobj=zipped, mode="w") as new,
+    ):
+        for member in sorted(old, key=lambda member: member.name):
+            member.mtime, member.uid, member.gid = time, 0, 0
+            member.uname = member.gname = ""
+            # What else there is depends on the mask of whoever made the archive.
+            member.mode = 0o755 if member.mode & 0o100 else 0o644
+            member.pax_headers = {}
+            new.addfile(member, old.extractfile(member) if member.isfile() else None)
+    return settled.getvalue()
+
+
 WAY_OUT = (
     "gatewise could not compile its native module: it needs a C11 compiler that works.\n"
     "With GATEWISE_PURE=1 in the environment the same command installs the pure Python\n"
@@ -126,4 +160,7 @@ def native() -> Extension:
     return extension
 
 
-setup(ext_modules=[] if PURE else [native()], cmdclass={"build_ext": BuildNative})
+setup(
+    ext_modules=[] if PURE else [native()],
+    cmdclass={"build_ext": BuildNative, "sdist": SameSdist},
+)
