@@ -48,6 +48,8 @@ struct step {
     const real *const *x_rows;
     const real *const *h_before; /* where each row's h of the step before is */
     struct rows c;               /* the LSTM's state, in place */
+    /* Where each row's c of the step before is, in a step in which some rows start anew; or NULL. */
+    const real *const *c_before;
     struct rows y, extra;
     struct rows hidden; /* h before the projection, or what a hidden product multiplies */
     const real *const *hidden_rows;
@@ -67,6 +69,7 @@ struct back_step {
     const real *const *dgate_rows; /* the rows of dgates, of the n part of dgates, and of dextra */
     const real *const *dn_rows;
     const real *const *dextra_rows;
+    const uint8_t *resets; /* which rows start anew: a byte for each, or NULL where none does */
 };
 
 /* The work of a step back that stands outside the products, for one vector of units of one row or, where the

@@ -83,9 +83,10 @@ INLINE void lstm_row(const struct step *step, ptrdiff_t unit, ptrdiff_t row, con
                      const struct activations *by) {
     const ptrdiff_t hidden_size = step->layer->hidden_size;
     real *c_state = row_of(step->c, row) + unit;
+    const real *c_before = step->c_before ? step->c_before[row] + unit : c_state;
     const struct lstm s =
         lstm(v_load(sums), v_load(sums + WIDTH), v_load(sums + 2 * WIDTH), v_load(sums + 3 * WIDTH),
-             load_some(c_state, n), load_peepholes(step->layer, unit, n), by);
+             load_some(c_before, n), load_peepholes(step->layer, unit, n), by);
     store_some(c_state, n, s.c);
     store_some(row_of(step->hidden.base ? step->hidden : step->y, row) + unit, n, lstm_h(&s));
     if (step->extra.base)

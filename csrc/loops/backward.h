@@ -10,7 +10,7 @@ struct back_run {
     const gw_packed *layer;
     const gw_sequence *sequence;
     gw_rows gates, extra, y, dy, dgates, dextra;
-    gw_state initial, dstate;
+    gw_state initial, dstate, dresets;
     int by_rows;
     ptrdiff_t *starts;
     real *dhidden;
@@ -40,6 +40,10 @@ static void prepare_step(const struct back_run *run, const struct timeline *line
     const struct rows initial = layer->cell->has_c ? state_rows(line, run->initial.c, hidden_size)
                                                    : state_rows(line, run->initial.h, layer->output_size);
     point_before(pointers, line, layer->cell->has_c ? &run->extra : &run->y, t, initial);
+    const gw_state *anew = &run->sequence->resets.state;
+    const uint8_t *resets = resets_at(line, t);
+    if (resets && point_anew(pointers, resets, step->rows, layer->cell->has_c ? anew->c : anew->h))
+        step->resets = resets;
     point_at(pointers + batch, step->dgates, 0, step->rows);
     if (layer->cell->has_hidden_product) {
         const struct rows dn = {step->dgates.base + (layer->cell->gates - 1) * hidden_size,
@@ -48,6 +52,40 @@ static void prepare_step(const struct back_run *run, const struct timeline *line
     }
     if (step->dextra.base)
         point_at(pointers + 3 * batch, step->dextra, 0, step->rows);
+}
+
+/* What rows that started anew leave of the gradient of the state before them: nothing. It is added to that of the
+ * state that they started from, if that is wanted. */
+struct cut {
+    const struct back_step *step;
+    struct rows dstate, dresets;
+    ptrdiff_t size;
+};
+
+static void cut_units(const void *context, int index, int count, gw_watch *watch) {
+    const struct cut *cut = context;
+    const ptrdiff_t first = cut->size * index / count, end = cut->size * (index + 1) / count;
+    (void)watch;
+    for (ptrdiff_t row = 0; row < cut->step->rows; row++) {
+        if (!cut->step->resets[row])
+            continue;
+        real *dstate = row_of(cut->dstate, row);
+        for (ptrdiff_t unit = first; unit < end; unit++) {
+            if (cut->dresets.base)
+                row_of(cut->dresets, row)[unit] += dstate[unit];
+            dstate[unit] = 0;
+        }
+    }
+}
+
+static void cut_step(const struct back_run *run, const struct timeline *line, const struct back_step *step) {
+    const ptrdiff_t hidden_size = run->layer->hidden_size, output_size = run->layer->output_size;
+    const struct rows dh = state_rows(line, run->dresets.h, output_size);
+    const struct rows dc = state_rows(line, run->dresets.c, hidden_size);
+    const struct cut of_h = {step, step->dh, dh, output_size}, of_c = {step, step->dc, dc, hidden_size};
+    gw_run_shares(step->member, cut_units, &of_h);
+    if (run->layer->cell->has_c)
+        gw_run_shares(step->member, cut_units, &of_c);
 }
 
 static void run_back_part(void *context, gw_member *member) {
@@ -65,12 +103,14 @@ static void run_back_part(void *context, gw_member *member) {
         struct back_step step = {.layer = run->layer, .member = member, .descending = n % 2};
         prepare_step(run, &line, time_of(&line, n, !sequence->reverse), pointers, &step);
         run->layer->cell->back(&step);
+        if (step.resets)
+            cut_step(run, &line, &step);
     }
 }
 
 static gw_status backward(const gw_packed *layer, const gw_sequence *sequence, gw_rows gates, gw_rows extra,
                           gw_rows y, gw_state initial, gw_rows dy, gw_state dstate, gw_rows dgates,
-                          gw_rows dextra, int threads) {
+                          gw_rows dextra, gw_state dresets, int threads) {
     struct back_run run = {.layer = layer,
                            .sequence = sequence,
                            .gates = gates,
@@ -80,7 +120,8 @@ static gw_status backward(const gw_packed *layer, const gw_sequence *sequence, g
                            .dgates = dgates,
                            .dextra = dextra,
                            .initial = initial,
-                           .dstate = dstate};
+                           .dstate = dstate,
+                           .dresets = dresets};
     const ptrdiff_t batch = sequence->batch;
     threads = useful_threads(layer, sequence, threads);
     run.by_rows = shares_rows(sequence, threads);

@@ -30,9 +30,9 @@ struct run {
     const real **pointers;
 };
 
-/* The pointers that one thread needs: h before a step, `hidden`, and the inputs of a chunk. */
+/* The pointers that one thread needs: h and c before a step, `hidden`, and the inputs of a chunk. */
 INLINE ptrdiff_t pointer_count(const struct run *run) {
-    return (2 + (run->chunk ? run->chunk : 1)) * run->sequence->batch;
+    return (3 + (run->chunk ? run->chunk : 1)) * run->sequence->batch;
 }
 
 /* Whether something of a step's comes between its gates and its output. */
@@ -51,6 +51,18 @@ static int open_run(struct run *run, struct workspace *space, int threads) {
     return (run->starts || !run->sequence->batch_sizes) && run->pointers && run->hidden && run->chunk_gates;
 }
 
+/* Lets the rows of a step that start anew do so. */
+static void reset_rows(const struct timeline *line, ptrdiff_t t, const real **pointers, struct step *step) {
+    const gw_state *state = &line->sequence->resets.state;
+    const uint8_t *resets = resets_at(line, t);
+    if (!resets || !point_anew(pointers, resets, step->rows, state->h) || !step->c.base)
+        return;
+    const real **c_before = pointers + 2 * line->sequence->batch;
+    point_at(c_before, step->c, 0, step->rows);
+    point_anew(c_before, resets, step->rows, state->c);
+    step->c_before = c_before;
+}
+
 static void run_step(const struct run *run, const struct timeline *line, ptrdiff_t t, const real **pointers,
                      struct step *step) {
     const gw_packed *layer = run->layer;
@@ -60,6 +72,7 @@ static void run_step(const struct run *run, const struct timeline *line, ptrdiff
     step->extra = step_rows(line, &run->extra, t);
     step->c = state_rows(line, run->state.c, layer->hidden_size);
     point_before(pointers, line, &run->y, t, h);
+    reset_rows(line, t, pointers, step);
     step->h_before = pointers;
     if (has_hidden(layer)) {
         const int keeps = layer->cell->has_hidden_product && step->extra.base;
@@ -105,7 +118,7 @@ static struct rows project_chunk(const struct run *run, const struct timeline *l
 static void run_steps(const struct run *run, const struct timeline *line, const real **pointers,
                       gw_member *member) {
     const gw_sequence *sequence = run->sequence;
-    const real **x_rows = pointers + 2 * sequence->batch;
+    const real **x_rows = pointers + 3 * sequence->batch;
     struct rows projected = {0};
     for (ptrdiff_t n = 0; n < sequence->time && gw_goes_on(member->watch, STEP_WORK); n++) {
         const ptrdiff_t t = time_of(line, n, sequence->reverse);

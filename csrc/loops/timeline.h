@@ -71,6 +71,26 @@ static void point_before(const real **pointers, const struct timeline *line, con
     point_at(pointers, initial, running, rows);
 }
 
+/* Which rows of step t start anew: a byte for each, or NULL where no row of no step does. */
+INLINE const uint8_t *resets_at(const struct timeline *line, ptrdiff_t t) {
+    const gw_sequence *sequence = line->sequence;
+    if (!sequence->resets.rows)
+        return NULL;
+    return sequence->resets.rows + (line->starts ? line->starts[t] : t * sequence->batch) + line->first_row;
+}
+
+/* Points the rows that start anew to what they start from. Says whether there are any. */
+INLINE int point_anew(const real **pointers, const uint8_t *resets, ptrdiff_t rows, const real *state) {
+    int any = 0;
+    for (ptrdiff_t row = 0; row < rows; row++) {
+        if (resets[row]) {
+            pointers[row] = state;
+            any = 1;
+        }
+    }
+    return any;
+}
+
 /* Copies the outputs of the rows that end with step t into the state. */
 static void keep_final(const struct timeline *line, ptrdiff_t t, struct rows y, struct rows state,
                        ptrdiff_t size) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ sys.path.insert(0, str(BENCHMARKS))
 # The benchmark sets the number of threads of everything that is loaded after it.
 _before = dict(os.environ)
 import convolution  # noqa: E402
+import resets  # noqa: E402
 import small  # noqa: E402
 
 os.environ.clear()
@@ -33,6 +35,13 @@ def test_both_sides_of_every_convolution_compute_the_same(backend: str) -> None:
     rows = [checked for _, checked in convolution.rows()]
     assert len({(row.name, row.beside) for row in rows}) == len(rows) > 40
     for row in rows:
+        small.assert_alike(row)
+
+
+def test_one_call_with_resets_computes_what_loops_do(backend: str) -> None:
+    found = [checked for _, checked in itertools.islice(resets.rows(), 4)]
+    assert len({(row.name, row.beside) for row in found}) == 4
+    for row in found:
         small.assert_alike(row)
 
 

@@ -22,6 +22,7 @@ NEEDED = {
     "gatewise.formats.hdf5": "h5py",
     "gatewise.formats.keras": "h5py",
     "gatewise.formats.onnx": "onnx",
+    "gatewise.torch": "torch",
 }
 
 
