@@ -168,10 +168,11 @@ typedef struct gw_kernels {
     gw_status (*softmax)(const void *z, void *out, ptrdiff_t rows, ptrdiff_t classes);
 } gw_kernels;
 
-/* The variants that this build has and this CPU can run, best first, ended by NULL. */
-const char *const *gw_instruction_sets(void);
+/* The names of the variants that this build has and this CPU can run, best first; NULL behind the last. */
+const char *gw_instruction_set_at(int index);
 
-/* Chooses a variant for the whole process; 0 where `name` is none of gw_instruction_sets(). */
+/* Chooses a variant for the whole process, before any other thread asks for kernels; 0 where there is none of
+ * this `name`. */
 int gw_choose_instruction_set(const char *name);
 
 const char *gw_instruction_set(void);

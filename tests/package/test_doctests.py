@@ -17,11 +17,20 @@ MODULES = ["gatewise"] + [
     if module.name not in ("gatewise.__main__", "gatewise.kernels.native.compiled")
 ]
 
+# What the examples of these need, beside NumPy.
+NEEDED = {
+    "gatewise.formats.hdf5": "h5py",
+    "gatewise.formats.keras": "h5py",
+    "gatewise.formats.onnx": "onnx",
+    "gatewise.torch": "torch",
+}
+
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name: str, backend: str) -> None:
-    if name.startswith("gatewise.torch"):
-        pytest.importorskip("torch", reason="torch is not installed")
+    for home, package in NEEDED.items():
+        if name.startswith(home):
+            pytest.importorskip(package)
     module = importlib.import_module(name)
     failed, _ = doctest.testmod(
         module,

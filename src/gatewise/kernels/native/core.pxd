@@ -172,7 +172,7 @@ cdef extern from "gatewise.h" nogil:
             const void *, void *, Py_ssize_t, Py_ssize_t
         ) noexcept nogil
 
-    const char *const *gw_instruction_sets()
+    const char *gw_instruction_set_at(int index)
     int gw_choose_instruction_set(const char *)
     const char *gw_instruction_set()
     const gw_kernels *gw_get_kernels(int single)
