@@ -26,6 +26,26 @@ DEFINE_ELEMENTWISE(relu, v_relu)
 DEFINE_ELEMENTWISE(hyperbolic_tangent, v_tanh)
 DEFINE_ELEMENTWISE(sigmoid, v_sigmoid)
 
+struct activated {
+    struct activation by;
+    struct elements elements;
+};
+
+static void activated_vector(const void *context, ptrdiff_t k, ptrdiff_t n) {
+    const struct activated *job = context;
+    store_some(job->elements.to + k, n, activate(&job->by, load_some(job->elements.from + k, n)));
+}
+
+static gw_status activate_all(const gw_activation *activation, const void *z, void *out, ptrdiff_t count) {
+    struct activated job = {.elements = {z, out}};
+    if (!find_activation(activation, &job.by))
+        return GW_UNKNOWN;
+    gw_call call;
+    gw_watch watch = gw_open(&call, 1);
+    for_each_vector(activated_vector, &job, count, &watch);
+    return gw_close(&call, GW_OK);
+}
+
 /* The largest of them and of `largest`; NaN where there is one, as NumPy's max has it. */
 INLINE real maximum(real largest, const real *values, ptrdiff_t count) {
     for (ptrdiff_t k = 0; k < count; k++)
