@@ -51,6 +51,17 @@ INLINE void add_lanes(struct rows x, ptrdiff_t k, ptrdiff_t n, const real *weigh
     }
 }
 
+/* Four sums of all lanes: the second half is added to the first, and so on. */
+INLINE void total_lanes(vreal sum[LANE_VECTORS][4], real *totals) {
+    UNROLL_LANES for (int half = LANE_VECTORS / 2; half > 0; half /= 2) {
+        UNROLL_LANES for (int v = 0; v < half; v++) {
+            UNROLL for (int s = 0; s < 4; s++)
+                sum[v][s] = v_add(sum[v][s], sum[v + half][s]);
+        }
+    }
+    v_totals(sum[0][0], sum[0][1], sum[0][2], sum[0][3], totals);
+}
+
 /* The sums of the rows first to end - 1, `rows` at a time, for the `outputs` outputs from `output` on: four sums
  * at a time, or fewer. */
 INLINE void run_lanes(const struct lanes *job, ptrdiff_t first, ptrdiff_t end, ptrdiff_t output,
@@ -80,15 +91,8 @@ INLINE void run_lanes(const struct lanes *job, ptrdiff_t first, ptrdiff_t end, p
             else if (left > 0)
                 add_lanes(x, k, left, weight, step, sum[v], rows, outputs);
         }
-        /* The second half to the first, and so on, as v_totals goes on. */
-        UNROLL_LANES for (int half = LANE_VECTORS / 2; half > 0; half /= 2) {
-            UNROLL_LANES for (int v = 0; v < half; v++) {
-                UNROLL for (int s = 0; s < 4; s++)
-                    sum[v][s] = v_add(sum[v][s], sum[v + half][s]);
-            }
-        }
         real totals[4];
-        v_totals(sum[0][0], sum[0][1], sum[0][2], sum[0][3], totals);
+        total_lanes(sum, totals);
         UNROLL for (int r = 0; r < rows; r++) {
             UNROLL for (int o = 0; o < outputs; o++)
                 row_of(y, r)[o] = totals[r * outputs + o] + bias[o];

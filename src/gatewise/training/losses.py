@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gatewise.kernels import chooser
 from gatewise.training.arguments import describe
-from gatewise.training.portable import logarithm, sum_of_squares
+from gatewise.training.portable import sum_of_logarithms, sum_of_squares
 
 Array = NDArray[Any]
 
@@ -86,12 +86,13 @@ def softmax_cross_entropy(
         chooser.kernels.softmax(np.ascontiguousarray(flat), gradient)
         # The largest logit has the inverse of the sum of all exponentials.
         chosen = flat[rows, classes] - flat.max(axis=1)
-        losses = -logarithm(gradient.max(axis=1)) - chosen
+        largest = gradient.max(axis=1)
         gradient *= share
     gradient[rows, classes] -= share
     # Assigned, not multiplied by 0: what does not count may hold NaN.
     gradient[~counts] = 0
-    loss = float(losses[counts].sum(dtype=np.float64)) * share
+    loss = -sum_of_logarithms(largest[counts]) - float(chosen[counts].sum(dtype=np.float64))
+    loss *= share
     return loss, gradient.reshape(logits.shape)
 
 
