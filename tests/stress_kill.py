@@ -1,9 +1,9 @@
 """Whenever training is killed, no more is lost than what came after its last checkpoint.
 
 ``python tests/stress_kill.py`` kills a training 50 times at random moments, by a signal
-that nobody can catch, and looks at what each time is left: a checkpoint that can be read, never
-older than the one before, and no file beside it that would stay. At the end the training
-goes on to its end, and has the bits of one that nobody killed.
+that nobody can catch, and looks at what each time is left: a checkpoint that can be read,
+never older than the one before, and no file beside it that would stay. At the end the
+training goes on to its end, and has the bits of one that nobody killed.
 """
 
 from __future__ import annotations
