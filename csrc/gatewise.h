@@ -165,6 +165,7 @@ typedef struct gw_kernels {
     gw_status (*columns_back)(const gw_columns *columns, const gw_columns_run *run, void *da, void *dx,
                               void *da_initial, void *const *dparameters);
     gw_elementwise *relu, *tanh, *sigmoid;
+    gw_status (*activate)(const gw_activation *activation, const void *z, void *out, ptrdiff_t count);
     gw_status (*softmax)(const void *z, void *out, ptrdiff_t rows, ptrdiff_t classes);
 } gw_kernels;
 

@@ -8,7 +8,8 @@
  *   v_set v_load v_store    all elements; v_load_first, v_store_first: the first n, 1 <= n <= WIDTH
  *   v_add v_sub v_mul v_div
  *   v_fma(a, b, c)          a * b + c, v_fnma(a, b, c): c - a * b
- *   v_max(a, b) v_min(a, b) b where the two have no order, so that v_max(constant, x) passes NaN on
+ *   v_max(a, b) v_min(a, b) b where the two are equal, as 0 and -0 are, or have no order, so that
+ *                           v_max(constant, x) passes NaN on
  *   v_abs v_copysign(magnitude, sign)
  *   v_if_positive(x, a, b)  a where x > 0, else b
  *   v_power_of_two(shifted) 2^n, given n + MAGIC: see activations.h

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewise.kernels import cells, chooser, products
-from gatewise.kernels.numpy.activations import functions_of
 from gatewise.kernels.resets import Resets
 from gatewise.weights import Prepared, Weights
 
@@ -344,8 +343,10 @@ def _add_products(
     if gradients.w_hr is not None:
         assert dextra is not None
         assert steps.extra is not None
-        output = functions_of(gradients.activations).output.value
-        hidden = steps.gates[..., 3 * steps.extra.shape[2] :] * output(steps.extra)
+        hidden = np.empty_like(steps.extra, order="C")
+        states = np.ascontiguousarray(steps.extra)
+        chooser.kernels.activate(gradients.activations.output, states, hidden)
+        hidden *= steps.gates[..., 3 * steps.extra.shape[2] :]
         outer(dextra, hidden, gradients.w_hr)
     if gradients.peepholes is not None:
         assert steps.extra is not None

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gatewise.kernels import chooser
 from gatewise.training.arguments import describe
+from gatewise.training.portable import sum_of_logarithms, sum_of_squares
 
 Array = NDArray[Any]
 
@@ -80,16 +82,17 @@ def softmax_cross_entropy(
     share = 1 / max(int(counts.sum()), 1)
     flat = logits.reshape(classes.size, logits.shape[-1])
     with np.errstate(all="ignore"):
-        gradient = flat - flat.max(axis=1, keepdims=True)
-        chosen = gradient[rows, classes]
-        np.exp(gradient, out=gradient)
-        total = gradient.sum(axis=1, keepdims=True)
-        losses = np.log(total[:, 0]) - chosen
-        gradient *= share / total
+        gradient = np.empty_like(flat, order="C")
+        chooser.kernels.softmax(np.ascontiguousarray(flat), gradient)
+        # The largest logit has the inverse of the sum of all exponentials.
+        chosen = flat[rows, classes] - flat.max(axis=1)
+        largest = gradient.max(axis=1)
+        gradient *= share
     gradient[rows, classes] -= share
     # Assigned, not multiplied by 0: what does not count may hold NaN.
     gradient[~counts] = 0
-    loss = float(losses[counts].sum(dtype=np.float64)) * share
+    loss = -sum_of_logarithms(largest[counts]) - float(chosen[counts].sum(dtype=np.float64))
+    loss *= share
     return loss, gradient.reshape(logits.shape)
 
 
@@ -148,9 +151,7 @@ def mse(
         counts = _as_mask(mask, shape)
         gradient[~counts] = 0
         count = int(counts.sum()) * (gradient.size // max(counts.size, 1))
-    flat = gradient.reshape(-1)
-    squares = float(np.einsum("i,i->", flat, flat, dtype=np.float64))
-    loss = squares / max(count, 1)
+    loss = sum_of_squares(gradient) / max(count, 1)
     with np.errstate(all="ignore"):
         gradient *= 2 / max(count, 1)
     return loss, gradient

@@ -87,6 +87,7 @@ __all__ = [
     "Packed",
     "PackedConvolution",
     "PackedLinear",
+    "activate",
     "add_by_token",
     "backward",
     "cell_backward",

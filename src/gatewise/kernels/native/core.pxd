@@ -168,6 +168,9 @@ cdef extern from "gatewise.h" nogil:
         gw_elementwise *relu
         gw_elementwise *tanh
         gw_elementwise *sigmoid
+        gw_status (*activate)(
+            const gw_activation *, const void *, void *, Py_ssize_t
+        ) noexcept nogil
         gw_status (*softmax)(
             const void *, void *, Py_ssize_t, Py_ssize_t
         ) noexcept nogil
