@@ -287,6 +287,8 @@ class Run(Training):
             random_states.check_states(self.model, random)
             sums = self._read_sums(said)
             stopped = said.text("stopped") if said.has("stopped") else None
+            # It is written again, which half a character could not be.
+            (stopped or "").encode()
             states = said.fields("states") if said.has("states") else None
 
             own = {
