@@ -358,8 +358,11 @@ class Run(Training):
         found = states.dictionaries("callbacks")
         if len(found) != len(own):
             raise ValueError(f"callbacks should have {len(own)} states, got {len(found)}")
+        seen = states.dictionary("schedule")
         if self.settings.schedule is not None:
-            self.settings.schedule.load_state_dict(states.dictionary("schedule"))
+            self.settings.schedule.load_state_dict(seen)
+        elif seen:
+            raise ValueError("states.schedule should be empty without a schedule")
         for callback, state in zip(own, found, strict=True):
             callback.load_state_dict(state)
 
