@@ -4,6 +4,12 @@ from gatewise.training.batches import Minibatches, minibatches
 from gatewise.training.callbacks import Callback, EarlyStopping, TimeLimit, Training
 from gatewise.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from gatewise.training.clipping import clip_grad_norm
+from gatewise.training.datasets import (
+    Dataset,
+    JoinedSequences,
+    SequenceBatches,
+    sequence_batches,
+)
 from gatewise.training.elementwise_losses import huber, mse, quantile_loss
 from gatewise.training.fit import fit
 from gatewise.training.history import Epoch, History
@@ -41,15 +47,18 @@ __all__ = [
     "CheckpointError",
     "Constant",
     "Cosine",
+    "Dataset",
     "EarlyStopping",
     "Epoch",
     "History",
+    "JoinedSequences",
     "Loss",
     "Metric",
     "Minibatches",
     "Optimizer",
     "ReduceOnPlateau",
     "Schedule",
+    "SequenceBatches",
     "Step",
     "TimeLimit",
     "Training",
@@ -72,5 +81,6 @@ __all__ = [
     "r2_score",
     "root_mean_squared_error",
     "save_checkpoint",
+    "sequence_batches",
     "softmax_cross_entropy",
 ]
