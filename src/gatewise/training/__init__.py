@@ -5,7 +5,6 @@ from gatewise.training.callbacks import Callback, EarlyStopping, TimeLimit, Trai
 from gatewise.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from gatewise.training.clipping import clip_grad_norm
 from gatewise.training.datasets import (
-    Dataset,
     JoinedSequences,
     SequenceBatches,
     sequence_batches,
@@ -47,7 +46,6 @@ __all__ = [
     "CheckpointError",
     "Constant",
     "Cosine",
-    "Dataset",
     "EarlyStopping",
     "Epoch",
     "History",

@@ -224,9 +224,9 @@ def sequence_batches(
     >>> import numpy as np
     >>> from gatewise.training import sequence_batches
     >>> sequences = [np.ones((n, 2)) for n in (9, 3, 2, 8, 7, 2)]
-    >>> batches = sequence_batches(sequences, np.arange(6), batch_size=2)
+    >>> batches = sequence_batches(sequences, np.arange(6), batch_size=2, shuffle=False)
     >>> [x.shape for x, _, _ in batches]
-    [(2, 3, 2), (2, 7, 2), (2, 9, 2)]
+    [(2, 2, 2), (2, 7, 2), (2, 9, 2)]
     """
     batch_size = as_count("batch_size", batch_size, 1)
     bucket = as_count("bucket", bucket, 1)
@@ -299,10 +299,8 @@ def _cut(
 def _together(examples: list[tuple[Any, ...]]) -> tuple[Any, ...]:
     """One batch of examples."""
     x, lengths = pad_sequences([example[0] for example in examples])
-    whole = bool((lengths == x.shape[1]).all())
-    batch = (x, _targets([example[1] for example in examples], lengths), None)
-    if not whole:
-        batch = (*batch[:2], lengths)
+    counts = None if (lengths == x.shape[1]).all() else lengths
+    batch = (x, _targets([example[1] for example in examples], lengths), counts)
     weights = [example[2] for example in examples if len(example) == 3]
     if not weights:
         return batch
