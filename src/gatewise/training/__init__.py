@@ -12,6 +12,7 @@ from gatewise.training.datasets import (
 from gatewise.training.elementwise_losses import huber, mse, quantile_loss
 from gatewise.training.fit import fit
 from gatewise.training.history import Epoch, History
+from gatewise.training.language_model import LanguageModel, load_language_model
 from gatewise.training.losses import (
     binary_cross_entropy,
     cross_entropy,
@@ -50,6 +51,7 @@ __all__ = [
     "Epoch",
     "History",
     "JoinedSequences",
+    "LanguageModel",
     "Loss",
     "Metric",
     "Minibatches",
@@ -70,6 +72,7 @@ __all__ = [
     "fit",
     "huber",
     "load_checkpoint",
+    "load_language_model",
     "mean_absolute_error",
     "minibatches",
     "mse",
