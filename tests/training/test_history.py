@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import pickle
+import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -114,7 +116,7 @@ def test_a_long_table_is_cut_short() -> None:
     # The head, six rows at either end, the best, and two gaps.
     assert checker.counts["tr"] == 1 + 6 + 1 + 6 + 2
     assert "<b" not in history._repr_html_()
-    assert '<tr style="font-weight: bold"><td>40</td>' in history._repr_html_()
+    assert re.search(r'font-weight: bold"><td[^>]*>40</td>', history._repr_html_())
 
 
 def test_names_cannot_be_markup() -> None:
@@ -139,6 +141,6 @@ def test_a_plot_has_what_was_measured(tmp_path: Path) -> None:
 def test_without_matplotlib_a_plot_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"pip install 'gatewise\[plot\]'"):
         History(EPOCHS).plot()
