@@ -52,6 +52,8 @@ def draw(plots: Mapping[str, Sequence[Curve]], best: int) -> Any:
         axis.set_title(name.replace("_", " "))
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(curves[0].x) == 1:
+            axis.set_xticks(curves[0].x)
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False)
