@@ -1,15 +1,19 @@
 """Recurrent networks on the CPU: compiled, and in plain NumPy where nothing compiles.
 
-- Layers: ``RNN``, ``LSTM``, ``GRU``, ``Conv1d``, ``Linear``, ``Embedding``, activations and
-  ``Sequential``. They take ``(batch, time, features)``; a recurrent layer and a Sequential
-  return their outputs and their state, all others just outputs. ``stream()`` runs them step
-  by step, ``quantize("int8")`` makes them smaller.
+- Layers: ``RNN``, ``LSTM``, ``GRU``, ``Conv1d``, ``Linear``, ``Embedding``, activations,
+  ``AttentionPool`` and other pools, and ``Sequential``. They take
+  ``(batch, time, features)``; a recurrent layer and a Sequential return their outputs and
+  their state, all others just outputs. ``stream()`` runs them step by step,
+  ``quantize("int8")`` makes them smaller, ``summary()`` says what is in them. ``Layer`` is
+  the base of your own.
 - Networks out of files: ``load_arrays(path)`` with ``LSTM.from_state_dict(arrays, prefix)``
   for PyTorch's and all others that have its names, ``from_keras``, ``from_onnx``,
   ``from_nam``, ``from_rtneural``, and back with ``to_keras`` and its like. The command
   ``gatewise inspect FILE`` says which of them a file needs. ``save`` and ``load`` keep
   networks of this package.
-- Training: ``fit``, ``Adam`` and its like, ``softmax_cross_entropy`` and ``mse``.
+- Training: ``fit``, ``evaluate`` and ``predict``, ``Adam`` and its like, ``cross_entropy``,
+  ``mse`` and other losses, ``accuracy``; ``gatewise.training`` has batches of ragged
+  sequences, schedules, callbacks and more metrics.
 - Functions with parameter dictionaries, as in a course's notebook: ``rnn_forward`` to
   ``lstm_cell_backward``.
 
@@ -53,6 +57,7 @@ if TYPE_CHECKING:
     from gatewise import formats as formats
     from gatewise import gates as gates
     from gatewise import layers as layers
+    from gatewise import testing as testing
     from gatewise import training as training
     from gatewise._config import show_config
     from gatewise.formats import (
@@ -75,10 +80,16 @@ if TYPE_CHECKING:
         GRU,
         LSTM,
         RNN,
+        AttentionPool,
+        Bidirectional,
         Conv1d,
         Dropout,
         Embedding,
+        Last,
+        Layer,
         Linear,
+        MaxPool,
+        MeanPool,
         ReLU,
         Sequential,
         Sigmoid,
@@ -89,8 +100,15 @@ if TYPE_CHECKING:
         SGD,
         Adam,
         AdamW,
+        accuracy,
+        binary_cross_entropy,
         clip_grad_norm,
+        cross_entropy,
+        evaluate,
+        huber,
         mse,
+        predict,
+        quantile_loss,
         softmax_cross_entropy,
     )
     from gatewise.training.fit import fit
@@ -104,18 +122,28 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "AttentionPool",
+    "Bidirectional",
     "Conv1d",
     "Dropout",
     "Embedding",
     "FormatError",
+    "Last",
+    "Layer",
     "Linear",
+    "MaxPool",
+    "MeanPool",
     "ReLU",
     "Sequential",
     "Sigmoid",
     "Softmax",
     "Tanh",
     "__version__",
+    "accuracy",
+    "binary_cross_entropy",
     "clip_grad_norm",
+    "cross_entropy",
+    "evaluate",
     "fit",
     "from_keras",
     "from_nam",
@@ -126,6 +154,7 @@ __all__ = [
     "gru_cell_backward",
     "gru_cell_forward",
     "gru_forward",
+    "huber",
     "load",
     "load_arrays",
     "load_metadata",
@@ -134,6 +163,8 @@ __all__ = [
     "lstm_cell_forward",
     "lstm_forward",
     "mse",
+    "predict",
+    "quantile_loss",
     "release_memory",
     "rnn_backward",
     "rnn_cell_backward",
@@ -156,7 +187,7 @@ thread_limits.register()
 # Imported when the first of their names is asked for, so that the import stays light.
 _LATER = ("_config", "kernels.memory", "layers", "formats", "training")
 # Modules that users import by themselves, beside those of _LATER.
-_MODULES = ("gates", "notebook")
+_MODULES = ("gates", "notebook", "testing")
 
 if not TYPE_CHECKING:
     # Type checkers know the names from above, and so that there are no others.

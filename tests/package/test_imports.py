@@ -28,7 +28,8 @@ RULES: dict[str, set[str]] = {
     "notebook": {"numpy", "kernels", "direction", "_checks"},
     "layers": {"numpy", "kernels", "gates", "direction", "_checks"},
     "formats": {"numpy", "kernels", "gates", "direction", "layers", "h5py", "onnx"},
-    "training": {"numpy", "kernels", "layers", "formats"},
+    "training": {"numpy", "kernels", "layers", "formats", "matplotlib"},
+    "testing": {"numpy", "layers"},
     "_config": {"numpy", "kernels"},
     "_program": set(),
     "gatewise": {
@@ -39,9 +40,10 @@ RULES: dict[str, set[str]] = {
         "kernels",
         "layers",
         "notebook",
+        "testing",
         "training",
     },
-    "cli": {"formats", "training", "gatewise"},
+    "cli": {"formats", "training", "gatewise", "_config", "argcomplete"},
     "__main__": {"cli"},
     # What stands on the public names.
     "sklearn": {"numpy", "gatewise", "sklearn"},

@@ -16,9 +16,16 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-__all__ = ["cosine", "power", "sum_of_logarithms", "sum_of_squares"]
+__all__ = [
+    "cosine",
+    "logarithms",
+    "power",
+    "sum_of_logarithms",
+    "sum_of_products",
+    "sum_of_squares",
+]
 
-_SQUARES_AT_ONCE = 16384
+_PRODUCTS_AT_ONCE = 16384
 _FACTORS_AT_ONCE = 512
 # ln 2 in two parts; the first has so few digits that its product with an exponent is exact.
 _LN2_HIGH, _LN2_LOW = 0.693147180369123816490, 1.90821492927058770002e-10
@@ -31,15 +38,25 @@ _COSINE_TERMS = 16
 def sum_of_squares(array: Array) -> float:
     """Return the sum of squares of all elements, in float64, in the order of memory."""
     flat = array.ravel(order="K")
-    scratch = np.empty(min(flat.size, _SQUARES_AT_ONCE))
+    return sum_of_products([flat, flat])
+
+
+def sum_of_products(factors: list[Array]) -> float:
+    """Return the sum, in float64, of the products of the elements of flat arrays."""
+    first, *others = factors
+    scratch = np.empty(min(first.size, _PRODUCTS_AT_ONCE))
     total = 0.0
-    for first in range(0, flat.size, _SQUARES_AT_ONCE):
-        part = flat[first : first + _SQUARES_AT_ONCE]
-        squares = scratch[: part.size]
-        # One after the other, since NumPy takes longer for both at once.
-        np.copyto(squares, part)
-        np.multiply(squares, squares, out=squares)
-        total += float(np.add.reduce(squares))
+    with np.errstate(all="ignore"):
+        for start in range(0, first.size, _PRODUCTS_AT_ONCE):
+            part = slice(start, start + _PRODUCTS_AT_ONCE)
+            products = scratch[: first[part].size]
+            # One after the other, since NumPy takes longer for both at once.
+            np.copyto(products, first[part])
+            for other in others:
+                # The first one is there already, in float64.
+                same = products if other is first else other[part]
+                np.multiply(products, same, out=products)
+            total += float(np.add.reduce(products))
     return total
 
 
@@ -54,6 +71,19 @@ def sum_of_logarithms(x: Array) -> float:
         total += int(np.add.reduce(powers, dtype=np.int64))
     rest = _logarithm(float(mantissas[0])) if mantissas.size else 0.0
     return total * _LN2_HIGH + (rest + total * _LN2_LOW)
+
+
+def logarithms(x: Array) -> Array:
+    """Return, in float64, the natural logarithms of what is positive and finite, or NaN."""
+    mantissas, powers = np.frexp(x.astype(np.float64))
+    small = mantissas < _ROOT_OF_HALF
+    mantissas, powers = np.where(small, 2 * mantissas, mantissas), powers - small
+    s = (mantissas - 1) / (mantissas + 1)
+    series = np.zeros_like(s)
+    for k in range(_LOGARITHM_TERMS, -1, -1):
+        series = series * s * s + 1 / (2 * k + 1)
+    logarithms: Array = powers * _LN2_HIGH + (2 * s * series + powers * _LN2_LOW)
+    return logarithms
 
 
 def _logarithm(mantissa: float) -> float:
