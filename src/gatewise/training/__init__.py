@@ -3,6 +3,7 @@
 from gatewise.training.batches import Minibatches, minibatches
 from gatewise.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from gatewise.training.clipping import clip_grad_norm
+from gatewise.training.data_parallel import DataParallel
 from gatewise.training.fit import Epoch, Loss, fit
 from gatewise.training.losses import mse, softmax_cross_entropy
 from gatewise.training.optimizers import SGD, Adam, AdamW, Optimizer
@@ -12,6 +13,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "CheckpointError",
+    "DataParallel",
     "Epoch",
     "Loss",
     "Minibatches",
