@@ -28,7 +28,7 @@ RULES: dict[str, set[str]] = {
     "notebook": {"numpy", "kernels", "direction", "_checks"},
     "layers": {"numpy", "kernels", "gates", "direction", "_checks"},
     "formats": {"numpy", "kernels", "gates", "direction", "layers", "h5py", "onnx"},
-    "training": {"numpy", "kernels", "layers", "formats"},
+    "training": {"numpy", "kernels", "layers", "formats", "matplotlib"},
     "_config": {"numpy", "kernels"},
     "_program": set(),
     "gatewise": {

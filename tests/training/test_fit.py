@@ -354,9 +354,9 @@ NAN = np.where(np.arange(X.size).reshape(X.shape) == 40, np.nan, X)
             r"batches\[0\] should be \(x, targets\) .* got a tuple of 1",
         ),
         (
-            {"batches": [(X, SUMS), (X, SUMS, None, None)]},
+            {"batches": [(X, SUMS), (X, SUMS, None, None, None)]},
             ValueError,
-            r"batches\[1\] should be \(x, targets\) .* got a tuple of 4",
+            r"batches\[1\] should be \(x, targets\) .* got a tuple of 5",
         ),
         (
             {"batches": (X, SUMS)},

@@ -8,11 +8,13 @@ parameters.
 from __future__ import annotations
 
 from gatewise.layers.activations import ReLU, Sigmoid, Softmax, Tanh
+from gatewise.layers.attention_pool import AttentionPool
 from gatewise.layers.convolution import Conv1d
 from gatewise.layers.gru import GRU
 from gatewise.layers.kinds import Feedforward, Stateful, Streaming
 from gatewise.layers.lstm import LSTM
 from gatewise.layers.module import Module
+from gatewise.layers.pooling import Last, MaxPool, MeanPool
 from gatewise.layers.recurrent import Recurrent
 from gatewise.layers.rnn import RNN
 from gatewise.layers.sequential import Sequential
@@ -24,11 +26,15 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "AttentionPool",
     "Conv1d",
     "Dropout",
     "Embedding",
     "Feedforward",
+    "Last",
     "Linear",
+    "MaxPool",
+    "MeanPool",
     "Module",
     "ReLU",
     "Recurrent",

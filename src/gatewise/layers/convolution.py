@@ -332,6 +332,9 @@ class Conv1d(ConvolutionFromStateDict, Feedforward, Streaming):
     def _features(self) -> tuple[int, int]:
         return self.in_channels, self.out_channels
 
+    def _time_axis(self) -> tuple[bool, bool]:
+        return True, False
+
     def _steps_for_one(self) -> int:
         return self.stride
 

@@ -268,6 +268,10 @@ class Module:
         """How long the outputs are for sequences of these lengths, which were checked."""
         return lengths
 
+    def _time_axis(self) -> tuple[bool, bool]:
+        """Whether this layer needs an axis of time, and whether it makes an end of it."""
+        return False, False
+
     def _features(self) -> tuple[int | None, int | None]:
         """How many features the input and the output have: 0 for tokens, None for any."""
         return None, None

@@ -142,6 +142,9 @@ class RecurrentWeights(Stateful):
     def _features(self) -> tuple[int, int]:
         return self.input_size, self._directions * self.output_size
 
+    def _time_axis(self) -> tuple[bool, bool]:
+        return True, False
+
     def _suffixes(self, layer: int) -> list[str]:
         return [f"_l{layer}", f"_l{layer}_reverse"][: self._directions]
 

@@ -107,6 +107,10 @@ class Sequential(Stateful):
         given = next((given for _, given in reversed(ends) if given is not None), None)
         return taken, given
 
+    def _time_axis(self) -> tuple[bool, bool]:
+        ends = [layer._time_axis() for layer in self.layers]
+        return any(needs for needs, _ in ends), any(ended for _, ended in ends)
+
     def quantize(self, weight_format: str) -> Sequential:
         """Return a copy for inference whose recurrent layers' weights take fewer bytes.
 
@@ -538,12 +542,20 @@ class Sequential(Stateful):
 
 
 def _check_fit(layers: tuple[Module, ...]) -> None:
-    """Refuse a layer that takes other features than the one before it gives."""
+    """Refuse a layer that takes something else than the one before it gives."""
     features: int | None = None
-    giver = ""
+    giver = ender = ""
     for position, layer in enumerate(layers):
         taken, given = layer._features()
         name = f"layers[{position}], {layer._description()},"
+        needs, ends = layer._time_axis()
+        if ender and needs:
+            raise ValueError(
+                f"{name} should stand before {ender} which gives one vector for each "
+                "sequence, got it after"
+            )
+        if ends:
+            ender = name
         if features is not None and taken is not None and taken != features:
             raise ValueError(
                 f"{name} should take the {features} features that {giver} gives, "

@@ -26,34 +26,46 @@ class Batches(Protocol):
         """Return how many batches there are."""
 
     def __getitem__(self, index: int, /) -> Sequence[Any]:
-        """Return ``(x, targets)`` or ``(x, targets, lengths)``."""
+        """Return ``(x, targets)``, with lengths and sample weights after them if need be.
+
+        Where there are weights and no lengths, these are None.
+        """
 
 
 class Batch(NamedTuple):
-    """The parts of a batch; `lengths` is None where all sequences are whole."""
+    """The parts of a batch; `lengths` is None where all sequences are whole.
+
+    `sample_weight` is None where all targets count alike.
+    """
 
     x: Any
     targets: Any
     lengths: Any = None
+    sample_weight: Any = None
 
 
-class Minibatches(Sequence[tuple[Array, ...]]):
+class Minibatches(Sequence[tuple[Any, ...]]):
     """Batches of examples, in another mix in every epoch; `minibatches` makes them.
 
     As they are, they are the batches of the first epoch.
     """
 
     def __init__(
-        self, arrays: tuple[Array, ...], batch_size: int, seed: int | None, epoch: int = 1
+        self,
+        arrays: tuple[Array | None, ...],
+        batch_size: int,
+        seed: int | None,
+        epoch: int = 1,
     ) -> None:
         self.batch_size = batch_size
         self.seed = seed
         self._arrays = arrays
+        self._count = next(len(array) for array in arrays if array is not None)
         self._order: NDArray[np.intp] | None = None
         if seed is not None:
             # The last number tells this from the order that `fit` draws for its batches.
             generator = np.random.default_rng([seed, epoch, 1])
-            self._order = generator.permutation(len(arrays[0]))
+            self._order = generator.permutation(self._count)
 
     def for_epoch(self, number: int) -> Minibatches:
         """Return the batches of epoch `number`: the same examples in another mix."""
@@ -62,12 +74,12 @@ class Minibatches(Sequence[tuple[Array, ...]]):
         return Minibatches(self._arrays, self.batch_size, self.seed, number)
 
     def __len__(self) -> int:
-        return -(-len(self._arrays[0]) // self.batch_size)
+        return -(-self._count // self.batch_size)
 
     @overload
-    def __getitem__(self, index: int) -> tuple[Array, ...]: ...
+    def __getitem__(self, index: int) -> tuple[Any, ...]: ...
     @overload
-    def __getitem__(self, index: slice) -> list[tuple[Array, ...]]: ...
+    def __getitem__(self, index: slice) -> list[tuple[Any, ...]]: ...
     def __getitem__(self, index: int | slice) -> Any:
         places = range(len(self))[index]
         if isinstance(places, range):
@@ -75,18 +87,23 @@ class Minibatches(Sequence[tuple[Array, ...]]):
         examples: Any = slice(places * self.batch_size, (places + 1) * self.batch_size)
         if self._order is not None:
             examples = self._order[examples]
-        return tuple(array[examples] for array in self._arrays)
+        return tuple(None if array is None else array[examples] for array in self._arrays)
 
 
 def minibatches(
-    *arrays: ArrayLike, batch_size: int = 32, shuffle: bool = True, seed: int = 0
+    *arrays: ArrayLike | None,
+    batch_size: int = 32,
+    shuffle: bool = True,
+    seed: int = 0,
 ) -> Minibatches:
     """Cut arrays along their first axis, that of the examples, into batches for `fit`.
 
     Parameters
     ----------
     *arrays : array_like
-        Inputs, targets and what else belongs to the examples, all of one length.
+        Inputs, targets and what else belongs to the examples, all of one length: for `fit`
+        lengths and then sample weights. One that is None is so in every batch, as in
+        ``minibatches(x, targets, None, sample_weight)``.
     batch_size : int, default 32
         Examples in a batch; the last may have fewer.
     shuffle : bool, default True
@@ -124,8 +141,11 @@ def minibatches(
     """
     batch_size = as_count("batch_size", batch_size, 1)
     seed = as_count("seed", seed, 0)
-    cut = tuple(_as_examples(f"arrays[{i}]", array) for i, array in enumerate(arrays))
-    sizes = [len(array) for array in cut]
+    cut = tuple(
+        None if array is None else _as_examples(f"arrays[{i}]", array)
+        for i, array in enumerate(arrays)
+    )
+    sizes = [len(array) for array in cut if array is not None]
     if len(set(sizes)) != 1:
         raise ValueError(f"arrays should be of one length, got {sizes or 'none'}")
     return Minibatches(cut, batch_size, seed if shuffle else None)
@@ -148,14 +168,12 @@ def check_batches(name: str, batches: Any) -> None:
 
 def as_batch(name: str, batch: Sequence[Any]) -> Batch:
     """Return the parts of a batch; where there are none, an error says so."""
+    wanted = "(x, targets) or (x, targets, lengths) or (x, targets, lengths, sample_weight)"
     if not isinstance(batch, tuple | list):
-        raise TypeError(
-            f"{name} should be (x, targets) or (x, targets, lengths), got {describe(batch)}"
-        )
-    if len(batch) not in (2, 3):
+        raise TypeError(f"{name} should be {wanted}, got {describe(batch)}")
+    if len(batch) not in (2, 3, 4):
         raise ValueError(
-            f"{name} should be (x, targets) or (x, targets, lengths), "
-            f"got a {type(batch).__name__} of {len(batch)}"
+            f"{name} should be {wanted}, got a {type(batch).__name__} of {len(batch)}"
         )
     try:
         len(batch[0])

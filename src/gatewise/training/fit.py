@@ -5,18 +5,29 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gatewise.formats.files import check_writable
-from gatewise.layers import Feedforward, Stateful
 from gatewise.training.arguments import as_count, as_number, describe
 from gatewise.training.batches import Batches, check_batches
-from gatewise.training.fit_run import Epoch, Loss, Model, Run
+from gatewise.training.callbacks import CallbackLike, as_callbacks
+from gatewise.training.fit_run import Run, Settings
+from gatewise.training.history import Epoch, History
+from gatewise.training.measuring import (
+    ClassWeight,
+    Loss,
+    Model,
+    as_class_weight,
+    check_loss,
+    check_model,
+)
+from gatewise.training.metrics import MetricLike, as_metrics
 from gatewise.training.optimizers import Optimizer
 from gatewise.training.progress import Progress
+from gatewise.training.schedules import Schedule, as_schedule
 
-__all__ = ["Epoch", "Loss", "fit"]
+__all__ = ["Loss", "fit"]
 
 
 def fit(
@@ -26,16 +37,20 @@ def fit(
     optimizer: Optimizer,
     *,
     epochs: int,
+    metrics: Sequence[MetricLike] = (),
     validation: Batches | None = None,
     patience: int | None = None,
     max_norm: float | None = None,
+    class_weight: ClassWeight | None = None,
+    schedule: Schedule | None = None,
+    callbacks: Sequence[CallbackLike] = (),
     seed: int | None = 0,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_interval: float = 30.0,
     resume: bool = False,
     progress: bool = True,
     after_epoch: Callable[[Epoch], object] | None = None,
-) -> list[Epoch]:
+) -> History:
     """Train `model` in place and return what every epoch came to.
 
     Whatever interrupts it, Ctrl-C too, the model has the parameters that the last finished
@@ -47,23 +62,38 @@ def fit(
         Any layer of this package; a `Sequential` as a rule.
     batches : Minibatches or sequence
         From `minibatches`, which mixes the examples anew in every epoch; or any sequence of
-        ``(x, targets)``, or ``(x, targets, lengths)`` for sequences of unequal length. It
-        is asked for ``len(batches)`` and ``batches[i]``, so what is too large for memory
-        can be made when asked for. Where it has a method ``for_epoch(number)``, that gives
-        the batches of an epoch, always as many. Batches without examples are left out.
+        ``(x, targets)``, or ``(x, targets, lengths)`` for sequences of unequal length, or
+        ``(x, targets, lengths, sample_weight)``, where lengths may be None. It is asked for
+        ``len(batches)`` and ``batches[i]``, so what is too large for memory can be made
+        when asked for. Where it has a method ``for_epoch(number)``, that gives the batches
+        of an epoch, always as many. Batches without examples are left out.
     loss : callable
-        ``loss(outputs, targets)`` returns the loss and its gradient, as
-        `softmax_cross_entropy` and `mse` do. With lengths it is also given ``mask=``, which
-        is False past the end of a sequence.
+        ``loss(outputs, targets)`` returns the loss and its gradient, as `cross_entropy` and
+        `mse` do. With lengths it is also given ``mask=``, which is False past the end of a
+        sequence, unless the model makes one vector of each; with weights
+        ``sample_weight=``.
     optimizer : Optimizer
     epochs : int
         In total, those before `resume` included.
+    metrics : sequence, optional
+        What to measure beside the loss, such as `accuracy`: metrics, or functions that are
+        called like a loss and return a number, which is averaged over batches. In training
+        they are of the outputs from before each step, as the loss is.
     validation : sequence, optional
         Batches to measure on after every epoch, always the same ones.
     patience : int, optional
         Stop after so many epochs without a better loss on `validation`.
     max_norm : float, optional
         Clip the joint norm of the gradients to this.
+    class_weight : dict of int to float, optional
+        How much targets of each class count in the loss of training, 1 where nothing is
+        said; times the sample weights. Metrics know of sample weights alone.
+    schedule : Schedule, optional
+        By what the optimizer's learning rate is multiplied in each step, such as
+        ``gatewise.training.Cosine()``. The optimizer has its own again in the end.
+    callbacks : sequence, optional
+        What is called while this trains, and may end it: a `Callback`, or a function that
+        is called after every epoch with the `Training`.
     seed : int or None, default 0
         Decides the order of the batches, another one in every epoch; None keeps it.
     checkpoint : path, optional
@@ -81,8 +111,9 @@ def fit(
 
     Returns
     -------
-    list of Epoch
-        With `validation`, the model has the parameters of the best of them.
+    History
+        The list of every `Epoch`, which can draw itself. With `validation`, the model has
+        the parameters of the one with the least loss on it.
 
     Raises
     ------
@@ -105,7 +136,7 @@ def fit(
     >>> from gatewise.training import minibatches
     >>> x = np.random.default_rng(0).standard_normal((64, 10, 1)).astype("float32")
     >>> model = gatewise.Sequential(gatewise.GRU(1, 8, seed=0), gatewise.Linear(8, 1))
-    >>> epochs = gatewise.fit(
+    >>> history = gatewise.fit(
     ...     model,
     ...     minibatches(x, np.cumsum(x, axis=1), batch_size=16),
     ...     gatewise.mse,
@@ -113,10 +144,12 @@ def fit(
     ...     epochs=20,
     ...     progress=False,
     ... )
-    >>> epochs[-1].loss < 0.5 * epochs[0].loss
+    >>> history[-1].loss < 0.5 * history[0].loss
     True
     """
-    _check_parts(model, loss, optimizer, after_epoch)
+    check_model(model)
+    check_loss(loss)
+    _check_parts(optimizer, after_epoch)
     check_batches("batches", batches)
     if validation is not None:
         check_batches("validation", validation)
@@ -131,43 +164,55 @@ def fit(
             raise ValueError(f"patience should be None without validation, got {patience}")
     if resume and checkpoint is None:
         raise ValueError("checkpoint should be a file to resume from, got None")
-    run = Run(model, optimizer, loss, batches, seed, max_norm)
+    settings = Settings(
+        epochs,
+        seed,
+        max_norm,
+        as_metrics(metrics),
+        as_class_weight(class_weight),
+        None if schedule is None else as_schedule("schedule", schedule),
+        as_callbacks(callbacks),
+    )
+    run = Run(model, optimizer, loss, batches, settings)
     if checkpoint is not None:
         check_writable(checkpoint)
-        if resume and Path(checkpoint).exists():
-            run.load(checkpoint)
+    run.begin()
+    if checkpoint is not None and resume and Path(checkpoint).exists():
+        run.load(checkpoint)
     due = time.monotonic() + checkpoint_interval
-    with Progress(run.share_done(epochs), shown=progress) as shown:
-        while len(run.epochs) < epochs and not run.out_of_patience(patience):
-            for batch in run.remaining():
-                run.train_on(batch)
-                if checkpoint is not None and time.monotonic() >= due:
-                    run.save(checkpoint)
-                    due = time.monotonic() + checkpoint_interval
-                shown.update(run.share_done(epochs), run.describe())
-            run.end_epoch(validation)
-            if after_epoch is not None:
-                after_epoch(run.epochs[-1])
-        if len(run.epochs) < epochs:
-            shown.finish(
-                f"stopped after epoch {len(run.epochs)}: "
-                f"no better validation loss for {patience} epochs"
-            )
+    try:
+        with Progress(run.share_done(), shown=progress) as shown:
+            while not run.is_over and not run.out_of_patience(patience):
+                for batch in run.remaining():
+                    run.train_on(batch)
+                    if checkpoint is not None and time.monotonic() >= due:
+                        run.save(checkpoint)
+                        due = time.monotonic() + checkpoint_interval
+                    shown.update(run.share_done(), run.describe())
+                    if run.is_over:
+                        break
+                else:
+                    run.end_epoch(validation)
+                    if after_epoch is not None:
+                        after_epoch(run.history[-1])
+            if not run.is_over:
+                # No stop for good: another patience may go on from here.
+                run.pause(f"no better validation loss for {patience} epochs")
+            if run.history.stopped is not None:
+                count = len(run.history)
+                shown.finish(f"stopped after epoch {count}: {run.history.stopped}")
+    finally:
+        run.end()
     if checkpoint is not None:
         run.save(checkpoint)
     run.keep_best()
-    return run.epochs
+    for callback in settings.callbacks:
+        callback.on_train_end(run)
+    return run.history
 
 
-def _check_parts(model: object, loss: object, optimizer: object, after: object) -> None:
-    """Raise TypeError for what cannot be trained, or not be trained with."""
-    if not isinstance(model, Feedforward | Stateful):
-        raise TypeError(f"model should be a layer, got {describe(model)}")
-    if not callable(loss) or isinstance(loss, type):
-        raise TypeError(
-            "loss should be a function of outputs and targets, such as gatewise.mse, "
-            f"got {describe(loss)}"
-        )
+def _check_parts(optimizer: object, after: object) -> None:
+    """Raise TypeError for what cannot be trained with."""
     if not isinstance(optimizer, Optimizer):
         raise TypeError(
             f"optimizer should be one such as gatewise.Adam(), got {describe(optimizer)}"

@@ -5,54 +5,59 @@ from __future__ import annotations
 import math
 import os
 import reprlib
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol, SupportsFloat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from gatewise.formats.containers import Header
 from gatewise.formats.fields import Fields
-from gatewise.layers import Feedforward, Stateful
 from gatewise.training import random_states
-from gatewise.training.arguments import describe
 from gatewise.training.batches import Batch, Batches, Minibatches, as_batch
+from gatewise.training.callbacks import Callback, Training
 from gatewise.training.checkpoint import join_groups, open_checkpoint, save_checkpoint
 from gatewise.training.clipping import clip_grad_norm
+from gatewise.training.history import Epoch, History
+from gatewise.training.measuring import (
+    ClassWeight,
+    Loss,
+    Model,
+    Totals,
+    cause,
+    loss_of,
+    measure,
+    options_of,
+    train_forward,
+)
+from gatewise.training.metrics import MetricLike
 from gatewise.training.optimizers import Optimizer
+from gatewise.training.schedules import Schedule
 
 Array = NDArray[Any]
-Model = Feedforward | Stateful
 
-__all__ = ["Epoch", "Loss", "MaskedLoss", "Model", "Run"]
+__all__ = ["Run", "Settings"]
 
 _KIND = "fit checkpoint"
 _MIX = "seed of minibatches"
+# What older files do not say, each with what they had.
+_SINCE: Mapping[str, Any] = {"metrics": [], "schedule": None, "callbacks": []}
 
 
-class MaskedLoss(Protocol):
-    """A loss for sequences of unequal length, which is always given a mask."""
+class Settings(NamedTuple):
+    """What a fit is told beside its model, optimizer, loss and batches."""
 
-    def __call__(
-        self, outputs: Any, targets: Any, /, *, mask: Any
-    ) -> tuple[SupportsFloat, ArrayLike]:
-        """Return the value and the gradient; `mask` is False where nothing counts."""
-
-
-Loss = Callable[[Any, Any], tuple[SupportsFloat, ArrayLike]] | MaskedLoss
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """The mean losses of one epoch; `validation_loss` is None without validation."""
-
-    number: int
-    loss: float
-    validation_loss: float | None = None
+    epochs: int
+    seed: int | None = 0
+    max_norm: float | None = None
+    metrics: Mapping[str, MetricLike] = {}
+    class_weight: ClassWeight | None = None
+    schedule: Schedule | None = None
+    callbacks: Sequence[Callback] = ()
 
 
-class Run:
+class Run(Training):
     """A fit between two of its steps."""
 
     def __init__(
@@ -61,42 +66,90 @@ class Run:
         optimizer: Optimizer,
         loss: Loss,
         batches: Batches,
-        seed: int | None,
-        max_norm: float | None,
+        settings: Settings,
     ) -> None:
-        self.model = model
+        self.model: Any = model
         self.optimizer = optimizer
         self.loss: Any = loss
         self.batches = batches
         self.size = len(batches)
-        self.seed = seed
-        self.max_norm = max_norm
-        self.epochs: list[Epoch] = []
-        # Of the present epoch: how many batches are done, and the losses and sizes summed.
+        self.settings = settings
+        self.seed = settings.seed
+        self._history = History()
+        # Of the present epoch: how many batches are done, and what they come to.
         self.position = 0
         self.total = 0.0
         self.examples = 0
+        self.totals = Totals(settings.metrics)
         self.best: dict[str, Array] = {}
         self.best_loss = math.inf
         self.best_epoch = 0
+        self._last_loss = math.nan
+        self.is_paused = False
+        # What the schedule multiplies, and the optimizer has again in the end.
+        self._rate = optimizer.learning_rate
 
-    def share_done(self, epochs: int) -> float:
-        """Return which share of so many epochs is done."""
-        done = len(self.epochs) + self.position / self.size
-        return done / max(epochs, 1)
+    @property
+    def history(self) -> History:
+        """The epochs that are done."""
+        return self._history
+
+    @property
+    def last_loss(self) -> float:
+        """The loss of the last batch."""
+        return self._last_loss
+
+    @property
+    def step(self) -> int:
+        """How many batches are done in all."""
+        return len(self.history) * self.size + self.position
+
+    def stop(self, reason: str) -> None:
+        """End training, as if this was its last epoch."""
+        self.history.stopped = str(reason)
+
+    def pause(self, reason: str) -> None:
+        """End training for now."""
+        if self.history.stopped is None:
+            self.history.stopped = str(reason)
+            self.is_paused = True
+
+    @property
+    def is_over(self) -> bool:
+        """Whether something has ended training, or all epochs are done."""
+        return self.history.stopped is not None or len(self.history) >= self.settings.epochs
+
+    def begin(self) -> None:
+        """Let the schedule and the callbacks forget what they saw of another training."""
+        if self.settings.schedule is not None:
+            self.settings.schedule.reset()
+        for callback in self.settings.callbacks:
+            callback.on_train_begin(self)
+
+    def end(self) -> None:
+        """Give the optimizer its own learning rate back."""
+        if self.settings.schedule is not None:
+            self.optimizer.learning_rate = self._rate
+
+    def share_done(self) -> float:
+        """Return which share of all epochs is done."""
+        return self._epochs_done() / max(self.settings.epochs, 1)
+
+    def _epochs_done(self) -> float:
+        return len(self.history) + self.position / self.size
 
     def describe(self) -> str:
         """Return in brief how it goes."""
-        text = f"epoch {len(self.epochs) + 1}"
+        text = f"epoch {len(self.history) + 1}"
         if self.examples:
             text += f", loss {self.total / self.examples:.4g}"
-        if self.epochs and self.epochs[-1].validation_loss is not None:
-            text += f", validation {self.epochs[-1].validation_loss:.4g}"
+        if self.history and self.history[-1].validation_loss is not None:
+            text += f", validation {self.history[-1].validation_loss:.4g}"
         return text
 
     def remaining(self) -> Iterator[Batch]:
         """The batches of this epoch that are still to come."""
-        batches, number = self.batches, len(self.epochs) + 1
+        batches, number = self.batches, len(self.history) + 1
         if hasattr(batches, "for_epoch"):
             batches = batches.for_epoch(number)
             if len(batches) != self.size:
@@ -114,38 +167,70 @@ class Run:
         """Make one step, unless the batch has no examples."""
         size = len(batch.x)
         if size:
-            outputs, backward = _forward(self.model, batch)
-            value, gradient = _measure(self.loss, outputs, batch)
+            outputs, backward = train_forward(self.model, batch)
+            options = options_of(self.model, batch, outputs)
+            weighted = options
+            if self.settings.class_weight is not None:
+                # The loss alone: a metric is to be comparable to that of validation.
+                weighted = options_of(
+                    self.model, batch, outputs, self.settings.class_weight
+                )
+            value, gradient = loss_of(self.loss, outputs, batch.targets, weighted)
             if not math.isfinite(value):
                 raise ValueError(
                     f"the loss is {value} at batch {self.position} of epoch "
-                    f"{len(self.epochs) + 1}; {_cause(self.model, batch)}"
+                    f"{len(self.history) + 1}; {cause(self.model, batch)}"
                 )
+            self.totals.add(outputs, batch, options)
             gradients = backward(gradient)
-            if self.max_norm is not None:
-                clip_grad_norm(gradients, self.max_norm)
+            if self.settings.max_norm is not None:
+                clip_grad_norm(gradients, self.settings.max_norm)
+            if self.settings.schedule is not None:
+                factor = self.settings.schedule.factor(
+                    self._epochs_done(), self.settings.epochs
+                )
+                self.optimizer.learning_rate = self._rate * float(factor)
             self.optimizer.step(self.model, gradients)
             self.total += value * size
             self.examples += size
+            self._last_loss = value
         self.position += 1
+        for callback in self.settings.callbacks:
+            callback.on_batch_end(self)
 
     def end_epoch(self, validation: Batches | None) -> None:
         """Measure on `validation`, and remember the parameters if they are the best."""
-        number = len(self.epochs) + 1
+        number = len(self.history) + 1
         if not self.examples:
             raise ValueError(f"batches should have examples, got none in epoch {number}")
-        validation_loss = None
+        validation_loss: float | None = None
+        found: dict[str, float] = {}
         if validation is not None:
-            validation_loss = _validate(self.model, self.loss, validation)
-        self.epochs.append(Epoch(number, self.total / self.examples, validation_loss))
+            validation_loss, found = measure(
+                self.model, validation, self.loss, self.settings.metrics, "validation"
+            )
+        epoch = Epoch(
+            number,
+            self.total / self.examples,
+            validation_loss,
+            self.totals.values(),
+            found,
+            self.optimizer.learning_rate,
+        )
+        self.history.append(epoch)
         self.position, self.total, self.examples = 0, 0.0, 0
+        self.totals = Totals(self.settings.metrics)
         if validation_loss is not None and validation_loss < self.best_loss:
             self.best = self.model.state_dict()
             self.best_loss, self.best_epoch = validation_loss, number
+        if self.settings.schedule is not None:
+            self.settings.schedule.end_epoch(epoch)
+        for callback in self.settings.callbacks:
+            callback.on_epoch_end(self)
 
     def out_of_patience(self, patience: int | None) -> bool:
         """Whether the last so many epochs were no better than one before."""
-        return patience is not None and len(self.epochs) - self.best_epoch >= patience
+        return patience is not None and len(self.history) - self.best_epoch >= patience
 
     def keep_best(self) -> None:
         """Give the model the best parameters, if any were measured."""
@@ -159,8 +244,15 @@ class Run:
             "best": self.best,
             "optimizer": self.optimizer.state_dict(),
         }
+        schedule = self.settings.schedule
         metadata = self._settings() | {
-            "epochs": [asdict(epoch) for epoch in self.epochs],
+            "epochs": [asdict(epoch) for epoch in self.history],
+            "stopped": None if self.is_paused else self.history.stopped,
+            "sums": {name: sums.tolist() for name, sums in self.totals.sums.items()},
+            "states": {
+                "schedule": {} if schedule is None else schedule.state_dict(),
+                "callbacks": [each.state_dict() for each in self.settings.callbacks],
+            },
             "position": self.position,
             "total": self.total,
             "examples": self.examples,
@@ -183,7 +275,7 @@ class Run:
             self._check_same(checkpoint.metadata)
             said = Fields(checkpoint.metadata, "metadata")
             epochs = [
-                _epoch(number, entry)
+                _epoch(number, entry, set(self.settings.metrics))
                 for number, entry in enumerate(said.dictionaries("epochs"), 1)
             ]
             position = said.integer("position", lowest=0, highest=self.size)
@@ -193,6 +285,11 @@ class Run:
             best_epoch = said.integer("best_epoch", lowest=0, highest=len(epochs))
             random = said.dictionaries("random")
             random_states.check_states(self.model, random)
+            sums = self._read_sums(said)
+            stopped = said.text("stopped") if said.has("stopped") else None
+            # It is written again, which half a character could not be.
+            (stopped or "").encode()
+            states = said.fields("states") if said.has("states") else None
 
             own = {
                 name: Header(array.dtype, array.shape)
@@ -204,18 +301,24 @@ class Run:
             self.optimizer.check_state(checkpoint.group("optimizer"), own)
 
             weights, best = checkpoint.read_group("weights"), checkpoint.read_group("best")
+            self._load_states(states)
             self.optimizer.load_state_dict(checkpoint.read_group("optimizer"))
         self.model.load_state_dict(weights)
         random_states.load_states(self.model, random)
-        self.epochs, self.position = epochs, position
+        self._history, self.position = History(epochs, stopped), position
+        self.totals.sums = sums
         self.total, self.examples = total, examples
         self.best, self.best_loss, self.best_epoch = best, best_loss, best_epoch
 
     def _settings(self) -> dict[str, Any]:
+        schedule = self.settings.schedule
         settings = {
             "optimizer": type(self.optimizer).__name__,
             "batches": self.size,
             "seed": self.seed,
+            "metrics": list(self.settings.metrics),
+            "schedule": None if schedule is None else type(schedule).__name__,
+            "callbacks": [type(each).__name__ for each in self.settings.callbacks],
         }
         if isinstance(self.batches, Minibatches):
             settings[_MIX] = self.batches.seed
@@ -223,97 +326,68 @@ class Run:
 
     def _check_same(self, metadata: dict[str, Any]) -> None:
         for name, value in self._settings().items():
-            if name in metadata and metadata[name] != value:
-                found = metadata[name]
+            # Older files do not say how examples were mixed.
+            if name not in metadata and name not in (_MIX, *_SINCE):
+                raise ValueError(f"{name} is missing")
+            found = metadata.get(name, _SINCE.get(name, value))
+            if found != value:
                 said = found if isinstance(found, str) else reprlib.repr(found)
                 raise ValueError(f"{name} should be {said}, got {value}")
-            # Older files do not say how examples were mixed.
-            if name not in metadata and name != _MIX:
-                raise ValueError(f"{name} is missing")
+
+    def _read_sums(self, said: Fields) -> dict[str, NDArray[np.float64]]:
+        """The sums of the metrics in the epoch that is not done."""
+        sums = {}
+        if said.has("sums"):
+            for name, numbers in said.dictionary("sums").items():
+                listed = isinstance(numbers, list) and numbers
+                if not listed or not all(type(n) in (int, float) for n in numbers):
+                    raise ValueError(f"sums[{reprlib.repr(name)}] should be numbers")
+                sums[name] = np.array(numbers, np.float64)
+        expected = (
+            set(self.settings.metrics) if said.integer("examples", lowest=0) else set()
+        )
+        if sums.keys() != expected:
+            raise ValueError("sums should be those of the metrics")
+        return sums
+
+    def _load_states(self, states: Fields | None) -> None:
+        """Take up what the schedule and the callbacks have seen."""
+        if states is None:
+            return
+        own = self.settings.callbacks
+        found = states.dictionaries("callbacks")
+        if len(found) != len(own):
+            raise ValueError(f"callbacks should have {len(own)} states, got {len(found)}")
+        if self.settings.schedule is not None:
+            self.settings.schedule.load_state_dict(states.dictionary("schedule"))
+        for callback, state in zip(own, found, strict=True):
+            callback.load_state_dict(state)
 
 
-def _epoch(number: int, entry: dict[str, Any]) -> Epoch:
+def _epoch(number: int, entry: dict[str, Any], names: set[str]) -> Epoch:
     said = Fields(entry, f"epochs[{number - 1}]")
-    validation = (
-        said.number("validation_loss", finite=False)
-        if said.has("validation_loss")
-        else None
-    )
+    metrics = _numbers(said, "metrics")
+    validation_metrics = _numbers(said, "validation_metrics")
+    if metrics.keys() != names or (
+        validation_metrics and validation_metrics.keys() != names
+    ):
+        raise ValueError(f"epochs[{number - 1}] should have the metrics, got others")
     return Epoch(
         said.integer("number", lowest=number, highest=number),
         said.number("loss"),
-        validation,
+        _number(said, "validation_loss"),
+        metrics,
+        validation_metrics,
+        _number(said, "learning_rate"),
     )
 
 
-def _validate(model: Model, loss: Any, batches: Batches) -> float:
-    total, examples = 0.0, 0
-    for index in range(len(batches)):
-        batch = as_batch(f"validation[{index}]", batches[index])
-        size = len(batch.x)
-        if size:
-            outputs = (
-                model(batch.x, lengths=batch.lengths)[0]
-                if isinstance(model, Stateful)
-                else model(batch.x)
-            )
-            total += _measure(loss, outputs, batch)[0] * size
-            examples += size
-    if not examples:
-        raise ValueError("validation should have examples, got none")
-    return total / examples
+def _number(said: Fields, name: str) -> float | None:
+    return said.number(name, finite=False) if said.has(name) else None
 
 
-def _forward(
-    model: Model, batch: Batch
-) -> tuple[Array, Callable[[ArrayLike], dict[str, Array]]]:
-    """The outputs, and a function from their gradient to those of the parameters."""
-    if isinstance(model, Stateful):
-        outputs, _, recorded = model.forward(batch.x, lengths=batch.lengths)
-        return outputs, lambda gradient: model.backward(recorded, gradient)[2]
-    if batch.lengths is not None:
-        raise ValueError(
-            f"lengths should be None for a {type(model).__name__}, "
-            f"got {describe(batch.lengths)}"
-        )
-    outputs, tape = model.forward(batch.x)
-    return outputs, lambda gradient: model.backward(tape, gradient)[1]
-
-
-def _measure(loss: Any, outputs: Array, batch: Batch) -> tuple[float, ArrayLike]:
-    """The loss and its gradient, of the positions that count where there are lengths."""
-    mask = {}
-    if batch.lengths is not None:
-        mask["mask"] = _counted(batch.lengths, outputs.shape[1])
-    found = loss(outputs, batch.targets, **mask)
-    try:
-        value, gradient = found
-        return float(value), gradient
-    except (TypeError, ValueError):
-        raise TypeError(
-            "loss should return its value and its gradient by the outputs, "
-            f"got {describe(found)}"
-        ) from None
-
-
-def _counted(lengths: Any, time: int) -> NDArray[np.bool_]:
-    return np.arange(time) < np.asarray(lengths)[:, None]
-
-
-def _cause(model: Model, batch: Batch) -> str:
-    """Why a loss may not be finite: the data, or else the parameters."""
-    for name in ("x", "targets"):
-        array = np.asarray(getattr(batch, name))
-        wrong: NDArray[np.bool_] = np.zeros(0, bool)
-        if array.dtype.kind == "f":
-            wrong = ~np.isfinite(array)
-        if batch.lengths is not None and wrong.ndim > 1:
-            # What stands past a length is never read.
-            wrong[~_counted(batch.lengths, wrong.shape[1])] = False
-        if wrong.any():
-            place = tuple(int(i) for i in np.argwhere(wrong)[0])
-            return f"{name} holds {array[place]} at {place}"
-    for name, parameter in model.parameters().items():
-        if not np.isfinite(parameter).all():
-            return f"the parameter {name} is not finite: a lower learning rate may help"
-    return "x, targets and the parameters are finite: a lower learning rate may help"
+def _numbers(said: Fields, name: str) -> dict[str, float]:
+    if not said.has(name):
+        return {}
+    inner = said.fields(name)
+    return {key: inner.number(key, finite=False) for key in said.dictionary(name)}

@@ -1,39 +1,63 @@
-"""Losses: each returns its mean over what counts, and the gradient of that mean."""
+"""Losses of classes: each returns its mean over what counts, and the mean's gradient."""
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gatewise.training.arguments import describe
+from gatewise.training.elementwise_losses import mean_of
+from gatewise.training.loss_inputs import (
+    Flags,
+    Weights,
+    as_array,
+    as_classes,
+    as_float,
+    as_integer,
+    as_mask,
+    as_real,
+    as_weight,
+    check_range,
+    last_steps,
+)
 
 Array = NDArray[Any]
 
-__all__ = ["mse", "softmax_cross_entropy"]
+__all__ = ["binary_cross_entropy", "cross_entropy", "softmax_cross_entropy"]
 
 
-def softmax_cross_entropy(
+def cross_entropy(
     logits: ArrayLike,
     targets: ArrayLike,
     *,
     mask: ArrayLike | None = None,
     ignore_index: int = -100,
+    sample_weight: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None,
 ) -> tuple[float, Array]:
     """Return the mean cross-entropy of integer targets in nats, and its gradient.
+
+    ``softmax_cross_entropy`` is another name of it.
 
     Parameters
     ----------
     logits : array_like of float32 or float64, shape (..., classes)
         Scores before the softmax.
     targets : array_like of int, shape (...)
-        The right class of each position, from 0 to ``classes - 1``.
-    mask : array_like of bool, shape (...), optional
+        The right class of each position, from 0 to ``classes - 1``. For logits
+        ``(batch, time, classes)`` it may be a single label for each sequence, ``(batch,)``:
+        the last step that `mask` lets count then is to say it.
+    mask : array_like of bool, of the shape of logits without their last axis, optional
         False where a position does not count, for instance past a sequence's end.
     ignore_index : int, default -100
         Positions with this target do not count either.
+    sample_weight : array_like, optional
+        How much each target counts: of the shape of `targets`, or of their first axes, one
+        for each sequence for instance. The mean is one by these weights.
+    class_weight : array_like, shape (classes,), optional
+        How much the targets of each class count, times `sample_weight`.
 
     Returns
     -------
@@ -45,39 +69,141 @@ def softmax_cross_entropy(
     Raises
     ------
     TypeError
-        If `logits` are not float32 or float64, `targets` or `ignore_index` no integers, or
-        `mask` not bool.
+        If `logits` are not float32 or float64, `targets` or `ignore_index` no integers,
+        `mask` not bool, or weights no real numbers.
     ValueError
-        If a shape does not fit, or a target that counts is no class.
+        If a shape does not fit, a target that counts is no class, or a weight is negative
+        or not finite.
 
     Examples
     --------
     >>> import numpy as np
     >>> import gatewise
-    >>> loss, gradient = gatewise.softmax_cross_entropy(np.zeros((2, 4)), [1, 3])
+    >>> loss, gradient = gatewise.cross_entropy(np.zeros((2, 4)), [1, 3])
     >>> bool(np.isclose(loss, np.log(4)))
     True
     >>> gradient[0]
     array([ 0.125, -0.375,  0.125,  0.125])
+
+    One label for each of two sequences of three steps:
+
+    >>> loss, gradient = gatewise.cross_entropy(np.zeros((2, 3, 4)), [1, 3])
+    >>> gradient[0]
+    array([[ 0.   ,  0.   ,  0.   ,  0.   ],
+           [ 0.   ,  0.   ,  0.   ,  0.   ],
+           [ 0.125, -0.375,  0.125,  0.125]])
     """
-    logits = _as_float("logits", logits)
+    logits = as_float("logits", logits)
     if logits.ndim == 0 or logits.shape[-1] == 0:
         raise ValueError(
             f"logits should have shape (..., classes) with at least one class, "
             f"got {logits.shape}"
         )
-    targets = _as_classes(targets, logits.shape)
+    targets = as_classes(targets, logits.shape)
     # Compared before it becomes an index, where the largest would be negative ones.
-    counts = targets != _as_integer("ignore_index", ignore_index)
-    if mask is not None:
-        counts = counts & _as_mask(mask, targets.shape)
+    counts: Flags = np.asarray(targets != as_integer("ignore_index", ignore_index))
+    weight = _class_weights(class_weight, targets, logits.shape[-1])
+    if sample_weight is not None:
+        each = as_weight(sample_weight, targets.shape)
+        weight = each if weight is None else each * weight
+    if targets.shape == logits.shape[:-1]:
+        if mask is not None:
+            counts = counts & as_mask(mask, targets.shape)
+        return _of_positions(logits, targets, counts, weight)
+    last, there = last_steps(logits.shape, mask)
+    if not logits.size:
+        return 0.0, np.zeros_like(logits)
+    place = last[..., None, None]
+    chosen = np.take_along_axis(logits, place, axis=-2)[..., 0, :]
+    loss, found = _of_positions(chosen, targets, counts & there, weight)
+    gradient = np.zeros_like(logits)
+    np.put_along_axis(gradient, place, found[..., None, :], axis=-2)
+    return loss, gradient
+
+
+softmax_cross_entropy = cross_entropy
+
+
+def binary_cross_entropy(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+) -> tuple[float, Array]:
+    """Return the mean cross-entropy of yes-or-no targets in nats, and its gradient.
+
+    Parameters
+    ----------
+    logits : array_like of float32 or float64
+        Scores before the sigmoid, of any shape: the last axis may be several labels that
+        can all be true at once.
+    targets : array_like
+        Of the shape of `logits`: 0 and 1, booleans, or probabilities between.
+    mask : array_like of bool, optional
+        False where a value does not count. Its shape is that of `logits`, or of the first
+        axes of it: ``(batch, time)`` for instance.
+    sample_weight : array_like, optional
+        How much each value counts, of such a shape too. The mean is one by these weights.
+
+    Returns
+    -------
+    loss : float
+        The mean over the values that count; 0 where none does.
+    gradient : ndarray
+        The gradient of the loss with respect to `logits`, of its shape and dtype.
+
+    Raises
+    ------
+    TypeError
+        If `logits` are not float32 or float64, `targets` or weights no real numbers, or
+        `mask` not bool.
+    ValueError
+        If a shape does not fit, a target that counts is not from 0 to 1, or a weight is
+        negative or not finite.
+
+    Examples
+    --------
+    >>> import gatewise
+    >>> loss, gradient = gatewise.binary_cross_entropy([0.0, 0.0], [True, False])
+    >>> round(loss, 4), gradient
+    (0.6931, array([-0.25,  0.25]))
+    """
+    logits = as_float("logits", logits)
+    targets = as_real("targets", targets, logits.shape, "logits")
+    targets = targets.astype(logits.dtype, copy=False)
+
+    def losses_and_slopes() -> tuple[Array, Array]:
+        small = np.exp(-np.abs(logits))
+        losses = np.maximum(logits, 0) - logits * targets + np.log1p(small)
+        sigmoid = np.where(logits >= 0, logits.dtype.type(1), small) / (1 + small)
+        return losses, sigmoid - targets
+
+    def check(counting: Flags) -> None:
+        wrong = targets[counting & ~((targets >= 0) & (targets <= 1))]
+        if wrong.size:
+            raise ValueError(f"targets should lie from 0 to 1, got {float(wrong[0])!r}")
+
+    return mean_of(logits, mask, sample_weight, losses_and_slopes, check)
+
+
+def _of_positions(
+    logits: Array, targets: Array, counts: Flags, weight: Weights | None
+) -> tuple[float, Array]:
+    """The loss and its gradient, for one target a position."""
     counts = counts.reshape(-1)
+    if weight is not None:
+        weight = weight.reshape(-1)
+        counts = counts & (weight > 0)
     classes = np.where(counts, targets.reshape(-1), targets.dtype.type(0))
-    _check_range(classes, logits.shape[-1])
+    check_range(classes, logits.shape[-1])
     classes = classes.astype(np.intp, copy=False)
 
     rows = np.arange(classes.size)
-    share = 1 / max(int(counts.sum()), 1)
+    share: Any = 1 / max(int(counts.sum()), 1)
+    if weight is not None:
+        held = np.where(counts, weight, 0)
+        share = held / (held.sum() or 1)
     flat = logits.reshape(classes.size, logits.shape[-1])
     with np.errstate(all="ignore"):
         gradient = flat - flat.max(axis=1, keepdims=True)
@@ -85,123 +211,38 @@ def softmax_cross_entropy(
         np.exp(gradient, out=gradient)
         total = gradient.sum(axis=1, keepdims=True)
         losses = np.log(total[:, 0]) - chosen
-        gradient *= share / total
+        if weight is None:
+            gradient *= share / total
+        else:
+            gradient *= share[:, None] / total
     gradient[rows, classes] -= share
     # Assigned, not multiplied by 0: what does not count may hold NaN.
     gradient[~counts] = 0
-    loss = float(losses[counts].sum(dtype=np.float64)) * share
+    if weight is None:
+        loss = float(losses[counts].sum(dtype=np.float64)) * share
+    else:
+        loss = float((losses[counts] * share[counts]).sum(dtype=np.float64))
     return loss, gradient.reshape(logits.shape)
 
 
-def mse(
-    predictions: ArrayLike, targets: ArrayLike, *, mask: ArrayLike | None = None
-) -> tuple[float, Array]:
-    """Return the mean squared error, and its gradient.
-
-    Parameters
-    ----------
-    predictions : array_like of float32 or float64
-        Of any shape.
-    targets : array_like
-        Of the shape of `predictions`.
-    mask : array_like of bool, optional
-        False where a value does not count. Its shape is that of `predictions`, or of the
-        first axes of it: ``(batch, time)`` for instance.
-
-    Returns
-    -------
-    loss : float
-        The mean over the values that count; 0 where none does.
-    gradient : ndarray
-        The gradient of the loss with respect to `predictions`, of its shape and dtype.
-
-    Raises
-    ------
-    TypeError
-        If `predictions` are not float32 or float64, `targets` no real numbers, or `mask`
-        not bool.
-    ValueError
-        If a shape does not fit.
-
-    Examples
-    --------
-    >>> import gatewise
-    >>> loss, gradient = gatewise.mse([1.0, 2.0], [1.0, 4.0])
-    >>> loss, gradient
-    (2.0, array([ 0., -2.]))
-    """
-    predictions = _as_float("predictions", predictions)
-    targets = _as_array("targets", targets)
-    if targets.shape != predictions.shape:
+def _class_weights(
+    class_weight: ArrayLike | None, targets: Array, classes: int
+) -> Weights | None:
+    """How much each target counts by its class; 0 where it is none."""
+    if class_weight is None:
+        return None
+    given = as_array("class_weight", class_weight)
+    if given.dtype.kind not in "fiub":
+        raise TypeError(f"class_weight should be real numbers, got {describe(given)}")
+    if given.shape != (classes,):
         raise ValueError(
-            f"targets should have the shape of predictions, {predictions.shape}, "
-            f"got {targets.shape}"
+            f"class_weight should have shape ({classes},), one for each class, "
+            f"got {given.shape}"
         )
-    if targets.dtype.kind not in "fiub":
-        raise TypeError(f"targets should be real numbers, got {targets.dtype}")
-    with np.errstate(all="ignore"):
-        # An array also where it has no axis.
-        gradient = np.asarray(predictions - targets.astype(predictions.dtype, copy=False))
-    count = gradient.size
-    if mask is not None:
-        shape = predictions.shape[: np.ndim(mask)]
-        counts = _as_mask(mask, shape)
-        gradient[~counts] = 0
-        count = int(counts.sum()) * (gradient.size // max(counts.size, 1))
-    flat = gradient.reshape(-1)
-    squares = float(np.einsum("i,i->", flat, flat, dtype=np.float64))
-    loss = squares / max(count, 1)
-    with np.errstate(all="ignore"):
-        gradient *= 2 / max(count, 1)
-    return loss, gradient
-
-
-def _as_array(name: str, array: ArrayLike) -> Array:
-    try:
-        return np.asarray(array)
-    except ValueError as error:
-        raise ValueError(f"{name} should be an array: {error}") from error
-
-
-def _as_integer(name: str, value: object) -> int:
-    try:
-        return operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"{name} should be an integer, got {describe(value)}") from None
-
-
-def _as_float(name: str, array: ArrayLike) -> Array:
-    array = _as_array(name, array)
-    native = array.dtype.newbyteorder("=")
-    if native not in (np.float32, np.float64):
-        raise TypeError(f"{name} should be float32 or float64, got {array.dtype}")
-    return array.astype(native, copy=False)
-
-
-def _as_classes(targets: ArrayLike, logits_shape: tuple[int, ...]) -> Array:
-    targets = _as_array("targets", targets)
-    if targets.shape != logits_shape[:-1]:
-        raise ValueError(
-            f"targets should have shape {logits_shape[:-1]} for logits {logits_shape}, "
-            f"got {targets.shape}"
-        )
-    if not targets.size:
-        return targets.astype(np.intp)
-    if targets.dtype.kind not in "iu":
-        raise TypeError(f"targets should be integers, got {targets.dtype}")
-    return targets
-
-
-def _as_mask(mask: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    mask = _as_array("mask", mask)
-    if mask.dtype != np.bool_:
-        raise TypeError(f"mask should be bool, got {mask.dtype}")
-    if mask.shape != shape:
-        raise ValueError(f"mask should have shape {shape}, got {mask.shape}")
-    return mask
-
-
-def _check_range(classes: Array, count: int) -> None:
-    if classes.size and not (classes.min() >= 0 and classes.max() < count):
-        wrong = int(classes[(classes < 0) | (classes >= count)][0])
-        raise ValueError(f"targets should lie in 0..{count - 1}, got {wrong}")
+    if not (np.isfinite(given) & (given >= 0)).all():
+        raise ValueError(f"class_weight should be finite and at least 0, got {given}")
+    table = given.astype(np.float64)
+    is_class = (targets >= 0) & (targets < classes)
+    # What is no class counts as one here, so that it is refused if it is not ignored.
+    found = np.where(is_class, table[np.where(is_class, targets, 0).astype(np.intp)], 1.0)
+    return found
