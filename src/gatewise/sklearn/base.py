@@ -22,7 +22,7 @@ __all__ = ["Recurrent"]
 _CELLS = {"gru": gatewise.GRU, "lstm": gatewise.LSTM, "rnn": gatewise.RNN}
 
 
-class Recurrent(BaseEstimator):  # type: ignore[misc]
+class Recurrent(BaseEstimator):
     """The base of the estimators."""
 
     # Set by their constructors.
@@ -170,8 +170,12 @@ class Pooled(Recurrent):
     def _pooling(self, features: int) -> list[Any]:
         if self.pooling == "attention":
             return [gatewise.AttentionPool(features, seed=self._seed())]
-        pools = {"last": gatewise.Last, "mean": gatewise.MeanPool, "max": gatewise.MaxPool}
-        return [pools[self.pooling]()]
+        made: dict[str, Any] = {
+            "last": gatewise.Last,
+            "mean": gatewise.MeanPool,
+            "max": gatewise.MaxPool,
+        }
+        return [made[self.pooling]()]
 
 
 def mean_and_scale(values: Array) -> tuple[Array, Array]:

@@ -21,7 +21,7 @@ Array = NDArray[Any]
 __all__ = ["RecurrentClassifier"]
 
 
-class RecurrentClassifier(ClassifierMixin, Pooled):  # type: ignore[misc]
+class RecurrentClassifier(ClassifierMixin, Pooled):
     """A recurrent network that tells classes of sequences apart.
 
     Sequences come in any of these forms, for training and for prediction:
@@ -216,8 +216,8 @@ class RecurrentClassifier(ClassifierMixin, Pooled):  # type: ignore[misc]
             raise ValueError("classes should be all labels in the first call, got None")
         if isinstance(self.class_weight, str):
             raise ValueError(
-                "class_weight should be a dict or None for partial_fit, which does not know "
-                f"how frequent classes are, got {self.class_weight!r}"
+                "class_weight should be a dict or None for partial_fit, which does not "
+                f"know how frequent classes are, got {self.class_weight!r}"
             )
         if classes is not None:
             known = np.unique(classes)

@@ -233,11 +233,10 @@ class RecurrentForecaster(Recurrent):
         check_integer("window", self.window)
         panel = as_panel(self, X, reset=not goes_on)
         targets = features_of(panel.x.shape[2], self.known, self.covariates)
-        past, future = self._cut(panel)
+        self._cut(panel)
         if not goes_on:
             self.targets_ = targets
             self._begin(panel, self.horizon * len(targets))
-        del past, future
         scaled = Panel((panel.x - self._mean) / self._scale, panel.lengths)
         series = shifted(scaled, self.horizon, list(self.known), None)
         return windows(series, self.targets_, self.horizon, self.window)
@@ -248,12 +247,11 @@ class RecurrentForecaster(Recurrent):
         lengths = panel.lengths if panel.lengths is not None else np.full(count, time)
         short = int(lengths.min())
         if short <= self.horizon:
+            # A table's columns are what scikit-learn calls features.
+            got = f"n_features={short}" if self._fitted_on_table else f"one of {short}"
             raise ValueError(
                 f"X should have series of more steps than the horizon, {self.horizon}, "
-                f"got n_features={short}"
-                if self._fitted_on_table
-                else f"X should have series of more steps than the horizon, {self.horizon}, "
-                f"got one of {short}"
+                f"got {got}"
             )
         places = lengths[:, None] - self.horizon + np.arange(self.horizon)
         future = panel.x[np.arange(count)[:, None], places]

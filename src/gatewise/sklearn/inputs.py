@@ -128,7 +128,8 @@ def _of_sequences(estimator: Any, arrays: list[Array], reset: bool) -> Panel:
         sequence = array[:, None] if array.ndim == 1 else array
         if sequence.ndim != 2 or sequence.shape[1] != features or not features:
             raise ValueError(
-                f"X[{place}] should have shape (time, {max(features, 1)}), got {array.shape}"
+                f"X[{place}] should have shape (time, {max(features, 1)}), "
+                f"got {array.shape}"
             )
         if not len(sequence):
             raise ValueError(f"X[{place}] should have at least one step, got none")

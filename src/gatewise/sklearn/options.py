@@ -53,6 +53,6 @@ def check_integer(name: str, value: object, lowest: int = 1) -> None:
 def _check_number(name: str, value: object, below: float = np.inf) -> None:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} should be a number, got {value!r}")
-    if not 0 <= value < below:
+    if not 0 <= float(value) < below:
         limit = "finite" if below == np.inf else f"below {below:g}"
         raise ValueError(f"{name} should be at least 0 and {limit}, got {value!r}")

@@ -21,7 +21,7 @@ __all__ = ["RecurrentRegressor"]
 _LOSSES = {"squared_error": gatewise.mse, "huber": gatewise.huber}
 
 
-class RecurrentRegressor(RegressorMixin, Pooled):  # type: ignore[misc]
+class RecurrentRegressor(RegressorMixin, Pooled):
     """A recurrent network that says a number, or some, of each sequence.
 
     Sequences come in the forms that `RecurrentClassifier` takes. Targets are brought to
@@ -54,6 +54,10 @@ class RecurrentRegressor(RegressorMixin, Pooled):  # type: ignore[misc]
     >>> regressor.fit(X, y).score(X, y) > 0.9
     True
     """
+
+    _is_single: bool
+    _y_mean: Array
+    _y_scale: Array
 
     def __init__(
         self,

@@ -36,7 +36,9 @@ def features_of(count: int, known: Sequence[int], covariates: Sequence[int]) -> 
         for place in places:
             check_integer(f"a feature in {name}", place, 0)
             if place >= count:
-                raise ValueError(f"{name} should be below the {count} features, got {place}")
+                raise ValueError(
+                    f"{name} should be below the {count} features, got {place}"
+                )
             if int(place) in taken:
                 raise ValueError(f"{name} should have each feature once, got {place} again")
             taken.add(int(place))

@@ -6,12 +6,11 @@ from gatewise.training.checkpoint import CheckpointError, load_checkpoint, save_
 from gatewise.training.clipping import clip_grad_norm
 from gatewise.training.data_parallel import DataParallel
 from gatewise.training.elementwise_losses import huber, mse, quantile_loss
-from gatewise.training.fit import Epoch, Loss, fit
+from gatewise.training.fit import fit
 from gatewise.training.history import Epoch, History
 from gatewise.training.losses import (
     binary_cross_entropy,
     cross_entropy,
-    mse,
     softmax_cross_entropy,
 )
 from gatewise.training.measuring import Loss
