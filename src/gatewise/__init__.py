@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from gatewise import formats as formats
     from gatewise import gates as gates
     from gatewise import layers as layers
+    from gatewise import testing as testing
     from gatewise import training as training
     from gatewise._config import show_config
     from gatewise.formats import (
@@ -74,10 +75,12 @@ if TYPE_CHECKING:
         LSTM,
         RNN,
         AttentionPool,
+        Bidirectional,
         Conv1d,
         Dropout,
         Embedding,
         Last,
+        Layer,
         Linear,
         MaxPool,
         MeanPool,
@@ -114,11 +117,13 @@ __all__ = [
     "Adam",
     "AdamW",
     "AttentionPool",
+    "Bidirectional",
     "Conv1d",
     "Dropout",
     "Embedding",
     "FormatError",
     "Last",
+    "Layer",
     "Linear",
     "MaxPool",
     "MeanPool",
@@ -176,7 +181,7 @@ thread_limits.register()
 # Imported when the first of their names is asked for, so that the import stays light.
 _LATER = ("_config", "kernels.memory", "layers", "formats", "training")
 # Modules that users import by themselves, beside those of _LATER.
-_MODULES = ("gates", "notebook")
+_MODULES = ("gates", "notebook", "testing")
 
 if not TYPE_CHECKING:
     # Type checkers know the names from above, and so that there are no others.

@@ -212,7 +212,7 @@ def test_what_cannot_be_saved_leaves_the_old_file(
 
 
 def test_every_layer_there_is_can_be_saved() -> None:
-    bases = {"Feedforward", "Module", "Recurrent", "Stateful", "Streaming"}
+    bases = {"Feedforward", "Layer", "Module", "Recurrent", "Stateful", "Streaming"}
     kinds = {
         name
         for name in layers.__all__

@@ -29,6 +29,7 @@ RULES: dict[str, set[str]] = {
     "layers": {"numpy", "kernels", "gates", "direction", "_checks"},
     "formats": {"numpy", "kernels", "gates", "direction", "layers", "h5py", "onnx"},
     "training": {"numpy", "kernels", "layers", "formats", "matplotlib"},
+    "testing": {"numpy", "layers"},
     "_config": {"numpy", "kernels"},
     "_program": set(),
     "gatewise": {
@@ -39,6 +40,7 @@ RULES: dict[str, set[str]] = {
         "kernels",
         "layers",
         "notebook",
+        "testing",
         "training",
     },
     "cli": {"formats", "training", "gatewise"},

@@ -78,7 +78,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
 def test_what_completion_offers_is_there_and_for_users() -> None:
     offered = {name for name in dir(gatewise) if not name.startswith("__")}
-    modules = {"formats", "gates", "layers", "notebook", "training"}
+    modules = {"formats", "gates", "layers", "notebook", "testing", "training"}
     assert offered == modules | set(gatewise.__all__) - {"__version__"}
     code = (
         f"import gatewise; print(*(getattr(gatewise, n) and n for n in {sorted(offered)}))"

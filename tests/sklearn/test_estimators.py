@@ -50,7 +50,7 @@ def test_each_network_learns(cell: str, pooling: str) -> None:
     assert fitted.history_[-1].loss < fitted.history_[0].loss
     assert len(fitted.history_) == fitted.n_iter_ == 25
     assert fitted.n_features_in_ == 2
-    assert [type(layer).__name__.lower() for layer in fitted.model_][0] == cell
+    assert type(fitted.model_[0]).__name__.lower() == cell
 
 
 def test_probabilities_are_the_networks() -> None:

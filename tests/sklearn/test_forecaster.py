@@ -26,7 +26,8 @@ def forecaster(horizon: int = 5, **options: Any) -> Any:
 def test_windows_hold_what_comes_after_each_step() -> None:
     steps = np.arange(20.0)[:, None] ** 2
     series = shifted(Panel(steps[None], None), 3, [], None)
-    panel, changes = windows(series, np.array([0]), 3, 8)
+    panel, changes, ends = windows(series, np.array([0]), 3, 8)
+    assert ends.tolist() == [8 / 17, 12 / 17, 16 / 17, 1]
     assert panel.lengths is None
     assert panel.x[:, 0, 0].tolist() == [0, 16, 64, 81]
     assert panel.x.shape == (4, 8, 1)
@@ -104,6 +105,8 @@ def test_forms_of_series_and_a_search() -> None:
     assert on.loss_ < before
     stopped = forecaster(early_stopping=True, n_iter_no_change=1, max_iter=100).fit(WAVES)
     assert stopped.history_[0].validation_loss is not None
+    with pytest.raises(ValueError, match=r"^early_stopping should be False where the ser"):
+        forecaster(early_stopping=True).fit(WAVES[0][None, :20])
 
 
 @pytest.mark.parametrize(

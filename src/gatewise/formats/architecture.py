@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import reprlib
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -20,6 +20,7 @@ from gatewise.layers import (
     Dropout,
     Embedding,
     Last,
+    Layer,
     Linear,
     MaxPool,
     MeanPool,
@@ -33,7 +34,7 @@ from gatewise.layers import (
     parameters,
 )
 
-__all__ = ["CLASSES", "describe", "is_known", "make"]
+__all__ = ["CLASSES", "as_classes", "describe", "is_known", "make"]
 
 # Whatever a file says, nothing else is made.
 CLASSES: Mapping[str, Any] = {
@@ -78,8 +79,8 @@ def describe(model: Module) -> dict[str, Any]:
     Parameters
     ----------
     model : layer
-        One of gatewise's own. A layer that stands in several places is described where it
-        comes first.
+        One of gatewise's own, or of a user's subclass of `Layer`. A layer that stands in
+        several places is described where it comes first.
 
     Raises
     ------
@@ -132,7 +133,7 @@ class _Describing:
 
 
 def _described_alone(model: Module) -> dict[str, Any]:
-    if not is_known(model):
+    if not is_known(model) and not isinstance(model, Layer):
         raise TypeError(
             f"model should be made of gatewise's own layers, got {type(model).__name__}"
         )
@@ -148,7 +149,35 @@ def _described_alone(model: Module) -> dict[str, Any]:
     return said
 
 
-def make(said: object, most: int) -> Module:
+def as_classes(layers: Sequence[type[Layer]]) -> dict[str, type[Layer]]:
+    """Return the classes that a user says files may have, by name.
+
+    Raises
+    ------
+    TypeError
+        If one is no subclass of `Layer`.
+    ValueError
+        If a name is one of gatewise's own, or there twice.
+    """
+    if isinstance(layers, type) or not isinstance(layers, Sequence):
+        raise TypeError(f"layers should be a list of classes, got {layers!r}")
+    found: dict[str, type[Layer]] = {}
+    for index, kind in enumerate(layers):
+        if not isinstance(kind, type) or not issubclass(kind, Layer):
+            raise TypeError(
+                f"layers[{index}] should be a subclass of gatewise.Layer, got {kind!r}"
+            )
+        if kind.__name__ in {*CLASSES, *found}:
+            raise ValueError(
+                f"layers[{index}] should have a name that is not taken, got {kind.__name__}"
+            )
+        found[kind.__name__] = kind
+    return found
+
+
+def make(
+    said: object, most: int, others: Mapping[str, type[Layer]] | None = None
+) -> Module:
     """Make layers without the values of their parameters; see `parameters.left_out`.
 
     Parameters
@@ -157,6 +186,8 @@ def make(said: object, most: int) -> Module:
         What `describe` returned, if all is well.
     most : int
         How many parameters there are to come.
+    others : dict of str to class, optional
+        What may be made beside gatewise's own layers, from `as_classes`.
 
     Raises
     ------
@@ -165,7 +196,7 @@ def make(said: object, most: int) -> Module:
     """
     try:
         with parameters.left_out(most):
-            return _Making().make(said, ())
+            return _Making(others or {}).make(said, ())
     except FormatError:
         raise
     except RecursionError:
@@ -176,7 +207,8 @@ def make(said: object, most: int) -> Module:
 
 
 class _Making:
-    def __init__(self) -> None:
+    def __init__(self, others: Mapping[str, type[Layer]]) -> None:
+        self._classes = {**CLASSES, **others}
         self._made: dict[str, tuple[Module, int]] = {}
         self._places = 0
 
@@ -196,10 +228,11 @@ class _Making:
         before = self._places
         self._count(1)
         name = fields.text("class")
-        if name not in CLASSES:
+        if name not in self._classes:
             raise FormatError(
-                f"{shown} should be one of {', '.join(CLASSES)}, got "
-                f"{reprlib.repr(name)}; another gatewise may know it"
+                f"{shown} should be one of {', '.join(self._classes)}, got "
+                f"{reprlib.repr(name)}; another gatewise may know it, and a class of one's "
+                "own has to be named: load(path, layers=[...])"
             )
         if name == "Sequential":
             if len(way) >= _DEEPEST:
@@ -207,7 +240,7 @@ class _Making:
             parts = fields.dictionaries("layers")
             model = Sequential(*(self.make(p, (*way, i)) for i, p in enumerate(parts)))
         else:
-            model = _made_alone(name, fields)
+            model = _made_alone(self._classes[name], fields)
         self._made[path] = model, self._places - before
         return model
 
@@ -217,9 +250,9 @@ class _Making:
             raise FormatError(f"its layers stand in more than {_MOST_PLACES} places")
 
 
-def _made_alone(name: str, fields: Fields) -> Module:
-    kind, arguments = CLASSES[name], fields.dictionary("arguments")
-    known = _options(name)
+def _made_alone(kind: Any, fields: Fields) -> Module:
+    name, arguments = kind.__name__, fields.dictionary("arguments")
+    known = _options(kind)
     for argument in arguments:
         if argument not in known:
             raise FormatError(
@@ -245,8 +278,8 @@ def _made_alone(name: str, fields: Fields) -> Module:
 
 
 @cache
-def _options(name: str) -> frozenset[str]:
-    return frozenset(inspect.signature(CLASSES[name]).parameters.keys() - _STARTS)
+def _options(kind: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(kind).parameters.keys() - _STARTS)
 
 
 def _path(way: tuple[int, ...]) -> str:

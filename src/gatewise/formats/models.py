@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gatewise.formats import own
+from gatewise.formats import architecture, own
 from gatewise.formats.errors import FormatError
 from gatewise.formats.files import replacing
 from gatewise.formats.opening import open_regular
 from gatewise.formats.recognising import not_wanted, recognised
 from gatewise.formats.safetensors import open_safetensors
-from gatewise.layers import Feedforward, Module, Stateful
+from gatewise.layers import Feedforward, Layer, Module, Stateful
 
 __all__ = ["load", "load_metadata", "save"]
 
@@ -34,8 +34,9 @@ def save(
     Parameters
     ----------
     model : layer
-        Any layer of this package, quantized or not; a `Sequential` as a rule, in which a
-        layer may stand in several places. Random generators are not kept.
+        Any layer of this package, quantized or not, or of a subclass of `Layer`; a
+        `Sequential` as a rule, in which a layer may stand in several places. Random
+        generators are not kept.
     path : path
     metadata : dict, optional
         What else to keep, for `load_metadata`: anything that JSON can hold, such as a
@@ -80,7 +81,7 @@ def save(
         own.write_own(file, _KIND, arrays, metadata or {}, network=model)
 
 
-def load(path: str | os.PathLike[str]) -> Any:
+def load(path: str | os.PathLike[str], *, layers: Sequence[type[Layer]] = ()) -> Any:
     """Return the network that `save` wrote.
 
     Files that ``gatewise train`` wrote and the checkpoints of `fit` hold a network, too: of
@@ -91,6 +92,9 @@ def load(path: str | os.PathLike[str]) -> Any:
     Parameters
     ----------
     path : path
+    layers : sequence of classes, optional
+        Classes of your own that the file may have, subclasses of `Layer`. They are called
+        with the arguments that the file says, so they should look at them.
 
     Returns
     -------
@@ -105,6 +109,10 @@ def load(path: str | os.PathLike[str]) -> Any:
     FormatError
         If it is no such file or a damaged one, or says what this version of gatewise does
         not know. `load_arrays` reads other files of arrays.
+    TypeError
+        If one of `layers` is no such class.
+    ValueError
+        If one has a name that is taken.
 
     Examples
     --------
@@ -116,12 +124,13 @@ def load(path: str | os.PathLike[str]) -> Any:
     ...     gatewise.load(path)
     LSTM(3, 8, weight_format='int8') with 864 bytes of weights
     """
+    others = architecture.as_classes(layers)
     with open_regular(path) as file:
         found = recognised(file, path)
         if found != own.Own.format:
             raise not_wanted(found, "a file that gatewise.save wrote")
         opened = own.open_own(file)
-        return own.read_network(opened)
+        return own.read_network(opened, others)
 
 
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from gatewise.formats.fields import Fields
 from gatewise.formats.json.text import parse_json
 from gatewise.formats.raw import little_endian
 from gatewise.formats.safetensors import open_safetensors, stored_dtype, write_safetensors
-from gatewise.layers import Module
+from gatewise.layers import Layer, Module
 
 Array = NDArray[Any]
 
@@ -184,8 +184,10 @@ def open_own(file: BinaryIO) -> Own:
     return own
 
 
-def read_network(own: Own) -> Module:
+def read_network(own: Own, others: Mapping[str, type[Layer]] | None = None) -> Module:
     """Return the network in a file, once it is sure that its arrays make one.
+
+    `others` are a user's classes that it may have; see `architecture.as_classes`.
 
     Raises
     ------
@@ -200,7 +202,8 @@ def read_network(own: Own) -> Module:
         for name, header in own.headers.items()
         if name.startswith(prefix)
     }
-    network = architecture.make(own.network.dictionary("architecture"), len(headers))
+    said = own.network.dictionary("architecture")
+    network = architecture.make(said, len(headers), others)
     expected = network.parameters()
     for name, array in expected.items():
         wanted = Header(array.dtype, array.shape)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from gatewise.layers.activations import ReLU, Sigmoid, Softmax, Tanh
 from gatewise.layers.attention_pool import AttentionPool
+from gatewise.layers.bidirectional import Bidirectional
 from gatewise.layers.convolution import Conv1d
 from gatewise.layers.gru import GRU
 from gatewise.layers.kinds import Feedforward, Stateful, Streaming
 from gatewise.layers.lstm import LSTM
 from gatewise.layers.module import Module
+from gatewise.layers.own_layer import Call, Layer
 from gatewise.layers.pooling import Last, MaxPool, MeanPool
 from gatewise.layers.recurrent import Recurrent
 from gatewise.layers.rnn import RNN
@@ -27,11 +29,14 @@ __all__ = [
     "LSTM",
     "RNN",
     "AttentionPool",
+    "Bidirectional",
+    "Call",
     "Conv1d",
     "Dropout",
     "Embedding",
     "Feedforward",
     "Last",
+    "Layer",
     "Linear",
     "MaxPool",
     "MeanPool",

@@ -46,6 +46,9 @@ class GRU(Recurrent):
         In training, the probability that an output of a layer is hidden from the next one.
     bidirectional
         Whether a second direction reads each sequence from its own end.
+    merge
+        What the outputs of two directions become: ``"concat"``, side by side, ``"sum"`` or
+        ``"mean"``. That is of the last layer; between layers they stand side by side.
     recurrent_dropout
         In training, the probability that a unit of h is left out of all recurrent products
         (variational dropout). The units are drawn once a call, for its whole batch.
@@ -122,6 +125,7 @@ class GRU(Recurrent):
         bias: bool = True,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        merge: str = "concat",
         recurrent_dropout: float = 0.0,
         zoneout: float = 0.0,
         variational: bool = False,
@@ -137,6 +141,7 @@ class GRU(Recurrent):
             bias=bias,
             dropout=dropout,
             bidirectional=bidirectional,
+            merge=merge,
             recurrent_dropout=recurrent_dropout,
             zoneout=zoneout,
             variational=variational,

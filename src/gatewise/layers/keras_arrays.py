@@ -186,7 +186,9 @@ class KerasArrays(RecurrentWeights):
             )
         places: dict[str, KerasWeights] = {}
         for index, directions in enumerate(layers):
-            features = layer.input_size if index == 0 else layer._features()[1]
+            features = (
+                layer.input_size if index == 0 else layer._directions * layer.output_size
+            )
             for suffix, weights in zip(layer._suffixes(index), directions, strict=True):
                 place = "" if suffix == "_l0" else f"{suffix[1:]}: "
                 _check(place, weights, layer, features)

@@ -54,6 +54,9 @@ class LSTM(Recurrent):
         In training, the probability that an output of a layer is hidden from the next one.
     bidirectional
         Whether a second direction reads each sequence from its own end.
+    merge
+        What the outputs of two directions become: ``"concat"``, side by side, ``"sum"`` or
+        ``"mean"``. That is of the last layer; between layers they stand side by side.
     recurrent_dropout
         In training, the probability that a unit of h is left out of all recurrent products
         (variational dropout). The units are drawn once a call, for its whole batch.
@@ -160,6 +163,7 @@ class LSTM(Recurrent):
         bias: bool = True,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        merge: str = "concat",
         recurrent_dropout: float = 0.0,
         zoneout: float = 0.0,
         cell_zoneout: float = 0.0,
@@ -176,6 +180,7 @@ class LSTM(Recurrent):
             bias=bias,
             dropout=dropout,
             bidirectional=bidirectional,
+            merge=merge,
             recurrent_dropout=recurrent_dropout,
             zoneout=zoneout,
             variational=variational,
@@ -304,6 +309,7 @@ class LSTM(Recurrent):
         y
             ``(batch, time, D * P)``, the last layer's outputs, with zeros past each length.
             D is 2 for two directions, else 1; P is the size of one direction's output.
+            Directions whose sum or mean is returned give ``(batch, time, P)``.
         state
             The state ``(h, c)`` at each sequence's length: ``(num_layers * D, batch, P)``
             and ``(num_layers * D, batch, hidden_size)``. Without a batch axis in `x` there

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gatewise import _checks
 from gatewise.kernels import thread_limits
-from gatewise.layers import inputs, parameters
+from gatewise.layers import inputs, parameters, summary
 from gatewise.layers.parameters import Draw, Holder, Snapshot
 
 Array = NDArray[Any]
@@ -76,6 +76,30 @@ class Module:
     def parameter_count(self) -> int:
         """How many numbers the parameters are."""
         return sum(array.size for array in self._named_arrays(self._snapshot()).values())
+
+    def summary(self) -> None:
+        """Print the layers, what each gives, and how many numbers and bytes they have.
+
+        A notebook shows the same as a table when it shows the model.
+
+        Examples
+        --------
+        >>> import gatewise
+        >>> gatewise.Sequential(
+        ...     gatewise.GRU(3, 8), gatewise.Last(), gatewise.Linear(8, 2)
+        ... ).summary()
+           layer                       output            parameters  bytes
+        ------------------------------------------------------------------
+        0  GRU(3, 8)                   (batch, time, 8)         312  1,248
+        1  Last()                      (batch, 8)                 0      0
+        2  Linear(8, 2)                (batch, 2)                18     72
+        ------------------------------------------------------------------
+           all of Sequential, float32                           330  1,320
+        """
+        print(summary.as_text(self))
+
+    def _repr_html_(self) -> str:
+        return summary.as_html(self)
 
     def set_parameters(self, values: Mapping[str, ArrayLike]) -> None:
         """Overwrite the named parameters; those not named stay as they are.

@@ -79,6 +79,7 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
         y
             ``(batch, time, D * H)``, the last layer's outputs, with zeros past each length.
             D is 2 for two directions, else 1, and H the size of one direction's output.
+            Directions whose sum or mean is returned give ``(batch, time, H)``.
         state
             The state at each sequence's length, ``(num_layers * D, batch, H)``; for an LSTM
             a pair of h and c. Without a batch axis in `x` there is none here either.
@@ -129,7 +130,7 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
             wants_cells=wants_cells,
             num_threads=threads,
         )
-        return batch.restore(rows), form.restore(batch, parts), found
+        return batch.restore(self._merged(rows)), form.restore(batch, parts), found
 
     def forward(
         self,
@@ -185,7 +186,7 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
             form.resets(batch, snapshot.arrays),
             num_threads=threads,
         )
-        y = batch.restore(rows)
+        y = batch.restore(self._merged(rows))
         y.flags.writeable = False
         defaulted: list[bool] = []
         if self.learn_initial_state:
@@ -253,7 +254,7 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
         check_tape(tape, RecurrentTape, self)
         threads = thread_limits.resolve(num_threads)
         batch, form = tape.batch, self._state_form
-        drows = batch.gradient_rows(dy, self._features()[1])
+        drows = self._parted(batch.gradient_rows(dy, self._features()[1]))
         dparts = form.take("dstate", batch, dstate)
         dresets = None
         if self.learn_initial_state and batch.resets is not None:
@@ -275,6 +276,24 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
             form.restore(batch, dparts),
             ordered,
         )
+
+    def _merged(self, rows: Array) -> Array:
+        """The outputs, given those of both directions side by side."""
+        if self.merge == "concat":
+            return rows
+        with np.errstate(all="ignore"):
+            y: Array = rows[..., : self.output_size] + rows[..., self.output_size :]
+            if self.merge == "mean":
+                y *= rows.dtype.type(0.5)
+        return y
+
+    def _parted(self, dy: Array) -> Array:
+        """The gradient of both directions' outputs, given that of `_merged`."""
+        if self.merge == "concat":
+            return dy
+        if self.merge == "mean":
+            dy = dy * dy.dtype.type(0.5)
+        return np.concatenate([dy, dy], axis=-1)
 
     def _stream_state(self, name: str, state: Any, batch: int) -> State:
         rows = np.empty((batch, 0, self.input_size), self._dtype)

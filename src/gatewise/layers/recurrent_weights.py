@@ -22,6 +22,9 @@ from gatewise.layers.parameters import Snapshot
 
 Array = NDArray[Any]
 
+# What becomes of the outputs of two directions.
+_MERGES = ("concat", "sum", "mean")
+
 
 def shapes(
     gates: int,
@@ -84,6 +87,7 @@ class RecurrentWeights(Stateful):
         bias: bool,
         dropout: float,
         bidirectional: bool,
+        merge: str,
         recurrent_dropout: float,
         zoneout: float,
         variational: bool,
@@ -101,6 +105,7 @@ class RecurrentWeights(Stateful):
         self.bias = bool(bias)
         self.dropout = dropout
         self.bidirectional = bool(bidirectional)
+        self.merge = self._checked_merge(merge)
         self.recurrent_dropout = recurrent_dropout
         self.zoneout = zoneout
         self.variational = variational
@@ -115,6 +120,16 @@ class RecurrentWeights(Stateful):
                 UserWarning,
                 stacklevel=3,
             )
+
+    def _checked_merge(self, merge: str) -> str:
+        if merge not in _MERGES:
+            wanted = " or ".join(map(repr, _MERGES))
+            raise ValueError(f"merge should be {wanted}, got {merge!r}")
+        if merge != "concat" and not self.bidirectional:
+            raise ValueError(
+                f"merge should be 'concat' for a layer of one direction, got {merge!r}"
+            )
+        return merge
 
     def _initialise(self) -> None:
         """Draw every parameter as PyTorch does, uniform within 1 / sqrt(hidden_size)."""
@@ -140,7 +155,8 @@ class RecurrentWeights(Stateful):
         return self.hidden_size
 
     def _features(self) -> tuple[int, int]:
-        return self.input_size, self._directions * self.output_size
+        given = self._directions if self.merge == "concat" else 1
+        return self.input_size, given * self.output_size
 
     def _time_axis(self) -> tuple[bool, bool]:
         return True, False
@@ -283,6 +299,7 @@ class RecurrentWeights(Stateful):
             "bias": (self.bias, True),
             "dropout": (self.dropout, 0.0),
             "bidirectional": (self.bidirectional, False),
+            "merge": (self.merge, "concat"),
             "recurrent_dropout": (self.recurrent_dropout, 0.0),
             "zoneout": (self.zoneout, 0.0),
             "variational": (self.variational, False),

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import r2_score
-from sklearn.model_selection import train_test_split
 
 import gatewise
 from gatewise.sklearn.base import Recurrent
 from gatewise.sklearn.inputs import Panel, as_panel
 from gatewise.sklearn.options import check_integer, check_options
-from gatewise.sklearn.windows import as_future, features_of, shifted, windows
+from gatewise.sklearn.windows import Windows, as_future, features_of, shifted, windows
 
 Array = NDArray[Any]
 
@@ -45,7 +45,7 @@ class RecurrentForecaster(Recurrent):
     dropout, learning_rate, batch_size, max_iter, max_norm
         As for `RecurrentClassifier`; examples are windows.
     early_stopping, validation_fraction, n_iter_no_change
-        As for `RecurrentClassifier`; windows are held out.
+        As for `RecurrentClassifier`; the last windows of the series are held out.
     standardize, warm_start, random_state, verbose
         As for `RecurrentClassifier`.
 
@@ -137,17 +137,23 @@ class RecurrentForecaster(Recurrent):
             If an option is out of range, a shape does not fit, a value is not finite, or a
             series is too short; with `warm_start`, if features are others than before.
         """
-        panel, targets = self._start(X, goes_on=self.warm_start and self._is_begun())
-        validation: tuple[Panel, Array] | None = None
-        if self.early_stopping:
-            kept, held = train_test_split(
-                np.arange(len(targets)),
-                test_size=self.validation_fraction,
-                random_state=self._seed(),
+        found = self._start(X, goes_on=self.warm_start and self._is_begun())
+        if not self.early_stopping:
+            return self._train(found.panel, found.changes, self.max_iter)
+        # The last in time, since those between others would be known from these.
+        count = len(found.ends)
+        kept = count - math.ceil(count * self.validation_fraction)
+        if not kept:
+            raise ValueError(
+                "early_stopping should be False where the series are no longer than a "
+                f"window or two, got {self.early_stopping}"
             )
-            validation = panel.select(held), targets[held]
-            panel, targets = panel.select(kept), targets[kept]
-        return self._train(panel, targets, self.max_iter, validation=validation)
+        order = np.argsort(found.ends, kind="stable")
+        return self._train(
+            *found.select(order[:kept]),
+            self.max_iter,
+            validation=found.select(order[kept:]),
+        )
 
     def partial_fit(self, X: Any, y: None = None) -> Self:
         """Train for one epoch on these series, going on from where training is.
@@ -161,8 +167,8 @@ class RecurrentForecaster(Recurrent):
         ValueError
             As for `fit`, if features are others than before too.
         """
-        panel, targets = self._start(X, goes_on=self._is_begun())
-        return self._train(panel, targets, 1)
+        found = self._start(X, goes_on=self._is_begun())
+        return self._train(found.panel, found.changes, 1)
 
     def predict(self, X: Any, future: Any = None) -> Array:
         """Return what comes after each series.
@@ -226,7 +232,7 @@ class RecurrentForecaster(Recurrent):
         found: Array = changes + np.stack(last)[:, None]
         return found * self._scale[self.targets_] + self._mean[self.targets_]
 
-    def _start(self, X: Any, *, goes_on: bool) -> tuple[Panel, Array]:
+    def _start(self, X: Any, *, goes_on: bool) -> Windows:
         """The windows to train on, with a network for them."""
         check_options(self)
         check_integer("horizon", self.horizon)

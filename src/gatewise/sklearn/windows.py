@@ -15,7 +15,7 @@ from gatewise.sklearn.options import check_integer
 
 Array = NDArray[Any]
 
-__all__ = ["Series", "as_future", "features_of", "shifted", "windows"]
+__all__ = ["Series", "Windows", "as_future", "features_of", "shifted", "windows"]
 
 
 class Series(NamedTuple):
@@ -100,15 +100,28 @@ def shifted(panel: Panel, horizon: int, known: list[int], future: Array | None) 
     return series
 
 
-def windows(
-    series: Series, targets: Array, horizon: int, window: int
-) -> tuple[Panel, Array]:
+class Windows(NamedTuple):
+    """What to train on: windows, what their steps are to say, and when they end.
+
+    `ends` says it as a share of the series, by which windows can be put in order of time.
+    """
+
+    panel: Panel
+    changes: Array
+    ends: Array
+
+    def select(self, places: Any) -> tuple[Panel, Array]:
+        """The windows at these places."""
+        return self.panel.select(places), self.changes[places]
+
+
+def windows(series: Series, targets: Array, horizon: int, window: int) -> Windows:
     """Return windows to train on, and what each of their steps is to say.
 
     Windows begin half a window apart, and the last one ends where the series does. Of a
     series that is shorter there is one, and shorter too.
     """
-    inputs, outputs = [], []
+    inputs, outputs, ends = [], [], []
     for read, whole in zip(series.inputs, series.after, strict=True):
         # For every step the `horizon` steps after it, less that step.
         ahead = np.lib.stride_tricks.sliding_window_view(whole[:, targets], horizon, axis=0)
@@ -118,7 +131,8 @@ def windows(
         for start in sorted({*range(0, last, max(window // 2, 1)), last}):
             inputs.append(read[start : start + window])
             outputs.append(rows[start : start + window])
+            ends.append((start + len(inputs[-1])) / len(read))
     x, lengths = gatewise.training.pad_sequences(inputs)
     y, _ = gatewise.training.pad_sequences(outputs)
     panel = Panel(x, None if (lengths == x.shape[1]).all() else lengths)
-    return panel, y.astype(np.float32)
+    return Windows(panel, y.astype(np.float32), np.array(ends))

@@ -5,6 +5,11 @@ from gatewise.training.callbacks import Callback, EarlyStopping, TimeLimit, Trai
 from gatewise.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from gatewise.training.clipping import clip_grad_norm
 from gatewise.training.data_parallel import DataParallel
+from gatewise.training.datasets import (
+    JoinedSequences,
+    SequenceBatches,
+    sequence_batches,
+)
 from gatewise.training.elementwise_losses import huber, mse, quantile_loss
 from gatewise.training.fit import fit
 from gatewise.training.history import Epoch, History
@@ -46,12 +51,14 @@ __all__ = [
     "EarlyStopping",
     "Epoch",
     "History",
+    "JoinedSequences",
     "Loss",
     "Metric",
     "Minibatches",
     "Optimizer",
     "ReduceOnPlateau",
     "Schedule",
+    "SequenceBatches",
     "Step",
     "TimeLimit",
     "Training",
@@ -74,5 +81,6 @@ __all__ = [
     "r2_score",
     "root_mean_squared_error",
     "save_checkpoint",
+    "sequence_batches",
     "softmax_cross_entropy",
 ]

@@ -19,6 +19,7 @@ from gatewise.training.batches import Batch, Batches, Minibatches, as_batch
 from gatewise.training.callbacks import Callback, Training
 from gatewise.training.checkpoint import join_groups, open_checkpoint, save_checkpoint
 from gatewise.training.clipping import clip_grad_norm
+from gatewise.training.datasets import SequenceBatches
 from gatewise.training.history import Epoch, History
 from gatewise.training.measuring import (
     ClassWeight,
@@ -322,6 +323,8 @@ class Run(Training):
         }
         if isinstance(self.batches, Minibatches):
             settings[_MIX] = self.batches.seed
+        elif isinstance(self.batches, SequenceBatches):
+            settings[_MIX] = list(self.batches.settings)
         return settings
 
     def _check_same(self, metadata: dict[str, Any]) -> None:
@@ -358,8 +361,11 @@ class Run(Training):
         found = states.dictionaries("callbacks")
         if len(found) != len(own):
             raise ValueError(f"callbacks should have {len(own)} states, got {len(found)}")
+        seen = states.dictionary("schedule")
         if self.settings.schedule is not None:
-            self.settings.schedule.load_state_dict(states.dictionary("schedule"))
+            self.settings.schedule.load_state_dict(seen)
+        elif seen:
+            raise ValueError("states.schedule should be empty without a schedule")
         for callback, state in zip(own, found, strict=True):
             callback.load_state_dict(state)
 

@@ -152,6 +152,9 @@ def _convolution(layer: Any, dtype: dict[str, Any]) -> Described:
     return Described("Conv1D", dtype | config, {"": [kernel, *_bias(arrays)]})
 
 
+_MERGE_MODES = {"concat": "concat", "sum": "sum", "mean": "ave"}
+
+
 def _recurrent(layer: Recurrent) -> Iterator[Described]:
     _check(layer)
     kind = "SimpleRNN" if isinstance(layer, room.RNN) else _kind(layer)
@@ -168,6 +171,7 @@ def _recurrent(layer: Recurrent) -> Iterator[Described]:
         config["recurrent_activation"] = name_for("recurrent_activation", gate)
     if isinstance(layer, room.GRU):
         config["reset_after"] = layer.reset_after
+    last = layer.num_layers - 1
     for index in range(layer.num_layers):
         if index and layer.dropout:
             between = "SpatialDropout1D" if layer.variational else "Dropout"
@@ -181,7 +185,7 @@ def _recurrent(layer: Recurrent) -> Iterator[Described]:
         both = {
             "dtype": str(layer.dtype),
             "layer": serialized(kind, {"name": name, **config}),
-            "merge_mode": "concat",
+            "merge_mode": "concat" if index < last else _MERGE_MODES[layer.merge],
         }
         owners = {
             "forward_layer/cell": arrays[:half],

@@ -112,6 +112,8 @@ def _check(layer: Recurrent) -> None:
         rate = getattr(layer, name, 0)
         if rate:
             raise ValueError(f"{name} should be 0 for ONNX, got {rate}")
+    if layer.merge != "concat":
+        raise ValueError(f"merge should be 'concat' for ONNX, got {layer.merge!r}")
 
 
 def _attributes(layer: Recurrent, directions: int) -> dict[str, Any]:
