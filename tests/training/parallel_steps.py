@@ -7,6 +7,8 @@ process computes all shards, without MPI. Each process also says how many thread
 from __future__ import annotations
 
 import hashlib
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,27 @@ def train(communicator: Any, *, shards: int = 4, steps: int = STEPS) -> str:
         digest.update(array.tobytes())
     digest.update(repr([epoch.loss for epoch in history]).encode())
     return digest.hexdigest()
+
+
+def open_mpi() -> bool:
+    """Whether Open MPI is there to start processes."""
+    found = shutil.which("mpiexec")
+    if found is None:
+        return False
+    said = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=30)
+    # Up to version 4 it calls itself by the name of a part.
+    return "Open MPI" in said.stdout or "OpenRTE" in said.stdout
+
+
+def command(processes: int) -> list[str]:
+    """What runs this in so many processes, or without MPI in one if 0."""
+    module = [sys.executable, "-m", "tests.training.parallel_steps", "--alone"]
+    if not processes:
+        return module
+    mpi = ["mpiexec", "--allow-run-as-root", "--oversubscribe", "-n", str(processes)]
+    # Whoever waits lets others run, since a core for each process may not be free.
+    mpi += ["--mca", "mpi_yield_when_idle", "1"]
+    return [*mpi, sys.executable, "-m", "mpi4py", *module[1:-1]]
 
 
 def main() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from itertools import pairwise
 from typing import Any
 
@@ -13,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gatewise
-from gatewise.training import DataParallel
+from gatewise.training import DataParallel, minibatches
 from gatewise.training.shard_sums import nodes, tree_sum
 from tests.communicator import in_processes
 from tests.new_process import run_command
+from tests.training import parallel_steps
 from tests.training.parallel_steps import train
 
 DIGESTS: dict[tuple[str, int], str] = {}
@@ -94,11 +93,11 @@ def test_a_model_without_a_state(backend: str) -> None:
 
 
 def test_dtypes_may_be_mixed() -> None:
-    model = gatewise.Sequential(
-        gatewise.GRU(2, 3, dtype="float32"), gatewise.Linear(3, 1, dtype="float64")
-    )
-
     def gradients(communicator: Any) -> dict[str, Any]:
+        model = gatewise.Sequential(
+            gatewise.GRU(2, 3, dtype="float32", seed=0),
+            gatewise.Linear(3, 1, dtype="float64", seed=0),
+        )
         parallel = DataParallel(model, 3, communicator)
         tape = parallel.forward(np.ones((3, 4, 2)))[2]
         return parallel.backward(tape, np.ones((3, 4, 1)))[2]
@@ -223,15 +222,41 @@ def test_more_refusals() -> None:
         in_processes(3, lambda communicator: DataParallel(parallel.model, 2, communicator))
 
 
-@pytest.mark.skipif(shutil.which("mpiexec") is None, reason="mpiexec is not installed")
+def test_a_model_that_pools_and_has_class_weights(backend: str) -> None:
+    rng = np.random.default_rng(0)
+    x, labels = rng.standard_normal((22, 5, 2)), rng.integers(0, 2, 22)
+    batches = minibatches(x, labels, rng.integers(1, 6, 22), batch_size=11)
+
+    def losses(communicator: Any, *, is_whole: bool = False) -> list[float]:
+        model = gatewise.Sequential(
+            gatewise.GRU(2, 4, seed=0),
+            gatewise.AttentionPool(4, seed=0),
+            gatewise.Linear(4, 2, seed=0),
+        )
+        history = gatewise.fit(
+            model if is_whole else DataParallel(model, 3, communicator),
+            batches,
+            gatewise.cross_entropy,
+            gatewise.SGD(0.5),
+            epochs=3,
+            metrics=[gatewise.accuracy],
+            validation=batches,
+            class_weight={0: 3.0},
+            progress=False,
+        )
+        return [number for epoch in history for number in epoch.values().values()]
+
+    alone = losses(None)
+    assert in_processes(2, losses) == [alone] * 2
+    np.testing.assert_allclose(alone, losses(None, is_whole=True), rtol=1e-4)
+
+
+@pytest.mark.skipif(not parallel_steps.open_mpi(), reason="Open MPI is not installed")
 def test_two_processes_of_mpi(native: Any) -> None:
     pytest.importorskip("mpi4py", reason="mpi4py is not installed")
-    module = ["-m", "tests.training.parallel_steps"]
-    done = run_command([sys.executable, *module, "--alone"])
-    assert done.returncode == 0, done.stderr
-    mpi = ["mpiexec", "--allow-run-as-root", "--oversubscribe", "-n", "2"]
-    shared = run_command([*mpi, sys.executable, "-m", "mpi4py", *module])
+    alone, shared = (run_command(parallel_steps.command(count)) for count in (0, 2))
+    assert alone.returncode == 0, alone.stderr
     assert shared.returncode == 0, shared.stderr
-    _, digest, _ = done.stdout.split()
+    _, digest, _ = alone.stdout.split()
     # No thread is started beside that of the process.
     assert sorted(shared.stdout.splitlines()) == [f"{rank} {digest} 0" for rank in (0, 1)]

@@ -341,6 +341,9 @@ class DataParallel(Stateful):
     def _leaves(self) -> Iterator[tuple[str, Module]]:
         return self.model._leaves()
 
+    def _time_axis(self) -> tuple[bool, bool]:
+        return self.model._time_axis()
+
     def _features(self) -> tuple[int | None, int | None]:
         return self.model._features()
 
