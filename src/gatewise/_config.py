@@ -11,7 +11,7 @@ import numpy as np
 import gatewise
 from gatewise.kernels import chooser, products, thread_limits
 
-__all__ = ["read_config", "show_config"]
+__all__ = ["plain_config", "read_config", "show_config"]
 
 
 def show_config() -> None:
@@ -54,6 +54,43 @@ def read_config() -> dict[str, str]:
         "processor": f"{platform.machine()}, {os.cpu_count()} cores",
         "threads": thread_limits.describe(),
         "CPU features": _cpu_features(numpy_config),
+    }
+
+
+def plain_config() -> dict[str, Any]:
+    """Return the same for programs, as JSON can hold it.
+
+    Raises
+    ------
+    ValueError
+        If the environment variable GATEWISE_NUM_THREADS is no whole number of at least 1.
+
+    Examples
+    --------
+    >>> from gatewise._config import plain_config
+    >>> plain_config()["backend"]["name"] in ("native", "numpy")
+    True
+    """
+    numpy_config = _numpy_config()
+    native = chooser.name == "native"
+    return {
+        "gatewise": gatewise.__version__,
+        "backend": {"name": chooser.name, "reason": chooser.reason},
+        "instruction_set": chooser.kernels.instruction_set() if native else None,
+        "instruction_sets": list(chooser.kernels.instruction_sets()) if native else [],
+        "products": products.describe(),
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "numpy": np.__version__,
+        "blas": _blas(numpy_config),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": {
+            "number": thread_limits.get_num_threads(),
+            "reason": thread_limits.describe(),
+        },
+        "cpu_features": _cpu_features(numpy_config).split(),
     }
 
 

@@ -1,13 +1,17 @@
+# PYTHON_ARGCOMPLETE_OK
 """The command line, ``gatewise``, over the public interface only."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import gatewise
+from gatewise import _config
 from gatewise.formats.inspection import command as inspect_command
 from gatewise.training import commands
 
@@ -26,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     _open_streams()
     parser = _parser()
+    _complete(parser)
     options = parser.parse_args(arguments)
     try:
         options.run(options)
@@ -55,8 +60,48 @@ def _parser() -> argparse.ArgumentParser:
     info = subparsers.add_parser(
         "info", help="say which backend runs and why, and on what machine"
     )
-    info.set_defaults(run=lambda options: gatewise.show_config())
+    info.add_argument("--json", action="store_true", help="print JSON, for programs")
+    info.set_defaults(run=_info)
+    completion = subparsers.add_parser(
+        "completion",
+        help="print what lets a shell complete commands, options and files",
+        description="Print a script that lets a shell complete gatewise's commands, "
+        'options and files. For bash: eval "$(gatewise completion bash)" in ~/.bashrc. '
+        "It needs argcomplete: pip install 'gatewise[completion]'.",
+    )
+    completion.add_argument("shell", choices=_SHELLS, help="which shell")
+    completion.set_defaults(run=_completion)
     return parser
+
+
+_SHELLS = ("bash", "zsh", "fish", "tcsh", "powershell")
+
+
+def _info(options: argparse.Namespace) -> None:
+    if options.json:
+        print(json.dumps(_config.plain_config(), indent=2))
+    else:
+        gatewise.show_config()
+
+
+def _argcomplete() -> Any:
+    try:
+        import argcomplete
+    except ImportError as error:
+        raise ValueError(
+            "completion needs argcomplete: pip install 'gatewise[completion]'"
+        ) from error
+    return argcomplete
+
+
+def _completion(options: argparse.Namespace) -> None:
+    print(_argcomplete().shellcode(["gatewise"], shell=options.shell))
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    """Answer a shell that asks how what is typed could go on, and end; else do nothing."""
+    if "_ARGCOMPLETE" in os.environ:
+        _argcomplete().autocomplete(parser)
 
 
 def _open_streams() -> None:

@@ -78,8 +78,8 @@ def check_layer(
     check = _Check(layer, np.asarray(x), lengths, tolerance, np.random.default_rng(seed))
     check.outputs()
     check.copies()
-    check.gradients()
     check.ends()
+    check.gradients()
     check.batches()
     check.refusals()
 
@@ -94,7 +94,8 @@ class _Check:
         generator: np.random.Generator,
     ) -> None:
         self.layer = layer
-        self.x = x.astype(layer.dtype) if x.dtype.kind == "f" else x
+        converts = x.dtype.kind == "f" and not layer._keeps_dtype
+        self.x = x.astype(layer.dtype) if converts else x
         self.lengths = None if lengths is None else np.asarray(lengths)
         self.generator = generator
         self.before = [copy.deepcopy(each.bit_generator.state) for each in _sources(layer)]

@@ -43,7 +43,7 @@ RULES: dict[str, set[str]] = {
         "testing",
         "training",
     },
-    "cli": {"formats", "training", "gatewise"},
+    "cli": {"formats", "training", "gatewise", "_config", "argcomplete"},
     "__main__": {"cli"},
     # What stands on the public names.
     "sklearn": {"numpy", "gatewise", "sklearn"},

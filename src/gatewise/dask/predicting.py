@@ -6,11 +6,10 @@ import math
 import os
 from typing import Any
 
-import dask
 import dask.array
 import dask.bag
 import numpy as np
-from dask.delayed import Delayed
+from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
 import gatewise
@@ -96,12 +95,12 @@ def predict(
     shipped = Shipped(model, num_threads)
     arguments = {"method": method, "batch_size": batch_size}
     # One key of the graph, which goes to a worker once.
-    sent = dask.delayed(shipped, name=shipped.key, traverse=False)
+    sent = delayed(shipped, name=shipped.key, traverse=False)
     if isinstance(data, dask.bag.Bag):
         return data.map_partitions(_of_partition, sent, **arguments)
     if isinstance(data, dask.array.Array):
         return _of_array(shipped, sent, data, arguments)
-    batch = dask.delayed(_of_batch)
+    batch = delayed(_of_batch)
     if isinstance(data, Delayed):
         return batch(data, sent, **arguments)
     if isinstance(data, list) and data and all(isinstance(d, Delayed) for d in data):
@@ -158,7 +157,7 @@ def _of_array(
     whole = array.rechunk(dict.fromkeys(range(1, array.ndim), -1))
     # What one example of zeros gives says the shape and the dtype of all.
     sample = np.asarray(_of_batch(np.zeros((1, *inner), array.dtype), shipped, **arguments))
-    of_block = dask.delayed(_of_block)
+    of_block = delayed(_of_block)
     parts = [
         dask.array.from_delayed(
             of_block(block, sent, sample[:0], **arguments),

@@ -42,6 +42,9 @@ class Recurrent(BaseEstimator):
     random_state: Any
     verbose: bool
 
+    # What was fitted: a table, whose columns are the steps, or sequences.
+    _fitted_on_table: bool
+
     # The loss that the network is trained with, given outputs and targets.
     _loss: Any
 

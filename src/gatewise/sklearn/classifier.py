@@ -219,9 +219,9 @@ class RecurrentClassifier(ClassifierMixin, Pooled):
                 "class_weight should be a dict or None for partial_fit, which does not "
                 f"know how frequent classes are, got {self.class_weight!r}"
             )
-        if classes is not None:
-            known = np.unique(classes)
-            if begun and not np.array_equal(known, self.classes_):
+        known = self.classes_ if classes is None else np.unique(classes)
+        if begun:
+            if not np.array_equal(known, self.classes_):
                 raise ValueError(
                     f"classes should be those of the first call, {self.classes_}, "
                     f"got {known}"

@@ -6,14 +6,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import assert_all_finite, check_array, check_consistent_length
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils import assert_all_finite, check_consistent_length, validation
+from sklearn.utils.validation import column_or_1d
 
 import gatewise
 
 Array = NDArray[Any]
 
-__all__ = ["Panel", "as_labels", "as_numbers", "as_panel"]
+__all__ = ["Panel", "as_labels", "as_numbers", "as_panel", "check_array"]
+
+# Their types, as checkers guess them, are those of their defaults.
+check_array: Any = validation.check_array
+validate_data: Any = validation.validate_data
 
 _FLOATS = [np.float64, np.float32]
 

@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_array
 
 import gatewise
-from gatewise.sklearn.inputs import Panel
+from gatewise.sklearn.inputs import Panel, check_array
 from gatewise.sklearn.options import check_integer
 
 Array = NDArray[Any]

@@ -101,11 +101,14 @@ def _add_train(subparsers: Any) -> None:
         "seed": "decides the initial parameters and the batches",
     }
     for name, text in fixed.items():
-        group.add_argument(
+        added: Any = group.add_argument(
             _option(name),
             metavar="NAME" if name == "cell" else "N",
             help=f"{text}; {_FIXED[name]} by default",
         )
+        if name == "cell":
+            # What a shell offers; see the command `completion`.
+            added.completer = lambda **_: list(CELLS)
 
 
 def _add_sample(subparsers: Any) -> None:
@@ -179,6 +182,8 @@ def _train(options: argparse.Namespace) -> None:
         print("stopped; the same command with --resume goes on", file=sys.stderr)
         # The status that shells give to a program that a signal ended.
         raise SystemExit(128 + noted[0])
+    print("\nIn Python:\n")
+    print(_in_python(output))
     print("\nA sample:\n")
     _write(training.model.sample(400, temperature=0.7, seed=training.settings.seed))
 
@@ -192,6 +197,22 @@ def _sample(options: argparse.Namespace) -> None:
             temperature=options.temperature,
             seed=options.seed,
         )
+    )
+    given = {"prompt": options.prompt or None, "temperature": options.temperature}
+    given |= {"seed": options.seed}
+    # Not among the text, which may go into a file.
+    print("\nThe same in Python:\n", file=sys.stderr)
+    print(_in_python(options.model, options.length, **given), file=sys.stderr)
+
+
+def _in_python(path: object, length: int = 200, **options: object) -> str:
+    """The lines of Python that load a model and write from it."""
+    chosen = {name: value for name, value in options.items() if value is not None}
+    arguments = [str(length), *(f"{name}={value!r}" for name, value in chosen.items())]
+    return (
+        "    from gatewise.training import load_language_model\n"
+        f"    model = load_language_model({os.fspath(str(path))!r})\n"
+        f"    print(*model.sample({', '.join(arguments)}), sep='')"
     )
 
 

@@ -128,12 +128,11 @@ class DataParallel(Stateful):
             _check_communicator(communicator, shards)
         super().__init__(model.dtype)
         self._keeps_dtype = model._keeps_dtype
-        self._communicator = communicator
         self._sums = Sums(shards, communicator)
         self.model = model
         self.shards = shards
         if communicator is not None:
-            self._begin_alike()
+            self._begin_alike(communicator)
 
     def forward(
         self,
@@ -300,9 +299,9 @@ class DataParallel(Stateful):
             kind: Any = type(generator.bit_generator)
             generator.bit_generator.state = kind([seed, number]).state
 
-    def _begin_alike(self) -> None:
+    def _begin_alike(self, communicator: Any) -> None:
         start = self.model.state_dict(), random_states.states(self.model)
-        values, states = self._communicator.bcast(start, root=0)
+        values, states = communicator.bcast(start, root=0)
         self.model.load_state_dict(values)
         random_states.check_states(self.model, states)
         random_states.load_states(self.model, states)

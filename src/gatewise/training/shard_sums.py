@@ -34,9 +34,9 @@ def tree_sum(
     --------
     >>> import numpy as np
     >>> from gatewise.training.shard_sums import tree_sum
-    >>> def one(low, high):
-    ...     return np.float32([0.1 * low]) if high - low == 1 else None
-    >>> tree_sum(0, 4, one) == (one(0, 1) + one(1, 2)) + (one(2, 3) + one(3, 4))
+    >>> x = np.array([[0.1], [0.2], [0.3], [0.4]], np.float32)
+    >>> total = tree_sum(0, 4, lambda low, high: x[low] if high - low == 1 else None)
+    >>> total == (x[0] + x[1]) + (x[2] + x[3])
     array([ True])
     """
     value = known(low, high)
