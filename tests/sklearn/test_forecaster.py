@@ -105,7 +105,7 @@ def test_forms_of_series_and_a_search() -> None:
     assert on.loss_ < before
     stopped = forecaster(early_stopping=True, n_iter_no_change=1, max_iter=100).fit(WAVES)
     assert stopped.history_[0].validation_loss is not None
-    with pytest.raises(ValueError, match=r"^early_stopping should be False where the ser"):
+    with pytest.raises(ValueError, match=r"^early_stopping should be False where the"):
         forecaster(early_stopping=True).fit(WAVES[0][None, :20])
 
 

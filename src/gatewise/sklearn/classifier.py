@@ -220,12 +220,10 @@ class RecurrentClassifier(ClassifierMixin, Pooled):
                 f"know how frequent classes are, got {self.class_weight!r}"
             )
         known = self.classes_ if classes is None else np.unique(classes)
-        if begun:
-            if not np.array_equal(known, self.classes_):
-                raise ValueError(
-                    f"classes should be those of the first call, {self.classes_}, "
-                    f"got {known}"
-                )
+        if begun and not np.array_equal(known, self.classes_):
+            raise ValueError(
+                f"classes should be those of the first call, {self.classes_}, got {known}"
+            )
         panel = as_panel(self, X, reset=not begun)
         labels = as_labels(self, panel, y)
         check_classification_targets(labels)
