@@ -96,6 +96,13 @@ def test_frames(package: str) -> None:
         classifier().fit(ragged, LABELS).predict_proba(ragged),
         classifier().fit(SEQUENCES, LABELS).predict_proba(SEQUENCES),
     )
+    # A column of series of single values.
+    column = frames.Series([x[:, 0].tolist() for x in SEQUENCES])
+    single = [x[:, 0] for x in SEQUENCES]
+    np.testing.assert_array_equal(
+        classifier().fit(column, LABELS).predict_proba(column),
+        classifier().fit(single, LABELS).predict_proba(single),
+    )
 
 
 def test_a_table_is_one_of_single_values() -> None:

@@ -18,10 +18,8 @@ import numpy as np
 import gatewise
 from gatewise.training import DataParallel, minibatches
 
-STEPS = 50
 
-
-def train(communicator: Any, *, shards: int = 4, steps: int = STEPS) -> str:
+def train(communicator: Any, *, shards: int = 4, epochs: int = 5) -> str:
     """Train a small tagger on ragged sequences, and return a digest of all there is."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((150, 12, 5)).astype(np.float32)
@@ -32,15 +30,14 @@ def train(communicator: Any, *, shards: int = 4, steps: int = STEPS) -> str:
         gatewise.Dropout(0.3, seed=1),
         gatewise.Linear(16, 3, seed=2),
     )
-    # Ten batches of fourteen, of which no number of shards but two makes even parts, and a
-    # last one of ten.
-    batches = minibatches(x, targets, lengths, batch_size=14)
+    # Ten batches, of which few numbers of shards make even parts.
+    batches = minibatches(x, targets, lengths, batch_size=15)
     history = gatewise.fit(
         DataParallel(model, shards, communicator),
         batches,
         gatewise.softmax_cross_entropy,
         gatewise.Adam(0.01),
-        epochs=-(-steps // len(batches)),
+        epochs=epochs,
         max_norm=1.0,
         progress=False,
     )

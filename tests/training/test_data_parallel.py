@@ -23,7 +23,7 @@ DIGESTS: dict[tuple[str, int], str] = {}
 
 def alone(backend: str, shards: int) -> str:
     if (backend, shards) not in DIGESTS:
-        DIGESTS[backend, shards] = train(None, shards=shards, steps=11)
+        DIGESTS[backend, shards] = train(None, shards=shards, epochs=1)
     return DIGESTS[backend, shards]
 
 
@@ -32,7 +32,7 @@ def test_the_number_of_processes_changes_no_bit(
     processes: int, shards: int, backend: str
 ) -> None:
     found = in_processes(
-        processes, lambda communicator: train(communicator, shards=shards, steps=11)
+        processes, lambda communicator: train(communicator, shards=shards, epochs=1)
     )
     assert found == [alone(backend, shards)] * processes
 
@@ -151,10 +151,11 @@ def test_a_checkpoint_goes_on_with_the_same_dropout(tmp_path: Any) -> None:
             )
         return list(model.state_dict().values())
 
-    for one, other in zip(
-        parameters(4), parameters(2, 4, path=tmp_path / "checkpoint"), strict=True
-    ):
+    path = tmp_path / "checkpoint.safetensors"
+    for one, other in zip(parameters(4), parameters(2, 4, path=path), strict=True):
         np.testing.assert_array_equal(one, other)
+    # The file is one of the model, as any checkpoint is.
+    assert repr(gatewise.load(path)).startswith("Sequential(Dropout(0.5), RNN(2, 3))")
 
 
 @given(st.integers(1, 40), st.data())

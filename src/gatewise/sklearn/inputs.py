@@ -104,8 +104,9 @@ def _check_there(estimator: Any, y: Any) -> None:
 
 def _as_list(X: Any) -> list[Array] | None:
     """The sequences in a list of them; None if it is a table, or nothing of the kind."""
-    is_objects = isinstance(X, np.ndarray) and X.ndim == 1 and X.dtype == object
-    if not isinstance(X, list | tuple) and not is_objects:
+    # An array of objects, or a series of pandas or polars, that holds sequences.
+    is_column = len(getattr(X, "shape", ())) == 1 and hasattr(X, "__iter__")
+    if not isinstance(X, list | tuple) and not is_column:
         return None
     arrays = []
     for place, sequence in enumerate(X):

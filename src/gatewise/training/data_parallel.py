@@ -92,7 +92,8 @@ class DataParallel(Stateful):
     A process sends its outputs and, however many shards there are, about two times the
     gradients of a model for each step [1]_. All processes should be of one kind of
     machine: what NumPy computes may differ in the last bit between kinds. Start them by
-    ``mpiexec -n 4 python -m mpi4py program.py``, so that an error in one ends all.
+    ``mpiexec -n 4 python -m mpi4py program.py``, so that what ends one ends all. Nothing
+    may stop training by the clock, which is not the same for all: the others would wait.
 
     References
     ----------
@@ -243,7 +244,7 @@ class DataParallel(Stateful):
                     )
                     outputs.append(output)
                     shards[number] = _Shard(slice(*rows), backward)
-        except (TypeError, ValueError) as found:
+        except Exception as found:
             error = found
         finally:
             random_states.load_states(self.model, after)

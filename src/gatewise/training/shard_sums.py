@@ -138,7 +138,7 @@ class Sums:
                 value = tree_sum(*node, of_node)
                 assert value is not None
                 sums.append(value)
-        except (TypeError, ValueError) as found:
+        except Exception as found:
             error = found
         if self._communicator is None:
             if error is not None:
