@@ -89,7 +89,9 @@ def test_frames(package: str) -> None:
     table = frames.DataFrame({f"t{i}": column for i, column in enumerate(TABLE.T)})
     fitted = classifier().fit(table, LABELS)
     np.testing.assert_array_equal(fitted.predict_proba(table), expected)
-    assert fitted.feature_names_in_.tolist() == [f"t{i}" for i in range(6)]
+    if package == "pandas" or hasattr(fitted, "feature_names_in_"):
+        # scikit-learn up to 1.6 does not know those of a polars of today.
+        assert fitted.feature_names_in_.tolist() == [f"t{i}" for i in range(6)]
     # A frame for each sequence, whose columns are its features.
     ragged = [frames.DataFrame({"a": x[:, 0], "b": x[:, 1]}) for x in SEQUENCES]
     np.testing.assert_array_equal(
