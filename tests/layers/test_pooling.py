@@ -142,7 +142,7 @@ def test_bad_input_is_refused(name: str, backend: str) -> None:
             call(np.ones(5))
         with pytest.raises(ValueError, match=r"^lengths should be None for an x without"):
             call(np.ones((6, 5)), lengths=[3])
-        with pytest.raises(ValueError, match="lengths should be from 0 to 6, .* got 7"):
+        with pytest.raises(ValueError, match=r"lengths should be from 0 to 6, .* got 7"):
             call(sequences(), lengths=[7, 0, 0, 0])
         with pytest.raises(TypeError, match="lengths should hold integers"):
             call(sequences(), lengths=[1.5, 0, 0, 0])

@@ -229,6 +229,9 @@ class Run(Training):
             self.settings.schedule.end_epoch(epoch)
         for callback in self.settings.callbacks:
             callback.on_epoch_end(self)
+        if self.is_paused and number >= self.settings.epochs:
+            # There is nothing to go on with.
+            self.history.stopped, self.is_paused = None, False
 
     def out_of_patience(self, patience: int | None) -> bool:
         """Whether the last so many epochs were no better than one before."""
