@@ -210,7 +210,7 @@ class RecurrentForecaster(Recurrent):
             If a shape does not fit, a value is not finite, or a series is too short.
         """
         panel = self._read(X)
-        past, future = self._cut(panel)
+        past, future = self._last_cut_off(panel)
         found = self._forecast(past, future[:, :, list(self.known)])
         wanted = future[:, :, self.targets_]
         return float(r2_score(wanted.reshape(-1), found.reshape(-1)))
@@ -239,7 +239,7 @@ class RecurrentForecaster(Recurrent):
         check_integer("window", self.window)
         panel = as_panel(self, X, reset=not goes_on)
         targets = features_of(panel.x.shape[2], self.known, self.covariates)
-        self._cut(panel)
+        self._last_cut_off(panel)
         if not goes_on:
             self.targets_ = targets
             self._begin(panel, self.horizon * len(targets))
@@ -247,7 +247,7 @@ class RecurrentForecaster(Recurrent):
         series = shifted(scaled, self.horizon, list(self.known), None)
         return windows(series, self.targets_, self.horizon, self.window)
 
-    def _cut(self, panel: Panel) -> tuple[Panel, Array]:
+    def _last_cut_off(self, panel: Panel) -> tuple[Panel, Array]:
         """Series without their last `horizon` steps, and these."""
         count, time = panel.x.shape[:2]
         lengths = panel.lengths if panel.lengths is not None else np.full(count, time)
