@@ -87,8 +87,15 @@ def test_it_is_saved_and_written_for_keras(tmp_path: Path) -> None:
     assert modes == ["concat", "ave"]
 
 
-def test_onnx_refuses_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("merge", ["sum", "mean"])
+def test_onnx_runtime_gives_the_same(merge: str, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
-    layer = gatewise.GRU(2, 3, bidirectional=True, merge="sum")
-    with pytest.raises(ValueError, match="merge should be 'concat' for ONNX, got 'sum'"):
-        gatewise.to_onnx(layer, tmp_path / "model.onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    gru = gatewise.GRU(2, 3, 2, bidirectional=True, merge=merge, seed=0)
+    model = gatewise.Sequential(gru, gatewise.Linear(3, 2, seed=1))
+    path = tmp_path / "model.onnx"
+    gatewise.to_onnx(model, path)
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    x = X.astype(np.float32)
+    found = session.run(None, {session.get_inputs()[0].name: x})[0]
+    np.testing.assert_allclose(found, model(x)[0], rtol=0, atol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from typing import Any
 
 import numpy as np
@@ -156,6 +157,13 @@ def test_bad_metrics_are_refused(
     batches = [(np.ones((2, 4, 3)), np.ones((2, 4), int))]
     with pytest.raises(error, match=f"^{message}"):
         evaluate(make_model(), batches, metrics=metrics)
+
+
+def test_the_example_of_accuracy_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    # Nothing else finds it, since it is an object's own.
+    doctest.run_docstring_examples(accuracy, {}, name="accuracy")
+    assert capsys.readouterr().out == ""
+    assert ">>>" in str(accuracy.__doc__)
 
 
 def test_a_metric_is_made_of_functions() -> None:

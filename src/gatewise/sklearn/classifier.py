@@ -184,7 +184,7 @@ class RecurrentClassifier(ClassifierMixin, Pooled):
             targets,
             self.max_iter,
             validation=validation,
-            class_weight=self._place_weights(labels),
+            class_weight=self._weights(labels),
         )
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
@@ -231,7 +231,7 @@ class RecurrentClassifier(ClassifierMixin, Pooled):
             self.classes_ = known
             self._begin(panel, len(known))
         targets = self._encode(labels)
-        return self._train(panel, targets, 1, class_weight=self._place_weights(self.classes_))
+        return self._train(panel, targets, 1, class_weight=self._weights(self.classes_))
 
     def predict(self, X: Any) -> Array:
         """Return the most likely label of each sequence.
@@ -304,7 +304,7 @@ class RecurrentClassifier(ClassifierMixin, Pooled):
             )
         return np.searchsorted(self.classes_, labels)
 
-    def _place_weights(self, labels: Array) -> dict[int, float] | None:
+    def _weights(self, labels: Array) -> dict[int, float] | None:
         """How much each class counts, by its place."""
         if self.class_weight is None:
             return None

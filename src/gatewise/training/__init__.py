@@ -13,7 +13,7 @@ from gatewise.training.datasets import (
 from gatewise.training.elementwise_losses import huber, mse, quantile_loss
 from gatewise.training.fit import fit
 from gatewise.training.history import Epoch, History
-from gatewise.training.language_model import LanguageModel, load_language_model
+from gatewise.training.language_model import load_language_model
 from gatewise.training.losses import (
     binary_cross_entropy,
     cross_entropy,
@@ -53,7 +53,6 @@ __all__ = [
     "Epoch",
     "History",
     "JoinedSequences",
-    "LanguageModel",
     "Loss",
     "Metric",
     "Minibatches",

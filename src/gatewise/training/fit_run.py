@@ -35,6 +35,7 @@ from gatewise.training.measuring import (
 )
 from gatewise.training.metrics import MetricLike
 from gatewise.training.optimizers import Optimizer
+from gatewise.training.reading_epochs import read_epoch
 from gatewise.training.schedules import Schedule
 
 Array = NDArray[Any]
@@ -283,7 +284,7 @@ class Run(Training):
             self._check_same(checkpoint.metadata)
             said = Fields(checkpoint.metadata, "metadata")
             epochs = [
-                _epoch(number, entry, set(self.settings.metrics))
+                read_epoch(number, entry, set(self.settings.metrics))
                 for number, entry in enumerate(said.dictionaries("epochs"), 1)
             ]
             position = said.integer("position", lowest=0, highest=self.size)
@@ -375,32 +376,3 @@ class Run(Training):
             raise ValueError("states.schedule should be empty without a schedule")
         for callback, state in zip(own, found, strict=True):
             callback.load_state_dict(state)
-
-
-def _epoch(number: int, entry: dict[str, Any], names: set[str]) -> Epoch:
-    said = Fields(entry, f"epochs[{number - 1}]")
-    metrics = _numbers(said, "metrics")
-    validation_metrics = _numbers(said, "validation_metrics")
-    if metrics.keys() != names or (
-        validation_metrics and validation_metrics.keys() != names
-    ):
-        raise ValueError(f"epochs[{number - 1}] should have the metrics, got others")
-    return Epoch(
-        said.integer("number", lowest=number, highest=number),
-        said.number("loss"),
-        _number(said, "validation_loss"),
-        metrics,
-        validation_metrics,
-        _number(said, "learning_rate"),
-    )
-
-
-def _number(said: Fields, name: str) -> float | None:
-    return said.number(name, finite=False) if said.has(name) else None
-
-
-def _numbers(said: Fields, name: str) -> dict[str, float]:
-    if not said.has(name):
-        return {}
-    inner = said.fields(name)
-    return {key: inner.number(key, finite=False) for key in said.dictionary(name)}
