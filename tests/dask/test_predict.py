@@ -40,7 +40,8 @@ def network(seed: int = 0, *, pooled: bool = True) -> gatewise.Sequential:
 def client() -> Iterator[Any]:
     """Two workers, processes of their own."""
     patch = pytest.MonkeyPatch()
-    for variable in VARIABLES:
+    # The backend of a test is chosen in this process, that of workers where they are.
+    for variable in (*VARIABLES, "GATEWISE_BACKEND"):
         patch.delenv(variable, raising=False)
     with (
         distributed.LocalCluster(
