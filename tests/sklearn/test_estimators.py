@@ -173,6 +173,10 @@ def test_a_warm_start_goes_on() -> None:
         ValueError, match=r"^y should have labels of classes .* got \['new'\]"
     ):
         parts.fit(SEQUENCES, ["new", *LABELS[1:]])
+    with pytest.raises(ValueError, match=r"^hidden_size should be 8 as before, .* got 9"):
+        parts.set_params(hidden_size=9).fit(SEQUENCES, LABELS)
+    parts.set_params(hidden_size=8, learning_rate=0.0).fit(SEQUENCES, LABELS)
+    assert parts.optimizer_.learning_rate == 0.0
 
 
 def test_partial_fit_takes_one_epoch_of_each_part() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from gatewise.sklearn import RecurrentForecaster
@@ -97,6 +98,8 @@ def test_forms_of_series_and_a_search() -> None:
     )
     ragged = [wave[: 40 + 20 * place] for place, wave in enumerate(WAVES)]
     search = GridSearchCV(forecaster(max_iter=2), {"cell": ["gru", "rnn"]}, cv=3)
+    again = clone(forecaster(known=[0], covariates=(1, 2)))
+    assert (again.known, again.covariates) == ([0], (1, 2))
     assert search.fit(ragged).predict(ragged).shape == (3, 5, 1)
     on = forecaster().partial_fit(ragged)
     before = on.loss_

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,8 +48,26 @@ class Recurrent(BaseEstimator):
     # The loss that the network is trained with, given outputs and targets.
     _loss: Any
 
-    def _is_begun(self) -> bool:
-        return hasattr(self, "model_")
+    # The options that say what network it is, and so may not change once it is made.
+    _fixed: ClassVar[tuple[str, ...]] = (
+        "cell",
+        "hidden_size",
+        "num_layers",
+        "bidirectional",
+        "dropout",
+    )
+
+    def _goes_on(self, wanted: bool) -> bool:
+        """Whether there is a network to go on with, which has to have these options."""
+        if not wanted or not hasattr(self, "model_"):
+            return False
+        for name, value in self._made_with.items():
+            if not np.array_equal(getattr(self, name), value):
+                raise ValueError(
+                    f"{name} should be {value!r} as before, to go on with the network that "
+                    f"is there, got {getattr(self, name)!r}"
+                )
+        return True
 
     def _begin(self, panel: Panel, outputs: int) -> None:
         """Make a network of its first values, for sequences like these."""
@@ -61,6 +79,7 @@ class Recurrent(BaseEstimator):
         self.model_ = self._network(features, outputs)
         self.optimizer_ = gatewise.Adam(float(self.learning_rate))
         self.history_ = gatewise.training.History()
+        self._made_with = {name: getattr(self, name) for name in self._fixed}
 
     def _network(self, features: int, outputs: int) -> gatewise.Sequential:
         directions = 2 if self.bidirectional else 1
@@ -165,6 +184,7 @@ class Pooled(Recurrent):
     """The base of the estimators whose networks make one vector of each sequence."""
 
     pooling: str
+    _fixed = (*Recurrent._fixed, "pooling")
 
     def _check_options(self) -> None:
         check_options(self)

@@ -158,10 +158,11 @@ class RecurrentClassifier(ClassifierMixin, Pooled):
             If an option or the dtype of a sequence is not what it should be.
         ValueError
             If an option is out of range, a shape does not fit, or a value is not finite;
-            with `warm_start`, if labels or features are others than before.
+            with `warm_start`, if labels, features or an option of the network are others
+            than before.
         """
         self._check_options()
-        goes_on = self.warm_start and self._is_begun()
+        goes_on = self._goes_on(self.warm_start)
         panel = as_panel(self, X, reset=not goes_on)
         labels = as_labels(self, panel, y)
         check_classification_targets(labels)
@@ -211,7 +212,7 @@ class RecurrentClassifier(ClassifierMixin, Pooled):
             As for `fit`; if `classes` are missing in the first call, or others than before.
         """
         self._check_options()
-        begun = self._is_begun()
+        begun = self._goes_on(True)
         if not begun and classes is None:
             raise ValueError("classes should be all labels in the first call, got None")
         if isinstance(self.class_weight, str):

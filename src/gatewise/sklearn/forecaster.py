@@ -71,6 +71,7 @@ class RecurrentForecaster(Recurrent):
 
     _loss = staticmethod(gatewise.mse)
     bidirectional = False
+    _fixed = (*Recurrent._fixed, "horizon", "known", "covariates")
 
     def __init__(
         self,
@@ -135,9 +136,10 @@ class RecurrentForecaster(Recurrent):
             If an option or the dtype of a series is not what it should be.
         ValueError
             If an option is out of range, a shape does not fit, a value is not finite, or a
-            series is too short; with `warm_start`, if features are others than before.
+            series is too short; with `warm_start`, if features or an option of the
+            network are others than before.
         """
-        found = self._start(X, goes_on=self.warm_start and self._is_begun())
+        found = self._start(X, goes_on=self._goes_on(self.warm_start))
         if not self.early_stopping:
             return self._train(found.panel, found.changes, self.max_iter)
         # The last in time, since those between others would be known from these.
@@ -167,7 +169,7 @@ class RecurrentForecaster(Recurrent):
         ValueError
             As for `fit`, if features are others than before too.
         """
-        found = self._start(X, goes_on=self._is_begun())
+        found = self._start(X, goes_on=self._goes_on(True))
         return self._train(found.panel, found.changes, 1)
 
     def predict(self, X: Any, future: Any = None) -> Array:

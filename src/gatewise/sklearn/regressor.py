@@ -119,9 +119,10 @@ class RecurrentRegressor(RegressorMixin, Pooled):
             If an option or the dtype of a sequence is not what it should be.
         ValueError
             If an option is out of range, a shape does not fit, or a value is not finite;
-            with `warm_start`, if features or outputs are others than before.
+            with `warm_start`, if features, outputs or an option of the network are others
+            than before.
         """
-        panel, targets = self._start(X, y, goes_on=self.warm_start and self._is_begun())
+        panel, targets = self._start(X, y, goes_on=self._goes_on(self.warm_start))
         validation: tuple[Panel, Array] | None = None
         if self.early_stopping:
             kept, held = train_test_split(
@@ -145,7 +146,7 @@ class RecurrentRegressor(RegressorMixin, Pooled):
         ValueError
             As for `fit`, if features or outputs are others than before too.
         """
-        panel, targets = self._start(X, y, goes_on=self._is_begun())
+        panel, targets = self._start(X, y, goes_on=self._goes_on(True))
         return self._train(panel, targets, 1)
 
     def predict(self, X: Any) -> Array:
