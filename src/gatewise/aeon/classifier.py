@@ -43,7 +43,8 @@ class RecurrentClassifier(BaseClassifier):
     >>> X = [rng.standard_normal((2, rng.integers(3, 9))) for _ in range(60)]
     >>> y = np.array(["down" if x[0].sum() < 0 else "up" for x in X])
     >>> classifier = RecurrentClassifier(hidden_size=16, max_iter=30, random_state=0)
-    >>> bool((classifier.fit(X, y).predict(X) == y).mean() > 0.9)
+    >>> fitted = classifier.fit(X, y)
+    >>> bool((classifier.predict(X) == y).mean() > 0.9)
     True
     """
 

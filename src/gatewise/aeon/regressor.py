@@ -43,7 +43,8 @@ class RecurrentRegressor(BaseRegressor):
     >>> X = [rng.standard_normal((2, rng.integers(3, 9))) for _ in range(60)]
     >>> y = np.array([x[0].mean() for x in X])
     >>> regressor = RecurrentRegressor(pooling="mean", max_iter=50, random_state=0)
-    >>> regressor.fit(X, y).score(X, y) > 0.9
+    >>> fitted = regressor.fit(X, y)
+    >>> regressor.score(X, y) > 0.9
     True
     """
 

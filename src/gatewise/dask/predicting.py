@@ -67,8 +67,8 @@ def predict(
 
     Examples
     --------
-    >>> import dask
     >>> import dask.array
+    >>> import dask.config
     >>> import numpy as np
     >>> import gatewise
     >>> from gatewise.dask import predict
@@ -76,7 +76,7 @@ def predict(
     ...     gatewise.GRU(3, 8, seed=0), gatewise.Last(), gatewise.Linear(8, 2, seed=1)
     ... )
     >>> x = np.random.default_rng(0).standard_normal((10, 6, 3)).astype("float32")
-    >>> found = predict(model, dask.array.from_array(x, chunks=(4, -1, -1)))
+    >>> found = predict(model, dask.array.from_array(x).rechunk((4, -1, -1)))
     >>> found.chunks
     ((4, 4, 2), (2,))
     >>> with dask.config.set(scheduler="threads"):
