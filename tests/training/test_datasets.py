@@ -241,7 +241,7 @@ def test_resuming_wants_the_same_mix(tmp_path: Path) -> None:
             ValueError,
             "targets should be alike, or one for each step",
         ),
-        (lambda: pad_sequences("abc"), TypeError, "sequences should be a list of sequenc"),
+        (lambda: pad_sequences("abc"), TypeError, "sequences should be a list"),
         (
             lambda: JoinedSequences(np.ones((5, 2)), [2, 2]),
             ValueError,

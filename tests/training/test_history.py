@@ -133,6 +133,7 @@ def test_a_plot_has_what_was_measured(tmp_path: Path) -> None:
     assert set(lines) == {"training", "validation", "best epoch"}
     assert list(lines["validation"].get_ydata()) == [2.5, 1.5, 1.75]
     assert list(lines["training"].get_xdata()) == [1, 2, 3]
+    assert figure._repr_png_().startswith(b"\x89PNG")
     History(EPOCHS[:1]).plot()
     with pytest.raises(ValueError, match="history should have epochs to plot, got none"):
         History().plot()

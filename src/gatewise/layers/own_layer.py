@@ -92,6 +92,10 @@ class Layer(Feedforward):
     `gatewise.save` keeps it if `arguments` says what makes it again, and
     ``gatewise.load(path, layers=[Scale])`` is told the class.
 
+    Attributes are fixed once they are set, but for those that begin with an underscore. A
+    layer that draws random numbers draws them from a ``self.generator``, whose state the
+    checkpoints of `fit` keep.
+
     Parameters
     ----------
     dtype
