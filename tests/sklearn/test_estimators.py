@@ -208,6 +208,14 @@ def test_class_weights_are_those_of_repeated_examples() -> None:
     assert weighted.predict_proba(WHOLE)[:, 1].mean() > plain[:, 1].mean() + 0.05
 
 
+@pytest.mark.parametrize("size", [1e-300, 1e-9, 1e9, 1e300])
+def test_the_size_of_values_does_not_matter(size: float) -> None:
+    found = classifier().fit(WHOLE, LABELS).predict_proba(WHOLE)
+    large = WHOLE.astype(np.float64) * size
+    again = classifier().fit(large, LABELS).predict_proba(large)
+    np.testing.assert_allclose(again, found, rtol=1e-3)
+
+
 def test_numbers_come_back_in_their_own_size() -> None:
     fitted = RecurrentRegressor(pooling="mean", max_iter=60, random_state=0)
     targets = np.stack([MEANS * 1e6 + 1e7, -MEANS], axis=1)

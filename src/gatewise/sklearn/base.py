@@ -204,7 +204,11 @@ class Pooled(Recurrent):
 def mean_and_scale(values: Array) -> tuple[Array, Array]:
     """The mean and the standard deviation of each column, 1 where that is 0."""
     values = values.astype(np.float64, copy=False)
-    mean, scale = values.mean(axis=0), values.std(axis=0)
+    # Of values of about 1, whose squares are all within float64.
+    peak = np.abs(values).max(axis=0)
+    peak = np.where(peak == 0, 1.0, peak)
+    shares = values / peak
+    mean, scale = shares.mean(axis=0) * peak, shares.std(axis=0) * peak
     # What is constant but for rounding is constant.
     flat = scale <= 10 * np.finfo(np.float64).eps * np.abs(mean)
     return mean, np.where(flat, 1.0, scale)
