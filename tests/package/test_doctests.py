@@ -19,9 +19,12 @@ MODULES = ["gatewise"] + [
 
 # What the examples of these need, beside NumPy.
 NEEDED = {
+    "gatewise.aeon": "aeon",
+    "gatewise.dask": "dask",
     "gatewise.formats.hdf5": "h5py",
     "gatewise.formats.keras": "h5py",
     "gatewise.formats.onnx": "onnx",
+    "gatewise.sklearn": "sklearn",
     "gatewise.torch": "torch",
 }
 

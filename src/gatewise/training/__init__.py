@@ -4,6 +4,7 @@ from gatewise.training.batches import Minibatches, minibatches
 from gatewise.training.callbacks import Callback, EarlyStopping, TimeLimit, Training
 from gatewise.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from gatewise.training.clipping import clip_grad_norm
+from gatewise.training.data_parallel import DataParallel
 from gatewise.training.datasets import (
     JoinedSequences,
     SequenceBatches,
@@ -47,6 +48,7 @@ __all__ = [
     "CheckpointError",
     "Constant",
     "Cosine",
+    "DataParallel",
     "EarlyStopping",
     "Epoch",
     "History",

@@ -19,6 +19,7 @@ from gatewise.training.batches import Batch, Batches, Minibatches, as_batch
 from gatewise.training.callbacks import Callback, Training
 from gatewise.training.checkpoint import join_groups, open_checkpoint, save_checkpoint
 from gatewise.training.clipping import clip_grad_norm
+from gatewise.training.data_parallel import DataParallel
 from gatewise.training.datasets import SequenceBatches
 from gatewise.training.history import Epoch, History
 from gatewise.training.measuring import (
@@ -265,12 +266,15 @@ class Run(Training):
             "best_epoch": self.best_epoch,
             "random": random_states.states(self.model),
         }
+        # What is trained, whoever helps with it.
+        model = self.model
+        model = model.model if isinstance(model, DataParallel) else model
         save_checkpoint(
             path,
             _KIND,
             join_groups(groups),
             metadata,
-            model=self.model,
+            model=model,
             group="best" if self.best else "weights",
         )
 
