@@ -1,39 +1,64 @@
 /* Which of the variants this CPU runs, and which one is in use. */
+#include <stdint.h>
 #include <string.h>
 
 #include "gatewise.h"
 #include "platform.h"
 
 #if IS_X86_64
+/* Asked here and not of the compiler, whose own answer some of them leave empty on some systems. */
 #if defined(_MSC_VER) && !defined(__clang__)
 #include <immintrin.h>
 #include <intrin.h>
 
-static int has_avx2(void) {
-    int id[4];
-    __cpuid(id, 1);
-    const int fma = id[2] >> 12 & 1, f16c = id[2] >> 29 & 1, osxsave = id[2] >> 27 & 1;
-    __cpuidex(id, 7, 0);
-    return fma && f16c && osxsave && (id[1] >> 5 & 1) && (_xgetbv(0) & 0x6) == 0x6;
-}
+static void ask_cpu(int leaf, unsigned int *registers) { __cpuidex((int *)registers, leaf, 0); }
 
-static int has_avx512(void) {
-    int id[4];
-    __cpuidex(id, 7, 0);
-    return has_avx2() && (id[1] >> 16 & 1) && (_xgetbv(0) & 0xe6) == 0xe6;
-}
+static uint64_t kept_by_system(void) { return _xgetbv(0); }
 #else
 #include <cpuid.h>
 
-static int has_avx2(void) {
-    unsigned int a, b, c, d;
-    /* Not every compiler knows F16C by name. */
-    const int has_f16c = __get_cpuid(1, &a, &b, &c, &d) && (c >> 29 & 1);
-    return has_f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+static void ask_cpu(int leaf, unsigned int *registers) {
+    __cpuid_count(leaf, 0, registers[0], registers[1], registers[2], registers[3]);
 }
 
-static int has_avx512(void) { return has_avx2() && __builtin_cpu_supports("avx512f"); }
+static uint64_t kept_by_system(void) {
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
 #endif
+
+/* Whether the system keeps these registers for each thread, as bits that xgetbv has. */
+static int keeps(uint64_t states) {
+    unsigned int r[4];
+    ask_cpu(1, r);
+    const int osxsave = r[2] >> 27 & 1;
+    return osxsave && (kept_by_system() & states) == states;
+}
+
+static int has_avx2(void) {
+    unsigned int r[4];
+    ask_cpu(0, r);
+    if (r[0] < 7)
+        return 0;
+    ask_cpu(1, r);
+    const int fma = r[2] >> 12 & 1, avx = r[2] >> 28 & 1, f16c = r[2] >> 29 & 1;
+    ask_cpu(7, r);
+    return fma && avx && f16c && (r[1] >> 5 & 1) && keeps(0x6);
+}
+
+static int has_avx512(void) {
+    unsigned int r[4];
+    if (!has_avx2())
+        return 0;
+    ask_cpu(7, r);
+#if defined(__APPLE__)
+    /* Which keeps them from their first use on, and says so only then. */
+    return r[1] >> 16 & 1;
+#else
+    return (r[1] >> 16 & 1) && keeps(0xe6);
+#endif
+}
 #endif
 
 /* The variants of this kind of CPU, best first: a file in variants/ each, and what says whether a CPU runs it;
