@@ -212,7 +212,7 @@ def test_nothing_is_drawn_where_arrays_are_there() -> None:
         raise AssertionError("nothing should be drawn")
 
     class Generator(np.random.Generator):
-        uniform = standard_normal = drawn  # type: ignore[assignment]
+        random = uniform = standard_normal = drawn  # type: ignore[assignment]
 
     seed = Generator(np.random.PCG64(0))
     for _ in range(2):

@@ -20,13 +20,13 @@ ROOT = Path(__file__).parents[2]
     os.environ.get("GATEWISE_DEBUG") == "1", reason="what is built for debugging is larger"
 )
 @pytest.mark.parametrize("backend", ["native"], indirect=True)
-def test_a_wheel_has_little_more_than_a_megabyte(backend: str) -> None:
+def test_a_wheel_has_less_than_two_megabytes(backend: str) -> None:
     words = " ".join((ROOT / "README.md").read_text("utf-8").split())
-    assert "in a wheel of little more than a megabyte" in words
+    assert "in a wheel of less than two megabytes" in words
     package = Path(gatewise.__file__).parent
     parts = [*package.rglob("*.py"), Path(str(chooser.kernels.__file__))]
     # Each part is compressed for itself, as in a wheel.
-    assert sum(len(zlib.compress(part.read_bytes())) for part in parts) < 1.5e6
+    assert sum(len(zlib.compress(part.read_bytes())) for part in parts) < 2e6
 
 
 def test_a_network_of_ones_own_is_trained_saved_and_streams(
