@@ -38,7 +38,7 @@ autodoc_member_order = "bysource"
 autodoc_default_options = {
     "members": True,
     # What lists, exceptions and named tuples bring of their own is Python's to describe.
-    "inherited-members": "list, Exception, ABC, Generic, tuple",
+    "inherited-members": "list, tuple, dict, Sequence, Mapping, Exception, ABC, Generic",
     "special-members": "__call__",
 }
 # PyTorch is larger than all else together; its classes are described without it.

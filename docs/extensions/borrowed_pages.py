@@ -26,6 +26,8 @@ BORROWED = {
     "contributing": "CONTRIBUTING.md",
     "security": "SECURITY.md",
 }
+# Stands in a list of pages for all pages of this folder that no list has.
+OTHERS = "% all others"
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)#\s:]+)(#[^)]*)?\)")
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s:]+)\)")
 
@@ -41,9 +43,19 @@ def read(app: Sphinx, page: str, source: list[str]) -> None:
         app.env.note_dependency(str(borrowed))
         source[0], home = borrowed.read_text("utf-8"), ROOT
     here = place.parent
+    if OTHERS in source[0]:
+        source[0] = source[0].replace(OTHERS, "\n".join(others()))
     if home != here:
         source[0] = PICTURE.sub(lambda m: _picture(m, home, here), source[0])
     source[0] = LINK.sub(lambda m: _link(m, home, here), source[0])
+
+
+def others() -> list[str]:
+    """Return the names of the pages in this folder that no list of pages names."""
+    pages = [*DOCS.glob("*.md"), *DOCS.glob("*/index.md")]
+    listed = "\n".join(page.read_text("utf-8") for page in pages)
+    named = {line.rpartition("/")[2] for line in re.findall(r"^[\w/.]+$", listed, re.M)}
+    return sorted({page.stem for page in DOCS.glob("*.md")} - named - {"index"})
 
 
 def _picture(match: re.Match[str], home: Path, here: Path) -> str:
