@@ -59,23 +59,28 @@ sphinx_gallery_conf = {
     "plot_gallery": True,
     "download_all_examples": False,
     "show_memory": False,
+    "write_computation_times": False,
     "remove_config_comments": True,
     "reference_url": {"gatewise": None},
     "doc_module": ("gatewise",),
     "backreferences_dir": "gallery_pages/backreferences",
     "show_signature": False,
     "nested_sections": False,
-    "image_srcset": ["2x"],
+    "image_scrapers": ("matplotlib", "returned_figures"),
+    "capture_repr": ("_repr_html_",),
 }
 
 html_theme = "pydata_sphinx_theme"
 html_title = "gatewise"
 html_static_path = ["_static"]
+html_favicon = "_static/gatewise.svg"
+html_logo = "_static/gatewise.svg"
 html_css_files = ["gatewise.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_math_renderer = "mathml"
 html_theme_options = {
+    "logo": {"text": "gatewise"},
     "navbar_end": ["theme-switcher"],
     "navbar_persistent": ["search-button-field"],
     "header_links_before_dropdown": 7,
@@ -84,6 +89,7 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
+html_context = {"default_mode": "auto"}
 html_sidebars = {"index": [], "fifteen_minutes": []}
 # The builder that only looks at links inside the site asks no network.
 linkcheck_ignore = [r"https?://.*"]

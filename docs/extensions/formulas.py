@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 from docutils import nodes
 from docutils.utils.math import MathError, latex2mathml
@@ -13,16 +14,32 @@ if TYPE_CHECKING:
     from sphinx.writers.html5 import HTML5Translator
 
 
+NAMES = "{http://www.w3.org/1998/Math/MathML}"
+ElementTree.register_namespace("", NAMES[1:-1])
 LOGGER = logging.getLogger(__name__)
 
 
 def mathml(node: nodes.math | nodes.math_block, as_block: bool) -> str:
     """Return a formula as MathML; one that cannot be read is a warning."""
     try:
-        return str(latex2mathml.tex2mathml(node.astext(), as_block=as_block))
+        return _indexed(latex2mathml.tex2mathml(node.astext(), as_block=as_block))
     except MathError as error:
-        LOGGER.warning("formula should be one that docutils reads: %s", error, location=node)
+        LOGGER.warning(
+            "formula should be one that docutils reads: %s", error, location=node
+        )
         return ""
+
+
+def _indexed(formula: str) -> str:
+    """Put an index beside a letter with an accent, where it would stand below it."""
+    root = ElementTree.fromstring(formula)
+    for node in root.iter(f"{NAMES}munderover"):
+        letter, index, accent = node
+        if accent.text in ("~", "\N{MODIFIER LETTER CIRCUMFLEX ACCENT}"):
+            node.tag = f"{NAMES}msub"
+            node[:] = [ElementTree.Element(f"{NAMES}mover", accent="true"), index]
+            node[0].extend([letter, accent])
+    return ElementTree.tostring(root, "unicode", short_empty_elements=False)
 
 
 def inline(translator: HTML5Translator, node: nodes.math) -> None:

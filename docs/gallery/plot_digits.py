@@ -43,7 +43,7 @@ history = gatewise.fit(
     max_norm=1.0,
     progress=False,
 )
-history.plot()
+history
 
 # %%
 # What it says of digits that it never saw.

@@ -22,7 +22,7 @@ x, digits = x[order], digits[order]
 model = gatewise.Sequential(
     gatewise.LSTM(8, 128, seed=0), gatewise.Last(), gatewise.Linear(128, 10, seed=1)
 )
-gatewise.fit(
+history = gatewise.fit(
     model,
     minibatches(x[:1300], digits[:1300]),
     gatewise.cross_entropy,
