@@ -100,7 +100,8 @@ axes.legend(loc="upper right")
 # And it writes: a stream, whose next letter is drawn by the chances that it says.
 rng = np.random.default_rng(1)
 stream = model.stream()
-written = "The "
+written = "The function"
+scores = stream(codes["\n"])
 for letter in written:
     scores = stream(codes[letter])
 for _ in range(300):

@@ -22,7 +22,7 @@ from gatewise.training import Cosine, minibatches, pad_sequences
 def load(split: str) -> tuple[list[np.ndarray], np.ndarray]:
     """Return sequences ``(time, 12)`` and speakers from 0 to 8."""
     series, speakers = load_japanese_vowels(split=split)[:2]
-    return [np.float32(each.T) for each in series], speakers.astype(int) - 1
+    return [each.T.astype("float32") for each in series], speakers.astype(int) - 1
 
 
 train, train_speakers = load("train")

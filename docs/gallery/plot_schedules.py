@@ -7,6 +7,8 @@ yearly sunspots since 1700, forecast a year ahead.
 """
 
 # %%
+from typing import Any
+
 import numpy as np
 from matplotlib import pyplot
 from statsmodels.datasets import sunspots
@@ -22,7 +24,8 @@ from gatewise.training import (
     minibatches,
 )
 
-series = sunspots.load_pandas().data["SUNACTIVITY"].to_numpy("float32")[:, None] / 100
+data: Any = sunspots.load_pandas().data
+series = data["SUNACTIVITY"].to_numpy("float32")[:, None] / 100
 inputs, targets = series[:-1], np.diff(series, axis=0)
 places = np.arange(0, 180, 3)[:, None] + np.arange(48)
 EPOCHS = 60
