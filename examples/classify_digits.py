@@ -32,13 +32,6 @@ def columns(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return sequences, lengths
 
 
-def at_the_end(digits: np.ndarray, lengths: np.ndarray, time: int) -> np.ndarray:
-    """Return targets ``(n, time)``: the digit at the last steps, else -100 (ignored)."""
-    targets = np.full((len(digits), time), -100)
-    targets[np.arange(len(digits)), lengths - 1] = digits
-    return targets
-
-
 def nearest_mean(known: np.ndarray, digits: np.ndarray, pictures: np.ndarray) -> np.ndarray:
     """Return for each picture the digit whose mean over the known pictures is nearest."""
     means = np.stack([known[digits == digit].mean(axis=0) for digit in range(10)])
@@ -59,27 +52,26 @@ def main() -> None:
     order = np.random.default_rng(0).permutation(len(data.target))
     pictures, digits = data.images[order], data.target[order]
     x, lengths = columns(pictures)
-    targets = at_the_end(digits, lengths, x.shape[1])
     train, validation, test = slice(0, 1200), slice(1200, 1400), slice(1400, None)
     print(f"{len(x)} pictures as sequences of {lengths.min()} to {lengths.max()} columns")
 
     model = gatewise.Sequential(
-        gatewise.GRU(8, 64, seed=0), gatewise.Linear(64, 10, seed=1)
+        gatewise.GRU(8, 64, seed=0), gatewise.Last(), gatewise.Linear(64, 10, seed=1)
     )
-    epochs = gatewise.fit(
+    history = gatewise.fit(
         model,
-        minibatches(x[train], targets[train], lengths[train]),
-        gatewise.softmax_cross_entropy,
+        minibatches(x[train], digits[train], lengths[train]),
+        gatewise.cross_entropy,
         gatewise.Adam(0.005),
         epochs=60,
-        validation=minibatches(x[validation], targets[validation], lengths[validation]),
+        metrics=[gatewise.accuracy],
+        validation=minibatches(x[validation], digits[validation], lengths[validation]),
         patience=10,
         max_norm=1.0,
     )
-    scores, _ = model(x[test], lengths=lengths[test])
-    answers = scores[np.arange(len(scores)), lengths[test] - 1].argmax(axis=1)
+    answers = gatewise.predict(model, x[test], lengths=lengths[test]).argmax(axis=1)
     simple = nearest_mean(pictures[train], digits[train], pictures[test])
-    print(f"after {len(epochs)} epochs, of {len(answers)} unseen digits right:")
+    print(f"after {len(history)} epochs, of {len(answers)} unseen digits right:")
     for name, found in {"the GRU": answers, "nearest mean picture": simple}.items():
         print(f"  {name:22} {(found == digits[test]).mean():.1%}")
 

@@ -12,16 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 import gatewise
+from gatewise.layers import Call
 from gatewise.training import (
+    Callback,
     CheckpointError,
+    EarlyStopping,
     Epoch,
+    History,
+    JoinedSequences,
     Loss,
+    Metric,
     Minibatches,
     Optimizer,
+    Training,
+    WarmUp,
     fit,
     load_checkpoint,
     minibatches,
     save_checkpoint,
+    sequence_batches,
 )
 
 Floats = NDArray[np.float32]
@@ -156,6 +165,85 @@ def numbers() -> None:
     assert len(minibatches([[1.0], [2.0]], [0, 1], batch_size=1, shuffle=False)) == 2
 
 
+class Doubled(gatewise.Layer):
+    """A layer of one's own."""
+
+    def compute(self, x: NDArray[Any], call: Call) -> NDArray[Any]:
+        call.kept = x.shape
+        return 2 * x
+
+    def gradients(
+        self, dy: NDArray[Any], call: Call
+    ) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+        return 2 * dy, {}
+
+
+class Stopping(Callback):
+    """A callback of one's own."""
+
+    def on_epoch_end(self, training: Training) -> None:
+        if training.history[-1].loss < 0:
+            training.stop("less than nothing")
+
+
+def error_of_first(outputs: Floats, targets: Floats) -> float:
+    """A metric that is a function."""
+    return float(np.abs(outputs[..., 0] - targets[..., 0]).mean())
+
+
+def comfort() -> None:
+    """Histories, metrics, callbacks, ragged lists, and a layer of one's own."""
+    model = gatewise.Sequential(
+        gatewise.Bidirectional(gatewise.GRU(3, 4), merge="mean"),
+        Doubled(),
+        gatewise.AttentionPool(4),
+        gatewise.Linear(4, 2),
+    )
+    sequences = [X[index, :length] for index, length in enumerate(LENGTHS)]
+    labels = [0, 1, 0, 1, 0, 1, 0, 1]
+    largest = Metric(
+        "largest",
+        lambda y, t, w: [y.max(), 1],
+        lambda sums: sums[0] / sums[1],
+        classes=True,
+    )
+    stopping = EarlyStopping("validation_accuracy", mode="max")
+    history: History = fit(
+        model,
+        sequence_batches(sequences, labels, batch_size=4),
+        gatewise.cross_entropy,
+        gatewise.Adam(),
+        epochs=2,
+        metrics=[gatewise.accuracy, largest],
+        validation=minibatches(X, labels, LENGTHS, np.ones(8)),
+        class_weight={0: 1.0, 1: 2.0},
+        schedule=WarmUp(1),
+        callbacks=[stopping, Stopping(), lambda training: training.step],
+        progress=False,
+    )
+    best: Epoch = history.best
+    columns: dict[str, list[Any]] = history.to_dict()
+    assert columns["loss"][best.number - 1] == best.loss
+    fit(
+        gatewise.GRU(3, 3),
+        [(X, X)],
+        gatewise.huber,
+        gatewise.Adam(),
+        epochs=1,
+        metrics=[error_of_first],
+        progress=False,
+    )
+    joined = JoinedSequences(X.reshape(-1, 3), [5] * 8, labels)
+    found: dict[str, float] = gatewise.evaluate(
+        model, sequence_batches(joined), gatewise.cross_entropy, metrics=[gatewise.accuracy]
+    )
+    rows: NDArray[Any] = gatewise.predict(model, X, lengths=LENGTHS)
+    assert len(gatewise.predict(model, sequences)) == len(rows)
+    value: float = gatewise.accuracy(rows, labels)
+    assert found.keys() == {"loss", "accuracy"}
+    assert 0 <= value <= 1
+
+
 def files(path: str) -> None:
     save_checkpoint(path, "mine", {"a": X}, {"epoch": 3, "names": ["a"]})
     arrays, metadata = load_checkpoint(path, "mine")
@@ -177,5 +265,7 @@ def wrong(batches: Sequence[tuple[Floats, Floats]]) -> None:
     fit(model, batches, lambda outputs: 0.0, adam, epochs=1)  # type: ignore[arg-type, misc]
     fit(model, batches, gatewise.mse, adam, epochs=1.5)  # type: ignore[arg-type]
     fit(model, iter(batches), gatewise.mse, adam, epochs=1)  # type: ignore[arg-type]
+    fit(model, batches, gatewise.mse, adam, epochs=1, metrics=["mse"])  # type: ignore[list-item]
+    fit(model, batches, gatewise.mse, adam, epochs=1, schedule=0.1)  # type: ignore[arg-type]
     gatewise.Adam("x")  # type: ignore[arg-type]
     gatewise.LTSM(3, 4)  # type: ignore[attr-defined]

@@ -1,15 +1,19 @@
 """Recurrent networks on the CPU: compiled, and in plain NumPy where nothing compiles.
 
-- Layers: ``RNN``, ``LSTM``, ``GRU``, ``Conv1d``, ``Linear``, ``Embedding``, activations and
-  ``Sequential``. They take ``(batch, time, features)``; a recurrent layer and a Sequential
-  return their outputs and their state, all others just outputs. ``stream()`` runs them step
-  by step, ``quantize("int8")`` makes them smaller.
+- Layers: ``RNN``, ``LSTM``, ``GRU``, ``Conv1d``, ``Linear``, ``Embedding``, activations,
+  ``AttentionPool`` and other pools, and ``Sequential``. They take
+  ``(batch, time, features)``; a recurrent layer and a Sequential return their outputs and
+  their state, all others just outputs. ``stream()`` runs them step by step,
+  ``quantize("int8")`` makes them smaller, ``summary()`` says what is in them. ``Layer`` is
+  the base of your own.
 - Networks out of files: ``load_arrays(path)`` with ``LSTM.from_state_dict(arrays, prefix)``
   for PyTorch's and all others that have its names, ``from_keras``, ``from_onnx``,
   ``from_nam``, ``from_rtneural``, and back with ``to_keras`` and its like. The command
   ``gatewise inspect FILE`` says which of them a file needs. ``save`` and ``load`` keep
   networks of this package.
-- Training: ``fit``, ``Adam`` and its like, ``softmax_cross_entropy`` and ``mse``.
+- Training: ``fit``, ``evaluate`` and ``predict``, ``Adam`` and its like, ``cross_entropy``,
+  ``mse`` and other losses, ``accuracy``; ``gatewise.training`` has batches of ragged
+  sequences, schedules, callbacks and more metrics.
 - Functions with parameter dictionaries, as in a course's notebook: ``rnn_forward`` to
   ``lstm_cell_backward``.
 

@@ -16,7 +16,7 @@ Array = NDArray[Any]
 __all__ = ["check_layer"]
 
 # Of each array so many places are compared, drawn at random where it has more.
-_MOST_PLACES = 100
+_MOST_PLACES = 40
 # By dtype: how far values are moved to see the slope, and how far slopes may be apart.
 _STEPS = {"float64": (1e-6, 1e-5), "float32": (1e-2, 2e-2)}
 

@@ -267,8 +267,17 @@ def test_files_of_the_first_version(tmp_path: Path, kind: str, whole: bool) -> N
 
 def test_merge_modes_and_directions_are_to_be_known(tmp_path: Path) -> None:
     path = file_of(tmp_path, "3_15", "every.h5")
-    with pytest.raises(gatewise.FormatError, match="merge_mode='sum'"):
-        gatewise.from_keras(path, "bidirectional_1")
+    summed = gatewise.from_keras(path, "bidirectional_1")
+    assert summed.merge == "sum"
+    apart = gatewise.from_keras(path, "bidirectional_1", merge_mode="concat")
+    x = np.ones((1, 4, summed.input_size), np.float32)
+    first, second = np.split(apart(x)[0], 2, axis=-1)
+    np.testing.assert_allclose(summed(x)[0], first + second, rtol=0, atol=1e-6)
+    for word in ("ave", "mul"):
+        with pytest.raises(gatewise.FormatError, match="merge_mode should be 'sum', which"):
+            gatewise.from_keras(path, "bidirectional_1", merge_mode=word)
+    with pytest.raises(ValueError, match=r"merge_mode should be one of .* got 'max'"):
+        gatewise.from_keras(path, "bidirectional_1", merge_mode="max")
     with pytest.raises(gatewise.FormatError, match="go_backwards=True"):
         gatewise.from_keras(path, "lstm_4")
     with pytest.raises(gatewise.FormatError, match="go_backwards should be False"):

@@ -58,6 +58,37 @@ class Centred(gatewise.Layer):
         return np.where(exists, own - own.sum(axis=1, keepdims=True) / counts, 0), {}
 
 
+class Noisy(gatewise.Layer):
+    """Hides a share of the values in training."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__("float64")
+        self.generator = np.random.default_rng(seed)
+
+    def compute(self, x: Array, call: Call) -> Array:
+        call.kept = self.generator.random(x.shape) > 0.3 if call.training else 1
+        return x * call.kept
+
+    def gradients(self, dy: Array, call: Call) -> tuple[Array, dict[str, Array]]:
+        return dy * call.kept, {}
+
+
+def test_a_layer_that_draws_numbers_passes_and_can_go_on(tmp_path: Path) -> None:
+    check_layer(Noisy(0), X)
+
+    def train(epochs: int, **options: Any) -> gatewise.training.History:
+        model = gatewise.Sequential(gatewise.GRU(4, 3, dtype="float64", seed=0), Noisy(1))
+        batches = [(X, np.zeros((3, 5, 3)))] * 2
+        settings: dict[str, Any] = {"epochs": epochs, "progress": False, **options}
+        return gatewise.fit(model, batches, gatewise.mse, gatewise.Adam(0.1), **settings)
+
+    path = tmp_path / "fit.safetensors"
+    train(2, checkpoint=path)
+    assert train(4, checkpoint=path, resume=True) == train(4)
+    with pytest.raises(AttributeError, match="generator is fixed once a Noisy is made"):
+        Noisy(0).generator = np.random.default_rng(1)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_good_layers_pass(dtype: str, backend: str) -> None:
     check_layer(Scale(4, dtype), X)

@@ -117,6 +117,18 @@ def test_a_largest_value_that_is_none() -> None:
 
 
 @pytest.mark.parametrize("name", POOLS)
+@pytest.mark.parametrize("shape", [(3, 0, 5), (0, 4, 5), (0, 0, 5), (0, 5)])
+def test_nothing_gives_zeros(name: str, shape: tuple[int, ...], backend: str) -> None:
+    pool = POOLS[name]("float64")
+    y, tape = pool.forward(np.zeros(shape))
+    assert y.shape == (*shape[:-2], 5)
+    assert not y.any()
+    dx, gradients = pool.backward(tape, np.ones_like(y))
+    assert dx.shape == shape
+    assert not any(gradient.any() for gradient in gradients.values())
+
+
+@pytest.mark.parametrize("name", POOLS)
 def test_it_stands_in_nets_that_are_saved(name: str, tmp_path: Path, backend: str) -> None:
     model = gatewise.Sequential(
         gatewise.GRU(3, 5, seed=0), POOLS[name]("float32"), gatewise.Linear(5, 2, seed=1)
@@ -142,7 +154,7 @@ def test_bad_input_is_refused(name: str, backend: str) -> None:
             call(np.ones(5))
         with pytest.raises(ValueError, match=r"^lengths should be None for an x without"):
             call(np.ones((6, 5)), lengths=[3])
-        with pytest.raises(ValueError, match="lengths should be from 0 to 6, .* got 7"):
+        with pytest.raises(ValueError, match=r"lengths should be from 0 to 6, .* got 7"):
             call(sequences(), lengths=[7, 0, 0, 0])
         with pytest.raises(TypeError, match="lengths should hold integers"):
             call(sequences(), lengths=[1.5, 0, 0, 0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -189,6 +190,71 @@ def test_info_is_the_configuration(
     gatewise.show_config()
     assert printed == capsys.readouterr().out
     assert f"{backend}: " in printed
+
+
+def test_info_for_programs(backend: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["info", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["gatewise"] == gatewise.__version__
+    assert found["backend"]["name"] == backend
+    assert found["threads"]["number"] == gatewise.get_num_threads()
+    assert (found["instruction_set"] in found["instruction_sets"]) == (backend == "native")
+    assert found["numpy"].split(".")[0].isdigit()
+
+
+SHELLS = {"bash": "complete ", "zsh": "compdef", "fish": "complete ", "tcsh": "complete "}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_completion_prints_a_script(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("argcomplete")
+    assert cli.main(["completion", shell]) == 0
+    printed = capsys.readouterr().out
+    assert "gatewise" in printed
+    assert SHELLS[shell] in printed
+
+
+def test_without_argcomplete_it_says_what_to_install(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "argcomplete", None)
+    assert cli.main(["completion", "bash"]) == 1
+    assert capsys.readouterr().err == (
+        "gatewise: error: completion needs argcomplete: "
+        "pip install 'gatewise[completion]'\n"
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("gatewise in", {"info", "inspect"}),
+        ("gatewise info --j", {"--json"}),
+        ("gatewise train --cell ", {"gru", "lstm", "rnn"}),
+        ("gatewise completion z", {"zsh"}),
+    ],
+)
+def test_a_shell_is_told_how_it_goes_on(typed: str, offered: set[str]) -> None:
+    pytest.importorskip("argcomplete")
+    paths = [str(Path(gatewise.__file__).parent.parent), *sys.path]
+    environment = ENVIRONMENT | {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_SUPPRESS_SPACE": "1",
+        "_ARGCOMPLETE_COMP_WORDBREAKS": " ",
+        "COMP_LINE": typed,
+        "COMP_POINT": str(len(typed)),
+        "COMP_TYPE": "9",
+    }
+    # Answers go to a descriptor of their own.
+    done = subprocess.run(
+        ["sh", "-c", f'"{sys.executable}" -m gatewise 8>&1 9>/dev/null >/dev/null'],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert {word.strip() for word in done.stdout.split("\013")} == offered, done
 
 
 def test_the_package_runs_as_a_module() -> None:

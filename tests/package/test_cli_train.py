@@ -109,6 +109,21 @@ def test_training_beats_order_zero_and_samples(
     assert set(words.stdout.split()) & {"the", "cat", "sat", "mat,"}
 
 
+def test_both_commands_say_how_to_go_on_in_python(trained: Path, tmp_path: Path) -> None:
+    output = tmp_path / "model.safetensors"
+    options = [*SMALL, "--steps", "2", "--output", str(output)]
+    training = gatewise(trained, "train", "text.txt", *options)
+    options = ["--length", "30", "--prompt", "the ", "--seed", "4"]
+    sample = gatewise(tmp_path, "sample", str(output), *options)
+    for text in (training.stdout, sample.stderr):
+        code = re.findall(r"^    (.*)$", text, re.MULTILINE)
+        with redirect_stdout(io.StringIO()) as printed:
+            exec("\n".join(code))
+        assert len(printed.getvalue()) > 30
+    # The same as the command has written.
+    assert printed.getvalue() == sample.stdout
+
+
 def test_the_bar_shows_bits_and_time_left(trained: Path, tmp_path: Path) -> None:
     pytest.importorskip("tqdm")
     result = gatewise(

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import is_dataclass
 from functools import cache
-from importlib import import_module
+from importlib import import_module, util
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ ROOMS = [
     "gatewise.layers",
     "gatewise.notebook",
     "gatewise.training",
+    # Where what they are for is installed.
+    *(f"gatewise.{name}" for name in ("aeon", "dask", "sklearn") if util.find_spec(name)),
 ]
 ERRORS = {"KeyError", "OSError", "RuntimeError", "TypeError", "ValueError"}
 # Whose functions are looked up by their names.

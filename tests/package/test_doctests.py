@@ -20,8 +20,9 @@ MODULES = ["gatewise"] + [
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name: str, backend: str) -> None:
-    if name.startswith("gatewise.torch"):
-        pytest.importorskip("torch", reason="torch is not installed")
+    for package in ("aeon", "dask", "sklearn", "torch"):
+        if f"{name}.".startswith(f"gatewise.{package}."):
+            pytest.importorskip(package, reason=f"{package} is not installed")
     module = importlib.import_module(name)
     failed, _ = doctest.testmod(
         module,

@@ -45,3 +45,21 @@ def test_a_network_of_ones_own_is_trained_saved_and_streams(
     model = gatewise.load("voice.safetensors")
     whole = model(names["x"][:1])[0][0].argmax(axis=-1)
     assert whole.tolist() == names["found"]
+
+
+def test_what_the_page_of_training_says_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, backend: str
+) -> None:
+    page = ROOT / "docs" / "training.md"
+    if not page.is_file():
+        pytest.skip("the documents are not there")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    assert len(blocks) == 4
+    for block in blocks:
+        exec(compile(block, str(page), "exec"), names)
+    right = (names["scores"].argmax(axis=1) == names["labels"][200:]).mean()
+    assert right > 0.8
+    assert names["found"]["accuracy"] > 0.8
+    assert not list(tmp_path.iterdir())

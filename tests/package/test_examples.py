@@ -73,6 +73,17 @@ def test_streaming_gives_what_the_whole_signal_gives() -> None:
         assert float(difference) < 1e-6
 
 
+def test_a_file_is_trained_on_that_is_never_in_memory() -> None:
+    text = output("larger_than_memory.py", "24")
+    found = re.findall(r"([\d.]+) MB", text)
+    size, taken = map(float, found)
+    assert size > 22
+    assert taken < size / 3
+    right = re.search(r"held out, ([\d.]+)% are told", text)
+    assert right is not None
+    assert float(right[1]) > 75
+
+
 def test_a_model_of_pytorch_trains_faster() -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     text = output("pytorch_drop_in.py")

@@ -47,6 +47,7 @@ RULES: dict[str, set[str]] = {
     "__main__": {"cli"},
     # What stands on the public names.
     "sklearn": {"numpy", "gatewise", "sklearn"},
+    "aeon": {"numpy", "gatewise", "aeon", "sklearn"},
     # But for this: on the layers, every call would look at its arguments twice, copy the
     # weights into a snapshot, and draw dropout from another generator than PyTorch's.
     "torch": {"numpy", "gatewise", "torch", "kernels", "weights", "stretch", "direction"},

@@ -13,7 +13,9 @@ README = Path(__file__).parents[2] / "README.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=["notebook", "layers", "files"])
+@pytest.mark.parametrize(
+    "example", EXAMPLES, ids=["notebook", "layers", "training", "files"]
+)
 def test_an_example(
     example: str,
     backend: str,

@@ -9,7 +9,7 @@ import pytest
 from tests import typed_use
 
 
-@pytest.mark.parametrize("name", ["losses", "options", "loop", "numbers"])
+@pytest.mark.parametrize("name", ["losses", "options", "loop", "numbers", "comfort"])
 def test_annotated_code_runs(name: str) -> None:
     getattr(typed_use, name)()
 

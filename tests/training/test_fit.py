@@ -93,6 +93,28 @@ def test_what_stands_past_a_length_does_not_matter(backend: str) -> None:
         np.testing.assert_array_equal(results[1][1][name], array)
 
 
+def test_the_mask_is_that_of_what_comes_out(backend: str) -> None:
+    masks = []
+
+    def loss(outputs: Any, targets: Any, *, mask: Any = None) -> Any:
+        masks.append(mask)
+        return gatewise.mse(outputs, targets, mask=mask)
+
+    lengths = np.arange(40) % 7
+    model = gatewise.Sequential(
+        gatewise.Conv1d(3, 4, 2, stride=2, seed=0), gatewise.GRU(4, 1, seed=1)
+    )
+    batches = [(X, np.zeros((40, 3, 1)), lengths)]
+    fit(model, batches, loss, gatewise.Adam(), epochs=1, progress=False)
+    np.testing.assert_array_equal(masks[0], np.arange(3) < (lengths // 2)[:, None])
+    pooled = gatewise.Sequential(gatewise.GRU(3, 2, seed=0), gatewise.Last())
+    batches = [(X, np.zeros((40, 2)), lengths)]
+    fit(
+        pooled, batches, loss, gatewise.Adam(), epochs=1, validation=batches, progress=False
+    )
+    assert masks[1:] == [None, None]
+
+
 def test_classes_with_targets_to_ignore() -> None:
     # Only the last step of each sequence counts: is the sum above zero?
     targets = np.full(X.shape[:2], -100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -187,10 +188,10 @@ class AttentionPool(Pool):
         }
 
 
-def _parts(lengths: Lengths) -> Any:
+def _parts(lengths: Lengths) -> Iterator[tuple[int, slice]]:
     """Each sequence that has steps, with where they stand among the steps of all."""
-    ends = np.cumsum(lengths).tolist()
-    starts = [0, *ends[:-1]]
-    for row, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        if end > start:
-            yield row, slice(start, end)
+    end = 0
+    for row, length in enumerate(lengths.tolist()):
+        if length:
+            yield row, slice(end, end + length)
+        end += length

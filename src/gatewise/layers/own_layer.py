@@ -92,6 +92,10 @@ class Layer(Feedforward):
     `gatewise.save` keeps it if `arguments` says what makes it again, and
     ``gatewise.load(path, layers=[Scale])`` is told the class.
 
+    Attributes are fixed once they are set, but for those that begin with an underscore. A
+    layer that draws random numbers draws them from a ``self.generator``, whose state the
+    checkpoints of `fit` keep.
+
     Parameters
     ----------
     dtype
@@ -117,21 +121,24 @@ class Layer(Feedforward):
 
     Examples
     --------
+    >>> from typing import Any
     >>> import numpy as np, gatewise
+    >>> from gatewise.layers import Call
     >>> class Scale(gatewise.Layer):
-    ...     def __init__(self, features, dtype="float32"):
+    ...     def __init__(self, features: int, dtype: str = "float32") -> None:
     ...         super().__init__(dtype)
     ...         self.in_features = self.out_features = features
     ...         self.add_parameter("scale", np.ones(features))
     ...
-    ...     def arguments(self):
+    ...     def arguments(self) -> dict[str, Any]:
     ...         return {"features": self.in_features}
     ...
-    ...     def compute(self, x, call):
+    ...     def compute(self, x: Any, call: Call) -> Any:
     ...         return x * call.parameters["scale"]
     ...
-    ...     def gradients(self, dy, call):
-    ...         scale = (dy * call.x).reshape(-1, self.in_features).sum(axis=0)
+    ...     def gradients(self, dy: Any, call: Call) -> Any:
+    ...         leading = tuple(range(dy.ndim - 1))
+    ...         scale = (dy * call.x).sum(axis=leading)
     ...         return dy * call.parameters["scale"], {"scale": scale}
     >>> model = gatewise.Sequential(gatewise.GRU(3, 4), Scale(4), gatewise.Linear(4, 1))
     >>> model

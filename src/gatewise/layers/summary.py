@@ -42,22 +42,24 @@ def as_text(model: Any) -> str:
 
 def as_html(model: Any) -> str:
     """Return the same table for notebooks."""
-    left = ' style="text-align: left"'
+    left, right = (
+        f' style="text-align: {side}; padding: 0.1em 0.6em"' for side in ("left", "right")
+    )
     body = "".join(
         f"<tr><td{left}>{html.escape(r.place)}</td>"
         f"<td{left}><code>{html.escape(r.layer)}</code></td>"
         f"<td{left}>{html.escape(r.shape)}</td>"
-        f"<td>{r.parameters:,}</td><td>{r.bytes:,}</td></tr>"
+        f"<td{right}>{r.parameters:,}</td><td{right}>{r.bytes:,}</td></tr>"
         for r in _rows(model)
     )
     count, size = _totals(model)
     head = (
         f"<th></th><th{left}>layer</th><th{left}>output</th>"
-        "<th>parameters</th><th>bytes</th>"
+        f"<th{right}>parameters</th><th{right}>bytes</th>"
     )
     foot = (
         f"<th></th><th{left}>all of {html.escape(_with_dtype(model))}</th><th></th>"
-        f"<th>{count:,}</th><th>{size:,}</th>"
+        f"<th{right}>{count:,}</th><th{right}>{size:,}</th>"
     )
     return (
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"

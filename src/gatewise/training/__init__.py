@@ -4,6 +4,7 @@ from gatewise.training.batches import Minibatches, minibatches
 from gatewise.training.callbacks import Callback, EarlyStopping, TimeLimit, Training
 from gatewise.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from gatewise.training.clipping import clip_grad_norm
+from gatewise.training.data_parallel import DataParallel
 from gatewise.training.datasets import (
     JoinedSequences,
     SequenceBatches,
@@ -12,7 +13,7 @@ from gatewise.training.datasets import (
 from gatewise.training.elementwise_losses import huber, mse, quantile_loss
 from gatewise.training.fit import fit
 from gatewise.training.history import Epoch, History
-from gatewise.training.language_model import LanguageModel, load_language_model
+from gatewise.training.language_model import load_language_model
 from gatewise.training.losses import (
     binary_cross_entropy,
     cross_entropy,
@@ -47,11 +48,11 @@ __all__ = [
     "CheckpointError",
     "Constant",
     "Cosine",
+    "DataParallel",
     "EarlyStopping",
     "Epoch",
     "History",
     "JoinedSequences",
-    "LanguageModel",
     "Loss",
     "Metric",
     "Minibatches",

@@ -83,7 +83,7 @@ class Callback:
         """Begin: forget what was seen of another training."""
 
     def on_batch_end(self, training: Training) -> None:
-        """See a batch; to stop here leaves the epoch unfinished, and out of the history."""
+        """See a batch; an epoch that is stopped before its last one has no `Epoch`."""
 
     def on_epoch_end(self, training: Training) -> None:
         """See an epoch, the last of ``training.history``."""

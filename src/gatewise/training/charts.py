@@ -14,6 +14,8 @@ COLORS = {"training": "#0072b2", "validation": "#d55e00"}
 
 _WIDTH, _HEIGHT = 320, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 24, 28
+# How far apart the names of curves stand.
+_LEGEND = 60
 # So many rows of a table; more are left out in its middle.
 _MOST_ROWS = 12
 
@@ -41,8 +43,9 @@ def svg(title: str, curves: Sequence[Curve]) -> str:
             _HEIGHT - _BOTTOM - up * (_HEIGHT - _TOP - _BOTTOM),
         )
 
+    shown = html.escape(title.replace("_", " "))
     parts = [
-        f'<text x="{_LEFT}" y="15" font-weight="bold">{html.escape(title)}</text>',
+        f'<text x="8" y="15" font-weight="bold">{shown}</text>',
         f'<path d="M{_LEFT},{_TOP}V{_HEIGHT - _BOTTOM}H{_WIDTH - _RIGHT}" fill="none" '
         'stroke="currentColor" stroke-opacity="0.4"/>',
     ]
@@ -68,20 +71,25 @@ def svg(title: str, curves: Sequence[Curve]) -> str:
         if len(points) == 1:
             [(x, y)] = points
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>')
+        # Beside the title, where no curve comes.
+        end = _WIDTH - _RIGHT - _LEGEND * (len(curves) - 1 - index)
         parts.append(
-            f'<text x="{_WIDTH - _RIGHT}" y="{15 + 14 * index}" text-anchor="end" '
-            f'fill="{color}">{html.escape(curve.name)}</text>'
+            f'<text x="{end}" y="15" text-anchor="end" fill="{color}">'
+            f"{html.escape(curve.name)}</text>"
         )
     return (
         f'<svg width="{_WIDTH}" height="{_HEIGHT}" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
-        f'role="img" aria-label="{html.escape(title)}" fill="currentColor" '
+        f'role="img" aria-label="{shown}" fill="currentColor" '
         f'font-family="sans-serif" font-size="11">{"".join(parts)}</svg>'
     )
 
 
 def table(columns: Mapping[str, Sequence[Any]], best: int, stopped: str | None) -> str:
     """Return a table of epochs for HTML, the best one marked, long ones cut short."""
-    head = "".join(f"<th>{html.escape(name.replace('_', ' '))}</th>" for name in columns)
+    right = ' style="text-align: right; padding: 0.1em 0.6em"'
+    head = "".join(
+        f"<th{right}>{html.escape(name.replace('_', ' '))}</th>" for name in columns
+    )
     numbers = columns["epoch"]
     rows = range(len(numbers))
     if len(rows) > _MOST_ROWS:
@@ -95,7 +103,7 @@ def table(columns: Mapping[str, Sequence[Any]], best: int, stopped: str | None) 
             body.append(f'<tr><td colspan="{len(columns)}">&#8230;</td></tr>')
         shown = [values[row] for values in columns.values()]
         cells = "".join(
-            f"<td>{value if isinstance(value, int) else format(value, '.4g')}</td>"
+            f"<td{right}>{value if isinstance(value, int) else format(value, '.4g')}</td>"
             for value in shown
         )
         mark = ' style="font-weight: bold"' if numbers[row] == best else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,16 @@ def draw(plots: Mapping[str, Sequence[Curve]], best: int) -> Any:
         raise ImportError(
             "plot() needs matplotlib, which pip install 'gatewise[plot]' brings"
         ) from error
-    figure: Any = Figure(figsize=(4.8 * len(plots), 3.4), layout="constrained")
+
+    class Shown(Figure):  # type: ignore[misc, unused-ignore]
+        """A figure that notebooks show without pyplot, too."""
+
+        def _repr_png_(self) -> bytes:
+            content = io.BytesIO()
+            self.savefig(content, format="png")
+            return content.getvalue()
+
+    figure: Any = Shown(figsize=(4.8 * len(plots), 3.4), layout="constrained")
     axes = figure.subplots(1, len(plots), squeeze=False)[0]
     for axis, (name, curves) in zip(axes, plots.items(), strict=True):
         for curve in curves:
@@ -42,6 +52,8 @@ def draw(plots: Mapping[str, Sequence[Curve]], best: int) -> Any:
         axis.set_title(name.replace("_", " "))
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(curves[0].x) == 1:
+            axis.set_xticks(curves[0].x)
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False)

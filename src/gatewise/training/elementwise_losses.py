@@ -270,7 +270,7 @@ def mean_of(
     with np.errstate(all="ignore"):
         losses, slopes = losses_and_slopes()
         # Arrays also where they have no axis.
-        losses, gradient = np.asarray(losses), np.array(slopes, like.dtype)
+        losses, gradient = np.asarray(losses), np.asarray(slopes, like.dtype)
     if counts is not None:
         losses = np.where(counts, losses, losses.dtype.type(0))
         gradient[~counts] = 0

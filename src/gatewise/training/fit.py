@@ -189,7 +189,7 @@ def fit(
                         run.save(checkpoint)
                         due = time.monotonic() + checkpoint_interval
                     shown.update(run.share_done(), run.describe())
-                    if run.is_over:
+                    if run.is_over and run.position < run.size:
                         break
                 else:
                     run.end_epoch(validation)

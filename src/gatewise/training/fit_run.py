@@ -19,6 +19,7 @@ from gatewise.training.batches import Batch, Batches, Minibatches, as_batch
 from gatewise.training.callbacks import Callback, Training
 from gatewise.training.checkpoint import join_groups, open_checkpoint, save_checkpoint
 from gatewise.training.clipping import clip_grad_norm
+from gatewise.training.data_parallel import DataParallel
 from gatewise.training.datasets import SequenceBatches
 from gatewise.training.history import Epoch, History
 from gatewise.training.measuring import (
@@ -34,6 +35,7 @@ from gatewise.training.measuring import (
 )
 from gatewise.training.metrics import MetricLike
 from gatewise.training.optimizers import Optimizer
+from gatewise.training.reading_epochs import read_epoch
 from gatewise.training.schedules import Schedule
 
 Array = NDArray[Any]
@@ -228,6 +230,9 @@ class Run(Training):
             self.settings.schedule.end_epoch(epoch)
         for callback in self.settings.callbacks:
             callback.on_epoch_end(self)
+        if self.is_paused and number >= self.settings.epochs:
+            # There is nothing to go on with.
+            self.history.stopped, self.is_paused = None, False
 
     def out_of_patience(self, patience: int | None) -> bool:
         """Whether the last so many epochs were no better than one before."""
@@ -261,12 +266,15 @@ class Run(Training):
             "best_epoch": self.best_epoch,
             "random": random_states.states(self.model),
         }
+        # What is trained, whoever helps with it.
+        model = self.model
+        model = model.model if isinstance(model, DataParallel) else model
         save_checkpoint(
             path,
             _KIND,
             join_groups(groups),
             metadata,
-            model=self.model,
+            model=model,
             group="best" if self.best else "weights",
         )
 
@@ -276,7 +284,7 @@ class Run(Training):
             self._check_same(checkpoint.metadata)
             said = Fields(checkpoint.metadata, "metadata")
             epochs = [
-                _epoch(number, entry, set(self.settings.metrics))
+                read_epoch(number, entry, set(self.settings.metrics))
                 for number, entry in enumerate(said.dictionaries("epochs"), 1)
             ]
             position = said.integer("position", lowest=0, highest=self.size)
@@ -368,32 +376,3 @@ class Run(Training):
             raise ValueError("states.schedule should be empty without a schedule")
         for callback, state in zip(own, found, strict=True):
             callback.load_state_dict(state)
-
-
-def _epoch(number: int, entry: dict[str, Any], names: set[str]) -> Epoch:
-    said = Fields(entry, f"epochs[{number - 1}]")
-    metrics = _numbers(said, "metrics")
-    validation_metrics = _numbers(said, "validation_metrics")
-    if metrics.keys() != names or (
-        validation_metrics and validation_metrics.keys() != names
-    ):
-        raise ValueError(f"epochs[{number - 1}] should have the metrics, got others")
-    return Epoch(
-        said.integer("number", lowest=number, highest=number),
-        said.number("loss"),
-        _number(said, "validation_loss"),
-        metrics,
-        validation_metrics,
-        _number(said, "learning_rate"),
-    )
-
-
-def _number(said: Fields, name: str) -> float | None:
-    return said.number(name, finite=False) if said.has(name) else None
-
-
-def _numbers(said: Fields, name: str) -> dict[str, float]:
-    if not said.has(name):
-        return {}
-    inner = said.fields(name)
-    return {key: inner.number(key, finite=False) for key in said.dictionary(name)}

@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gatewise.layers import Sequential
-
-__all__ = ["check_states", "load_states", "states"]
+__all__ = ["check_states", "generators", "load_states", "states"]
 
 # Beyond it MT19937 reads other memory than its own, and does not look.
 _LAST_PLACE = 624
@@ -18,15 +16,15 @@ _LAST_PLACE = 624
 
 def states(model: Any) -> list[Any]:
     """Return the state of every generator in `model`, in a form that JSON can hold."""
-    return [_plain(generator.bit_generator.state) for generator in _generators(model)]
+    return [_plain(generator.bit_generator.state) for generator in generators(model)]
 
 
 def check_states(model: Any, found: list[Any]) -> None:
     """Raise ValueError unless the generators of `model` can have the states `found`."""
-    generators = list(_generators(model))
-    if len(found) != len(generators):
-        raise ValueError(f"random should have {len(generators)} states, got {len(found)}")
-    for generator, state in zip(generators, found, strict=True):
+    own = list(generators(model))
+    if len(found) != len(own):
+        raise ValueError(f"random should have {len(own)} states, got {len(found)}")
+    for generator, state in zip(own, found, strict=True):
         if not _alike(_plain(generator.bit_generator.state), state):
             name = type(generator.bit_generator).__name__
             raise ValueError(f"random should have a state of {name} in its place")
@@ -38,16 +36,15 @@ def check_states(model: Any, found: list[Any]) -> None:
 
 def load_states(model: Any, found: list[Any]) -> None:
     """Give the generators of `model` the states that `check_states` has seen."""
-    for generator, state in zip(_generators(model), found, strict=True):
+    for generator, state in zip(generators(model), found, strict=True):
         generator.bit_generator.state = state
 
 
-def _generators(model: Any) -> Iterator[np.random.Generator]:
-    if isinstance(model, Sequential):
-        for layer in model.layers:
-            yield from _generators(layer)
-    elif hasattr(model, "generator"):
-        yield model.generator
+def generators(model: Any) -> Iterator[np.random.Generator]:
+    """Every generator in `model`, in the order of its layers."""
+    for _, leaf in model._leaves():
+        if hasattr(leaf, "generator"):
+            yield leaf.generator
 
 
 def _plain(state: Any) -> Any:

@@ -37,7 +37,7 @@ def from_keras(
     activation: Spelling | None = ...,
     reset_after: bool | None = ...,
     go_backwards: bool = ...,
-    merge_mode: str = ...,
+    merge_mode: str | None = ...,
     dtype: DTypeLike | None = ...,
 ) -> Recurrent: ...
 
@@ -51,7 +51,7 @@ def from_keras(
     activation: Spelling | None = ...,
     reset_after: bool | None = ...,
     go_backwards: bool = ...,
-    merge_mode: str = ...,
+    merge_mode: str | None = ...,
     dtype: DTypeLike | None = ...,
 ) -> Any: ...
 
@@ -64,7 +64,7 @@ def from_keras(
     activation: Spelling | None = None,
     reset_after: bool | None = None,
     go_backwards: bool = False,
-    merge_mode: str = "concat",
+    merge_mode: str | None = None,
     dtype: DTypeLike | None = None,
 ) -> Any:
     """Return a layer out of a file that Keras saved a model or its weights to.
@@ -97,10 +97,11 @@ def from_keras(
         by itself: give it ``x[:, ::-1]``, and its outputs are Keras's, from the last step
         to the first.
     merge_mode
-        What is known of how a Bidirectional joins its directions. A layer here gives them
-        side by side, Keras's ``"concat"``. For ``"sum"``, ``"ave"`` or ``"mul"`` give that
-        word, and do the same with the two halves of the outputs. Where Keras gives two
-        outputs they are the halves.
+        How a Bidirectional joins its directions, where the file does not say it, as weights
+        alone do not: Keras's ``"concat"``, which is taken for granted there, ``"sum"`` or
+        ``"ave"``. ``"concat"`` gives both side by side whatever the file says. For
+        ``"mul"`` give that word, and multiply the two halves of the outputs. Where Keras
+        gives two outputs they are the halves.
     dtype
         float32 or float64; as the weights are if None, and float32 for narrower ones.
 
@@ -124,7 +125,7 @@ def from_keras(
         If `layer` is no text, an activation neither a name nor a tuple of it and numbers,
         or `dtype` none.
     ValueError
-        If an activation or `dtype` is none of those that there are.
+        If an activation, `merge_mode` or `dtype` is none of those that there are.
 
     Notes
     -----
@@ -149,6 +150,9 @@ def from_keras(
     is_layer = isinstance(activation, str) and activation in simple.ACTIVATIONS
     if activation is not None and not is_layer:
         activations.activation("activation", activation)
+    if merge_mode is not None and merge_mode not in recurrent.MERGE_MODES:
+        words = ", ".join(map(repr, recurrent.MERGE_MODES))
+        raise ValueError(f"merge_mode should be one of {words}, got {merge_mode!r}")
     if dtype is not None:
         dtype = inputs.floating_dtype(dtype)
     given = recurrent.Given(

@@ -29,6 +29,13 @@ _CLASSES: Mapping[str, type[Recurrent]] = {
     "GRU": room.GRU,
 }
 _BY_GATES = {1: "RNN", 3: "GRU", 4: "LSTM"}
+# By Keras's word, what a layer here does with both directions; who multiplies gets both.
+MERGE_MODES: Mapping[str, str] = {
+    "concat": "concat",
+    "sum": "sum",
+    "ave": "mean",
+    "mul": "concat",
+}
 # What the first version of Keras called it.
 _GATE_KEYS = ("recurrent_activation", "inner_activation")
 
@@ -40,7 +47,7 @@ class Given(NamedTuple):
     activation: Spelling | None = None
     reset_after: bool | None = None
     go_backwards: bool = False
-    merge_mode: str = "concat"
+    merge_mode: str | None = None
     dtype: DTypeLike | None = None
 
 
@@ -77,7 +84,8 @@ def made(container: Container, found: Found, version: int | None, given: Given) 
                 )
     with _named(found):
         if all(_alike(row[0], rows[0][0]) for row in rows):
-            return _layer(rows, dtype)
+            merge = _merge(found, given) if len(rows[0]) == 2 else "concat"
+            return _layer(rows, dtype, merge)
         return room.Sequential(*(_layer([row], dtype) for row in rows))
 
 
@@ -95,10 +103,13 @@ def _widest(every: Sequence[_Read]) -> str:
     return "float64" if any(array.dtype == np.float64 for array in arrays) else "float32"
 
 
-def _layer(rows: Sequence[Sequence[_Read]], dtype: DTypeLike) -> Recurrent:
+def _layer(
+    rows: Sequence[Sequence[_Read]], dtype: DTypeLike, merge: str = "concat"
+) -> Recurrent:
     first = rows[0][0]
     weights = [[each.weights for each in row] for row in rows]
-    return _CLASSES[first.kind]._from_keras(weights, first.options | {"dtype": dtype})
+    options = first.options | {"dtype": dtype, "merge": merge}
+    return _CLASSES[first.kind]._from_keras(weights, options)
 
 
 def _check_order(found: Found, given: Given) -> None:
@@ -114,14 +125,29 @@ def _check_order(found: Found, given: Given) -> None:
         raise FormatError(
             f"go_backwards should be False, as {found.name!r} does not go backwards"
         )
-    if found.merge_mode not in (given.merge_mode, None):
+
+
+def _merge(found: Found, given: Given) -> str:
+    """What becomes of the outputs of both directions."""
+    # Where there is no configuration, nobody says it but the user.
+    known = None if found.config is None else found.merge_mode
+    mode = given.merge_mode or known or "concat"
+    if mode == "mul" and given.merge_mode is None:
         raise ArgumentNeeded(
-            f"{found.name!r} has the merge_mode {found.merge_mode!r}: merge_mode="
-            f"{found.merge_mode!r} gives a layer with both directions side by side, which "
-            "you join yourself",
+            f"{found.name!r} has the merge_mode 'mul': merge_mode='mul' gives a layer with "
+            "both directions side by side, which you multiply yourself",
             "merge_mode",
-            found.merge_mode,
+            "mul",
         )
+    if mode != "concat" and known not in (None, mode):
+        raise FormatError(
+            f"merge_mode should be {known!r}, which {found.name!r} has, got {mode!r}"
+        )
+    if mode not in MERGE_MODES:
+        raise FormatError(
+            f"{found.name!r} has a merge_mode that there is not, {mode[:40]!r}"
+        )
+    return MERGE_MODES[mode]
 
 
 @contextmanager

@@ -95,7 +95,12 @@ def add_recurrent(
         )
         for role, output in zip(roles, outputs[1:], strict=True):
             finals[role].append(output)
-        x = x._replace(name=_joined(graph, outputs[0], directions, layer.hidden_size))
+        is_last = index == layer.num_layers - 1
+        if is_last and layer.merge != "concat":
+            name = _merged(graph, outputs[0], layer)
+        else:
+            name = _joined(graph, outputs[0], directions, layer.hidden_size)
+        x = x._replace(name=name)
     if states:
         for role, names in finals.items():
             final = f"{prefix}final_{role}"
@@ -112,8 +117,6 @@ def _check(layer: Recurrent) -> None:
         rate = getattr(layer, name, 0)
         if rate:
             raise ValueError(f"{name} should be 0 for ONNX, got {rate}")
-    if layer.merge != "concat":
-        raise ValueError(f"merge should be 'concat' for ONNX, got {layer.merge!r}")
 
 
 def _attributes(layer: Recurrent, directions: int) -> dict[str, Any]:
@@ -223,6 +226,16 @@ def _one_hot(graph: Graph, layer: Recurrent, x: Value) -> Value:
         # Runtimes have it in float32.
         name = graph.node("Cast", [name], to=number_of(layer.dtype))
     return x._replace(name=name, dtype=layer.dtype)
+
+
+def _merged(graph: Graph, y: str, layer: Recurrent) -> str:
+    """The sum or the mean over the axis that Y has for the directions."""
+    axis = graph.constant("second_axis", np.array([1], np.int64))
+    total = graph.node("ReduceSum", [y, axis], keepdims=0)
+    if layer.merge == "sum":
+        return total
+    half = graph.constant(f"half_{layer.dtype}", np.array(0.5, layer.dtype))
+    return graph.node("Mul", [total, half])
 
 
 def _joined(graph: Graph, y: str, directions: int, hidden_size: int) -> str:
