@@ -38,7 +38,9 @@ autodoc_member_order = "bysource"
 autodoc_default_options = {
     "members": True,
     # What lists, exceptions and named tuples bring of their own is Python's to describe.
-    "inherited-members": "list, tuple, dict, Sequence, Mapping, Exception, ABC, Generic",
+    "inherited-members": "list, tuple, dict, Sequence, Mapping, Exception, ABC, Generic, "
+    "BaseEstimator, ClassifierMixin, RegressorMixin, BaseClassifier, BaseRegressor, "
+    "BaseCollectionEstimator, BaseAeonEstimator, MultiOutputMixin",
     "special-members": "__call__",
 }
 # PyTorch is larger than all else together; its classes are described without it.

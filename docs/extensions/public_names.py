@@ -6,6 +6,7 @@ leads nowhere is a warning; anything else in these quotes is code and no link.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,15 @@ def _is_alias(name: str, target: str, last: str) -> bool:
     return target.startswith("gatewise.") and name.rpartition(".")[2] == last
 
 
+def skip(
+    app: Sphinx, kind: str, name: str, member: object, skipped: bool, options: object
+) -> bool | None:
+    """Leave out what scikit-learn adds to every estimator, and describes itself."""
+    return True if re.fullmatch(r"set_\w+_request|get_metadata_routing", name) else None
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Ask this where Sphinx finds nothing."""
+    app.connect("autodoc-skip-member", skip)
     app.connect("missing-reference", resolve)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
