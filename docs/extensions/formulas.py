@@ -32,7 +32,8 @@ def mathml(node: nodes.math | nodes.math_block, as_block: bool) -> str:
 
 def _indexed(formula: str) -> str:
     """Put an index beside a letter with an accent, where it would stand below it."""
-    root = ElementTree.fromstring(formula)
+    # The one entity that XML does not know.
+    root = ElementTree.fromstring(formula.replace("&ApplyFunction;", "&#x2061;"))
     for node in root.iter(f"{NAMES}munderover"):
         letter, index, accent = node
         if accent.text in ("~", "\N{MODIFIER LETTER CIRCUMFLEX ACCENT}"):
