@@ -2,20 +2,27 @@
 
 GATEWISE_PURE=1 builds the pure Python package; otherwise a build compiles or fails.
 GATEWISE_DEBUG=1 builds with every check of Cython's turned on, and hardly optimised.
+GATEWISE_NO_THREADS=1 builds for a system without threads, as WebAssembly mostly is.
 """
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import sys
+import tarfile
 from glob import glob
 from pathlib import Path
+from typing import Any
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 
 PURE = os.environ.get("GATEWISE_PURE") == "1"
 DEBUG = os.environ.get("GATEWISE_DEBUG") == "1"
+NO_THREADS = os.environ.get("GATEWISE_NO_THREADS") == "1"
 
 DIRECTIVES = {
     "language_level": 3,
@@ -27,15 +34,19 @@ DIRECTIVES = {
     "boundscheck": DEBUG,
     "initializedcheck": DEBUG,
     "cdivision": not DEBUG,
+    # Else it would switch the GIL on: CONTRIBUTING.md says what makes it safe without.
+    "freethreading_compatible": True,
 }
 
-UNIX_FLAGS = ["-std=c11", "-fvisibility=hidden", "-pthread"]
+THREADS = [] if NO_THREADS else ["-pthread"]
+
+UNIX_FLAGS = ["-std=c11", "-fvisibility=hidden", *THREADS]
 UNIX_FLAGS += ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O3", "-g0"]
 # Otherwise the compiler, by its own lights, fuses some products with their sums, and the
 # same source gives other figures from one compiler to the next.
 UNIX_FLAGS += ["-ffp-contract=off"]
 
-UNIX_LINK_FLAGS = ["-pthread"]
+UNIX_LINK_FLAGS = [*THREADS]
 if sys.platform == "linux" and not DEBUG:
     # Names that nobody asks for are a twentieth of the module.
     UNIX_LINK_FLAGS += ["-s"]
@@ -51,6 +62,12 @@ class BuildNative(build_ext):
         msvc = self.compiler.compiler_type == "msvc"
         ext.extra_compile_args = MSVC_FLAGS if msvc else UNIX_FLAGS
         ext.extra_link_args = [] if msvc else UNIX_LINK_FLAGS
+        if not msvc:
+            # Python's own path, which some builds of it link everything with: the module
+            # needs nothing but the system's libraries.
+            linker = self.compiler.linker_so
+            kept = [flag for flag in linker if not flag.startswith("-Wl,-rpath")]
+            self.compiler.set_executable("linker_so", kept)
         try:
             # In any case, since the module may be linked anew although none of them is old.
             ext.extra_objects = [*self._variants(ext, 1), *self._variants(ext, 0)]
@@ -83,6 +100,35 @@ class BuildNative(build_ext):
         return objects
 
 
+class SameSdist(sdist):
+    """With SOURCE_DATE_EPOCH an archive of the same bits wherever it is made."""
+
+    def make_archive(self, base_name: str, format: str, *args: Any, **others: Any) -> str:
+        file: str = super().make_archive(base_name, format, *args, **others)
+        time = os.environ.get("SOURCE_DATE_EPOCH")
+        if time and format == "gztar":
+            Path(file).write_bytes(settled(Path(file), int(time)))
+        return file
+
+
+def settled(archive: Path, time: int) -> bytes:
+    """The same files, in the order of their names, all of this time and nobody's."""
+    settled = io.BytesIO()
+    with (
+        tarfile.open(archive) as old,
+        gzip.GzipFile("", "wb", fileobj=settled, mtime=time) as zipped,
+        tarfile.open(fileobj=zipped, mode="w") as new,
+    ):
+        for member in sorted(old, key=lambda member: member.name):
+            member.mtime, member.uid, member.gid = time, 0, 0
+            member.uname = member.gname = ""
+            # What else there is depends on the mask of whoever made the archive.
+            member.mode = 0o755 if member.mode & 0o100 else 0o644
+            member.pax_headers = {}
+            new.addfile(member, old.extractfile(member) if member.isfile() else None)
+    return settled.getvalue()
+
+
 WAY_OUT = (
     "gatewise could not compile its native module: it needs a C11 compiler that works.\n"
     "With GATEWISE_PURE=1 in the environment the same command installs the pure Python\n"
@@ -106,6 +152,7 @@ def native() -> Extension:
             *sorted(glob("csrc/**/*.h", recursive=True)),
         ],
         include_dirs=["csrc"],
+        define_macros=[("GATEWISE_NO_THREADS", "1")] if NO_THREADS else [],
     )
     # Read by Cython's build_ext, which setuptools builds upon.
     extension.cython_directives = DIRECTIVES
@@ -113,4 +160,7 @@ def native() -> Extension:
     return extension
 
 
-setup(ext_modules=[] if PURE else [native()], cmdclass={"build_ext": BuildNative})
+setup(
+    ext_modules=[] if PURE else [native()],
+    cmdclass={"build_ext": BuildNative, "sdist": SameSdist},
+)

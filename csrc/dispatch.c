@@ -65,14 +65,11 @@ static int is_supported(const struct variant *variant) {
     return !variant->is_supported || variant->is_supported();
 }
 
-const char *const *gw_instruction_sets(void) {
-    static const char *names[VARIANTS + 1];
-    int count = 0;
+const char *gw_instruction_set_at(int index) {
     for (int v = 0; v < VARIANTS; v++)
-        if (is_supported(&variants[v]))
-            names[count++] = variants[v].name;
-    names[count] = NULL;
-    return names;
+        if (is_supported(&variants[v]) && index-- == 0)
+            return variants[v].name;
+    return NULL;
 }
 
 int gw_choose_instruction_set(const char *name) {

@@ -165,13 +165,15 @@ typedef struct gw_kernels {
     gw_status (*columns_back)(const gw_columns *columns, const gw_columns_run *run, void *da, void *dx,
                               void *da_initial, void *const *dparameters);
     gw_elementwise *relu, *tanh, *sigmoid;
+    gw_status (*activate)(const gw_activation *activation, const void *z, void *out, ptrdiff_t count);
     gw_status (*softmax)(const void *z, void *out, ptrdiff_t rows, ptrdiff_t classes);
 } gw_kernels;
 
-/* The variants that this build has and this CPU can run, best first, ended by NULL. */
-const char *const *gw_instruction_sets(void);
+/* The names of the variants that this build has and this CPU can run, best first; NULL behind the last. */
+const char *gw_instruction_set_at(int index);
 
-/* Chooses a variant for the whole process; 0 where `name` is none of gw_instruction_sets(). */
+/* Chooses a variant for the whole process, before any other thread asks for kernels; 0 where there is none of
+ * this `name`. */
 int gw_choose_instruction_set(const char *name);
 
 const char *gw_instruction_set(void);

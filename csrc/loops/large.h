@@ -35,7 +35,7 @@ INLINE int product_threads(const gw_block *x, const gw_block *out, int threads) 
 }
 
 /* out = bias + x times the packed matrix, where bias may be NULL. Each thread takes rows or, where these are
- * few, panels. With `in_parts` there is one panel, and a bias. */
+ * few, panels. With `in_parts` there is a bias. */
 struct large {
     const struct panels *panels;
     const real *bias;
@@ -61,7 +61,7 @@ static void run_panels(const void *context, int index, int shares, gw_watch *wat
         const int vectors = block_vectors(p, block);
         const ptrdiff_t offset = block * PANEL_WIDTH, units = p->units - offset;
         const real *panel = block_panel(p, block), *bias = large->bias ? large->bias + offset : NULL;
-        if (rows->count == 1 && block + 1 < end) {
+        if (rows->count == 1 && block + 1 < end && !large->in_parts) {
             if (!gw_goes_on(watch, 2 * row_work))
                 return;
             block++;
@@ -74,7 +74,8 @@ static void run_panels(const void *context, int index, int shares, gw_watch *wat
             if (!gw_goes_on(watch, count * row_work))
                 return;
             if (large->in_parts)
-                parts[vectors - 1][count - 1](x + row, p->inputs, panel, bias, rows->out + row, units);
+                parts[vectors - 1][count - 1](x + row, p->inputs, panel, bias, rows->out + row, offset,
+                                              units);
             else
                 wholes[vectors - 1][count - 1](x + row, p->inputs, panel, bias, rows->out + row, offset,
                                                units);

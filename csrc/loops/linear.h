@@ -11,9 +11,15 @@
 #include "loops/large.h"
 #include "products/pack.h"
 
-/* As many as AVX2 keeps in flight for one output. AVX-512 has the same, for the same sums. */
-#define LANE_VECTORS (WIDTH * (int)sizeof(real) < 64 ? 2 : 1)
-#define LANES (LANE_VECTORS * WIDTH)
+/* Enough to keep in flight for one output, and the same however wide vectors are, for the same sums. */
+#define LANES (64 / (int)sizeof(real))
+#define LANE_VECTORS (LANES / WIDTH)
+/* Where a vector is one number, that would be much code for no registers. */
+#if WIDTH == 1
+#define UNROLL_LANES
+#else
+#define UNROLL_LANES UNROLL
+#endif
 
 /* So few outputs are summed in lanes; with MANY_INPUTS no more than MORE_OUTPUTS, and a panel, in parts. */
 #define FEW_OUTPUTS 4
@@ -45,6 +51,17 @@ INLINE void add_lanes(struct rows x, ptrdiff_t k, ptrdiff_t n, const real *weigh
     }
 }
 
+/* Four sums of all lanes: the second half is added to the first, and so on. */
+INLINE void total_lanes(vreal sum[LANE_VECTORS][4], real *totals) {
+    UNROLL_LANES for (int half = LANE_VECTORS / 2; half > 0; half /= 2) {
+        UNROLL_LANES for (int v = 0; v < half; v++) {
+            UNROLL for (int s = 0; s < 4; s++)
+                sum[v][s] = v_add(sum[v][s], sum[v + half][s]);
+        }
+    }
+    v_totals(sum[0][0], sum[0][1], sum[0][2], sum[0][3], totals);
+}
+
 /* The sums of the rows first to end - 1, `rows` at a time, for the `outputs` outputs from `output` on: four sums
  * at a time, or fewer. */
 INLINE void run_lanes(const struct lanes *job, ptrdiff_t first, ptrdiff_t end, ptrdiff_t output,
@@ -59,27 +76,23 @@ INLINE void run_lanes(const struct lanes *job, ptrdiff_t first, ptrdiff_t end, p
         bias[o] = job->layer->bias[output + o];
     for (ptrdiff_t row = first; row < end; row += rows) {
         vreal sum[LANE_VECTORS][4];
-        UNROLL for (int v = 0; v < LANE_VECTORS; v++) {
+        UNROLL_LANES for (int v = 0; v < LANE_VECTORS; v++) {
             UNROLL for (int s = 0; s < 4; s++)
                 sum[v][s] = v_set(0);
         }
         for (ptrdiff_t k = 0; k < whole; k += LANES) {
-            UNROLL for (int v = 0; v < LANE_VECTORS; v++)
+            UNROLL_LANES for (int v = 0; v < LANE_VECTORS; v++)
                 add_lanes(x, k + v * WIDTH, WIDTH, weight, step, sum[v], rows, outputs);
         }
-        UNROLL for (int v = 0; v < LANE_VECTORS; v++) {
+        UNROLL_LANES for (int v = 0; v < LANE_VECTORS; v++) {
             const ptrdiff_t k = whole + v * WIDTH, left = inputs - k;
             if (left >= WIDTH)
                 add_lanes(x, k, WIDTH, weight, step, sum[v], rows, outputs);
             else if (left > 0)
                 add_lanes(x, k, left, weight, step, sum[v], rows, outputs);
         }
-        UNROLL for (int v = 1; v < LANE_VECTORS; v++) {
-            UNROLL for (int s = 0; s < 4; s++)
-                sum[0][s] = v_add(sum[0][s], sum[v][s]);
-        }
         real totals[4];
-        v_totals(sum[0][0], sum[0][1], sum[0][2], sum[0][3], totals);
+        total_lanes(sum, totals);
         UNROLL for (int r = 0; r < rows; r++) {
             UNROLL for (int o = 0; o < outputs; o++)
                 row_of(y, r)[o] = totals[r * outputs + o] + bias[o];
@@ -172,7 +185,7 @@ static gw_status pack_linear(ptrdiff_t inputs, ptrdiff_t outputs, const void *we
     gw_watch watch = gw_open(&call, 1);
     layer->inputs = inputs;
     layer->outputs = outputs;
-    layer->in_parts = !taps && outputs <= MORE_OUTPUTS && outputs <= PANEL_WIDTH && inputs >= MANY_INPUTS;
+    layer->in_parts = !taps && outputs <= MORE_OUTPUTS && inputs >= MANY_INPUTS;
     int done = !taps && outputs <= FEW_OUTPUTS
                    ? pack_lanes(layer, weight, &watch)
                    : pack_panels(&layer->panels, 1, outputs, inputs, FULL, weight, NULL, &watch);

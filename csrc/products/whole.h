@@ -91,7 +91,8 @@ static whole_function *const whole_pairs[MOST_VECTORS] = {whole_pair_1, whole_pa
 #define MORE_OUTPUTS (128 / (ptrdiff_t)sizeof(real))
 
 INLINE void parts_tile(const real *const *x, ptrdiff_t inputs, const real *panel, const real *bias,
-                       real *const *out, ptrdiff_t units, const int row_count, const int vectors) {
+                       real *const *out, ptrdiff_t offset, ptrdiff_t units, const int row_count,
+                       const int vectors) {
     const ptrdiff_t length = inputs / PARTS, size = length * vectors * WIDTH;
     vreal sums[PARTS][MOST_ROWS * MOST_VECTORS];
     UNROLL for (int part = 0; part < PARTS; part++) {
@@ -141,20 +142,20 @@ INLINE void parts_tile(const real *const *x, ptrdiff_t inputs, const real *panel
             const ptrdiff_t left = units - v * WIDTH, n = left < WIDTH ? left : WIDTH;
             const int s = row * vectors + v;
             const vreal sum = v_add(v_add(sums[0][s], sums[1][s]), v_add(sums[2][s], sums[3][s]));
-            store_some(out[row] + v * WIDTH, n, v_add(sum, load_some(bias + v * WIDTH, n)));
+            store_some(out[row] + offset + v * WIDTH, n, v_add(sum, load_some(bias + v * WIDTH, n)));
         }
     }
 }
 
-typedef void parts_function(const real *const *x, ptrdiff_t inputs, const real *panel, const real *bias,
-                            real *const *out, ptrdiff_t units);
+typedef whole_function parts_function;
 
 #define DEFINE_PART(rows, vectors)                                                                           \
     static void parts_##rows##x##vectors(const real *const *x, ptrdiff_t inputs, const real *panel,          \
-                                         const real *bias, real *const *out, ptrdiff_t units) {              \
+                                         const real *bias, real *const *out, ptrdiff_t offset,               \
+                                         ptrdiff_t units) {                                                  \
         /* Nor are more vectors than so few outputs fill. */                                                 \
         if ((rows) <= MAX_ROWS(vectors) && ((vectors) - 1) * WIDTH < MORE_OUTPUTS)                           \
-            parts_tile(x, inputs, panel, bias, out, units, rows, vectors);                                   \
+            parts_tile(x, inputs, panel, bias, out, offset, units, rows, vectors);                           \
     }
 #define DEFINE_PARTS(vectors)                                                                                \
     DEFINE_PART(1, vectors)                                                                                  \

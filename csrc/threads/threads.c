@@ -4,6 +4,20 @@
 
 #include "threads/threads.h"
 
+#if defined(GATEWISE_NO_THREADS)
+
+void gw_run_shares(gw_member *member, gw_share *share, const void *context) {
+    share(context, 0, 1, member->watch);
+}
+
+void gw_run(gw_watch *watch, gw_task *task, void *context, int threads) {
+    (void)threads;
+    gw_member alone = gw_alone(watch);
+    task(context, &alone);
+}
+
+#else
+
 #if defined(_WIN32)
 #include <windows.h>
 typedef SRWLOCK lock;
@@ -286,3 +300,5 @@ void gw_run(gw_watch *watch, gw_task *task, void *context, int threads) {
     pool.call = NULL;
     atomic_flag_clear(&pool.busy);
 }
+
+#endif

@@ -6,6 +6,8 @@
  * Workers are started when first needed. They wait awake for some time after a task, since the next one is
  * often close, and then sleep, all but two of them after 50 microseconds; nothing runs while the process is
  * idle. A child process after fork() starts with no workers of its own.
+ *
+ * Built with GATEWISE_NO_THREADS, for systems that have none, each team is its caller alone.
  */
 #ifndef GATEWISE_THREADS_H
 #define GATEWISE_THREADS_H

@@ -46,6 +46,7 @@ const gw_kernels KERNELS = {
     .relu = relu,
     .tanh = hyperbolic_tangent,
     .sigmoid = sigmoid,
+    .activate = activate_all,
     .softmax = softmax,
 };
 

@@ -45,9 +45,12 @@ typedef float64x2_t vreal;
 #define v_sub OP(sub)
 #define v_mul OP(mul)
 #define v_div OP(div)
-#define v_max OP(max)
-#define v_min OP(min)
 #define v_abs OP(abs)
+
+/* NEON's own take the larger of 0 and -0, and x86's the second. */
+INLINE vreal v_max(vreal a, vreal b) { return v_select(OP(cgt)(a, b), a, b); }
+
+INLINE vreal v_min(vreal a, vreal b) { return v_select(OP(clt)(a, b), a, b); }
 
 INLINE vreal v_fma(vreal a, vreal b, vreal c) { return OP(fma)(c, a, b); }
 

@@ -8,7 +8,8 @@
  *   v_set v_load v_store    all elements; v_load_first, v_store_first: the first n, 1 <= n <= WIDTH
  *   v_add v_sub v_mul v_div
  *   v_fma(a, b, c)          a * b + c, v_fnma(a, b, c): c - a * b
- *   v_max(a, b) v_min(a, b) b where the two have no order, so that v_max(constant, x) passes NaN on
+ *   v_max(a, b) v_min(a, b) b where the two are equal, as 0 and -0 are, or have no order, so that
+ *                           v_max(constant, x) passes NaN on
  *   v_abs v_copysign(magnitude, sign)
  *   v_if_positive(x, a, b)  a where x > 0, else b
  *   v_power_of_two(shifted) 2^n, given n + MAGIC: see activations.h
@@ -48,6 +49,14 @@ typedef double real;
 #define INLINE static inline __attribute__((always_inline))
 #define NOINLINE static __attribute__((noinline))
 #define UNROLL _Pragma("GCC unroll 32")
+#endif
+
+/* The elements of a line of a cache, and having one fetched. */
+#define LINE ((ptrdiff_t)(64 / sizeof(real)))
+#if defined(__GNUC__) || defined(__clang__)
+#define PREFETCH(p) __builtin_prefetch(p)
+#else
+#define PREFETCH(p) ((void)(p))
 #endif
 
 #include VECTORS

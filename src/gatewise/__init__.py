@@ -50,6 +50,8 @@ except (ImportError, ValueError) as error:
     from gatewise import _program
 
     _program.exit_if_running(error)
+    if isinstance(error, ImportError):
+        _program.refuse_sub_interpreter()
     raise
 
 if TYPE_CHECKING:

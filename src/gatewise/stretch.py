@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewise.kernels import cells, chooser, products
-from gatewise.kernels.numpy.activations import functions_of
 from gatewise.kernels.resets import Resets
 from gatewise.weights import Prepared, Weights
 
@@ -25,6 +24,11 @@ BatchSizes = NDArray[np.int64] | None
 
 __all__ = ["BatchSizes", "State", "Stretch", "empty_like_rows", "run", "run_back"]
 
+# So many sequences go back through all steps before the next do, and more where there are
+# so many bytes of weights that no cache holds them.
+_BLOCK_ROWS = 128
+_FAR_BLOCK_ROWS = 512
+_FAR_WEIGHTS = 12 << 20
 # A part of a backward pass has at least so many rows, and more where they are narrow.
 _PART_ROWS = 256
 _PART_BYTES = 1 << 21
@@ -54,6 +58,18 @@ class Stretch(NamedTuple):
         states = (self.y, self.extra)[index]
         assert states is not None
         return states
+
+    def of(self, rows: slice) -> Stretch:
+        """The same of some rows of a batch that is not ragged, as views."""
+        where = np.s_[:, rows]
+        return self._replace(
+            x=self.x[where],
+            gates=self.gates[where],
+            extra=None if self.extra is None else self.extra[where],
+            y=self.y[where],
+            initial=_of_rows(self.initial, rows),
+            resets=None if self.resets is None else self.resets.at(where),
+        )
 
     def arrays(self) -> Iterator[Array]:
         """Every array that this holds."""
@@ -145,6 +161,48 @@ def run_back(
     final state, is overwritten with that of the initial one. To `dresets` are added those
     of the states that rows were reset to. The stretch stays as it is.
     """
+    batch, weights = stretch.gates.shape[1], prepared.weights
+    is_far = weights.w_ih.nbytes + weights.w_hh.nbytes > _FAR_WEIGHTS
+    most = _FAR_BLOCK_ROWS if is_far else _BLOCK_ROWS
+    count = 1 if stretch.batch_sizes is not None else math.ceil(batch / most)
+    if count <= 1:
+        _run_back(
+            prepared, stretch, dy, dstate, dx, gradients, dresets, num_threads=num_threads
+        )
+        return
+    # What the rows of a block left is still in a cache when the next part needs it. Threads
+    # do not change the blocks, nor so the order in which gradients are added up.
+    for block in range(count):
+        rows = slice(batch * block // count, batch * (block + 1) // count)
+        _run_back(
+            prepared,
+            stretch.of(rows),
+            dy[:, rows],
+            _of_rows(dstate, rows),
+            None if dx is None else dx[:, rows],
+            gradients,
+            None if dresets is None else _of_rows(dresets, rows),
+            num_threads=num_threads,
+        )
+
+
+def _of_rows(state: State, rows: slice) -> State:
+    """What some rows have of a state, as views."""
+    return tuple([part[rows] for part in state])
+
+
+def _run_back(
+    prepared: Prepared,
+    stretch: Stretch,
+    dy: Array,
+    dstate: State,
+    dx: Array | None,
+    gradients: Weights | None,
+    dresets: State | None,
+    *,
+    num_threads: int,
+) -> None:
+    """Do the work of `run_back` for a block of rows, part by part."""
     weights, packed = prepared.weights, prepared.packed
     has_dextra = weights.bias_hn is not None or weights.w_hr is not None
     for part in _parts(stretch):
@@ -285,8 +343,10 @@ def _add_products(
     if gradients.w_hr is not None:
         assert dextra is not None
         assert steps.extra is not None
-        output = functions_of(gradients.activations).output.value
-        hidden = steps.gates[..., 3 * steps.extra.shape[2] :] * output(steps.extra)
+        hidden = np.empty_like(steps.extra, order="C")
+        states = np.ascontiguousarray(steps.extra)
+        chooser.kernels.activate(gradients.activations.output, states, hidden)
+        hidden *= steps.gates[..., 3 * steps.extra.shape[2] :]
         outer(dextra, hidden, gradients.w_hr)
     if gradients.peepholes is not None:
         assert steps.extra is not None

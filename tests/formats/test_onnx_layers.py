@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import gatewise
-from gatewise.formats.onnx import Backend
 
 onnx = pytest.importorskip("onnx")
+
+# It is made of what onnx has.
+from gatewise.formats.onnx import Backend  # noqa: E402
 
 ACTIVATIONS = [
     "tanh",

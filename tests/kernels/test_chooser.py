@@ -127,11 +127,48 @@ importlib.import_module("gatewise.direction")
     assert run(missing, code).stderr.count("RuntimeWarning") == 1
 
 
-def test_a_python_that_is_no_cpython_is_not_warned(missing: Path) -> None:
-    code = "import numpy, sys; sys.implementation.name = 'pypy'; " + REPORT
-    done = run(missing, code)
+@pytest.mark.parametrize(
+    ("disguise", "way_out"),
+    [
+        ("", "pip install --force-reinstall --no-binary gatewise gatewise compiles it"),
+        ("sys.implementation.name = 'pypy'; ", "with CPython pip installs a compiled one"),
+        ("sys.platform = 'emscripten'; ", "outside browsers pip installs a compiled one"),
+    ],
+)
+def test_the_warning_says_how_to_get_the_fast_one(
+    disguise: str, way_out: str, missing: Path
+) -> None:
+    done = run(missing, f"import numpy, sys; {disguise}{REPORT}")
     assert done.stdout.startswith("numpy|the compiled module was never built")
+    assert done.stderr.count("RuntimeWarning") == 1
+    assert f"for this Python; {way_out}" in done.stderr
+    assert "GATEWISE_BACKEND=numpy accepts this silently" in done.stderr
+
+
+SUB_INTERPRETER = """
+import _interpreters
+import gatewise  # which the main interpreter has all the same
+made = _interpreters.create("isolated")
+failed = _interpreters.run_string(made, "import gatewise")
+_interpreters.destroy(made)
+print(gatewise.GRU(2, 3), failed.type.__name__, failed.msg, sep="|")
+"""
+
+
+def test_a_sub_interpreter_is_refused_in_one_line(backend: str) -> None:
+    pytest.importorskip("_interpreters", reason="this Python has no such interpreters")
+    done = run(PACKAGE.parent, SUB_INTERPRETER, backend)
+    assert done.returncode == 0, done.stderr
+    said = "gatewise cannot be imported in a sub-interpreter, as NumPy cannot"
+    assert f"|ImportError|{said}: use threads or processes\n" in done.stdout
     assert done.stderr == ""
+
+
+def test_a_broken_numpy_is_not_called_a_broken_module(missing: Path) -> None:
+    (missing / "numpy.py").write_text("raise ImportError('no BLAS')")
+    done = run(missing, "import gatewise")
+    assert done.stderr.strip().endswith("ImportError: no BLAS")
+    assert "RuntimeWarning" not in done.stderr
 
 
 @pytest.mark.parametrize("value", ["fast", "NumPy", " "])

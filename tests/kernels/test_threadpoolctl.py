@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -138,7 +139,7 @@ def test_on_numpy_there_is_nothing_to_register(backend: str) -> None:
 def test_an_old_version_cannot_register(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(threadpoolctl, "_registered", False)
+    monkeypatch.setattr(threadpoolctl, "_turn", threading.Lock())
     monkeypatch.setitem(sys.modules, "threadpoolctl", type(sys)("threadpoolctl"))
     assert gatewise.get_num_threads() >= 1
 

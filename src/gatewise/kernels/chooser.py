@@ -15,6 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
+# First, so that what is wrong with NumPy is not taken for a broken compiled module.
+import numpy  # noqa: F401
+
 __all__ = ["kernels", "name", "reason", "use"]
 
 VARIABLE = "GATEWISE_BACKEND"
@@ -43,13 +46,12 @@ def _choose(wanted: str) -> _Choice:
         problem = _problem(error)
         if wanted == "native":
             raise ImportError(f"{VARIABLE}=native, but {problem}") from error
-        if sys.implementation.name == "cpython":
-            warnings.warn(
-                f"gatewise runs on NumPy, which is slower: {problem}; "
-                f"{VARIABLE}=numpy accepts this silently",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+        warnings.warn(
+            f"gatewise runs on NumPy, which is slower: {problem}; {_way_out(error)}, "
+            f"and {VARIABLE}=numpy accepts this silently",
+            RuntimeWarning,
+            stacklevel=2,
+        )
         return _numpy(problem)
     how = "it is built and works" if wanted == "auto" else f"{VARIABLE}=native asks for it"
     return native, "native", how
@@ -57,6 +59,20 @@ def _choose(wanted: str) -> _Choice:
 
 def _numpy(why: str) -> _Choice:
     return importlib.import_module(_FALLBACK), "numpy", why
+
+
+def _way_out(error: Exception) -> str:
+    """Say who has the compiled module, and how."""
+    if sys.platform == "emscripten":
+        return "outside browsers pip installs a compiled one"
+    if sys.implementation.name != "cpython":
+        return "with CPython pip installs a compiled one"
+    if "interpreter" in str(error).lower():
+        return "only the main interpreter of a process has it"
+    return (
+        "pip install --force-reinstall --no-binary gatewise gatewise compiles it where a C "
+        "compiler is"
+    )
 
 
 def _problem(error: Exception) -> str:

@@ -30,7 +30,7 @@ class Resets(NamedTuple):
 
     def at(self, where: Any) -> Resets:
         """Return those of the rows that stand there."""
-        return Resets(self.rows[where], self.state)
+        return Resets(np.ascontiguousarray(self.rows[where]), self.state)
 
     def backwards(self, batch_sizes: NDArray[np.int64] | None) -> Resets:
         """Return these for a run from the last step to the first.

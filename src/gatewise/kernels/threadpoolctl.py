@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,8 @@ from gatewise.kernels import chooser
 
 __all__ = ["register"]
 
-_registered = False
+# Taken for good by the one thread that registers.
+_turn = threading.Lock()
 
 
 def register(get: Callable[[], int], set_: Callable[[int], None]) -> None:
@@ -27,13 +29,11 @@ def register(get: Callable[[], int], set_: Callable[[int], None]) -> None:
     get, set_ : callable
         What gives and what sets the number of threads of the process.
     """
-    global _registered
-    if _registered or "threadpoolctl" not in sys.modules:
+    if _turn.locked() or "threadpoolctl" not in sys.modules:
         return
     threadpoolctl: Any = sys.modules["threadpoolctl"]
-    if not hasattr(threadpoolctl, "register"):
+    if not hasattr(threadpoolctl, "register") or not _turn.acquire(blocking=False):
         return
-    _registered = True
     if chooser.name == "native":
         path = os.path.realpath(str(chooser.kernels.__file__))
         threadpoolctl.register(_controller(threadpoolctl.LibController, path, get, set_))

@@ -156,8 +156,8 @@ class AttentionPool(Pool):
         dscores = np.empty_like(shares)
         drows: Array = np.empty_like(rows)
         for row, part in _parts(tape.lengths):
-            dshares = np.einsum("tf,f->t", rows[part], dy[row])
-            mean = np.einsum("t,t->", shares[part], dshares)
+            dshares = (rows[part] * dy[row]).sum(axis=1)
+            mean = (shares[part] * dshares).sum()
             dscores[part] = shares[part] * (dshares - mean)
             drows[part] = shares[part][:, None] * dy[row]
         dhidden = dscores[:, None] * arrays["query"]
@@ -174,7 +174,7 @@ class AttentionPool(Pool):
         return dx, {
             "weight": weight,
             "bias": dproduct.sum(axis=(0, 1)),
-            "query": np.einsum("t,th->h", dscores, hidden),
+            "query": (dscores[:, None] * hidden).sum(axis=0),
         }
 
     def _features(self) -> tuple[int, int]:

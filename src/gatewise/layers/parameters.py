@@ -206,7 +206,8 @@ Draw = Callable[[tuple[int, ...]], Array]
 
 def uniform(generator: np.random.Generator, bound: float) -> Draw:
     """What draws as PyTorch does, within `bound` of 0."""
-    return lambda shape: generator.uniform(-bound, bound, shape)
+    # As NumPy's own does, which some processors would do in one rounding.
+    return lambda shape: generator.random(shape) * (2 * bound) - bound
 
 
 # How many parameters may still be made without values, if they are.

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewise.training.arguments import as_number, describe
+from gatewise.training.portable import sum_of_squares
 
 Array = NDArray[Any]
 
@@ -85,10 +86,7 @@ def clip_grad_norm(gradients: Mapping[str, Array], max_norm: float) -> float:
 
 
 def _norm(arrays: Iterable[Array]) -> float:
-    # Not a product of a vector with itself: BLAS gives its threads even this, and each of
-    # them then waits for more in a loop that takes a core from everybody else.
-    flat = (array.ravel(order="K") for array in arrays)
-    return math.sqrt(sum(float(np.einsum("i,i->", a, a, dtype=np.float64)) for a in flat))
+    return math.sqrt(sum(map(sum_of_squares, arrays)))
 
 
 def _largest(array: Array) -> float:

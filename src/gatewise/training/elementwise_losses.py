@@ -17,6 +17,7 @@ from gatewise.training.loss_inputs import (
     as_real,
     as_weight,
 )
+from gatewise.training.portable import sum_of_products
 
 Array = NDArray[Any]
 
@@ -279,10 +280,10 @@ def mean_of(
     share: Any
     if weight is None:
         count = losses.size if counts is None else int(counts.sum())
-        loss, share = _sum_of_products(factors) / max(count, 1), 1 / max(count, 1)
+        loss, share = sum_of_products(factors) / max(count, 1), 1 / max(count, 1)
     else:
         whole = float(weight.sum()) or 1.0
-        loss = _sum_of_products([*factors, weight.reshape(-1)]) / whole
+        loss = sum_of_products([*factors, weight.reshape(-1)]) / whole
         share = (weight / whole).astype(like.dtype)
     with np.errstate(all="ignore"):
         gradient *= share
@@ -302,10 +303,3 @@ def _spread(flags: Flags, shape: tuple[int, ...]) -> Flags:
     """The flags of the first axes of a shape, for all of them."""
     axes = (1,) * (len(shape) - flags.ndim)
     return np.broadcast_to(flags.reshape(flags.shape + axes), shape)
-
-
-def _sum_of_products(factors: list[Array]) -> float:
-    """Sum in float64; see `clipping` for why this is no product of BLAS's."""
-    subscripts = ",".join("i" * len(factors)) + "->"
-    with np.errstate(all="ignore"):
-        return float(np.einsum(subscripts, *factors, dtype=np.float64))

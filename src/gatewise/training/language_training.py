@@ -30,6 +30,7 @@ from gatewise.training.language_model import (
     read_language_model,
 )
 from gatewise.training.optimizers import Adam
+from gatewise.training.portable import cosine
 from gatewise.training.progress import Progress
 from gatewise.training.text import TextError, TokenBatches, order_zero_bits, split_held_out
 
@@ -251,7 +252,7 @@ class LanguageTraining:
             )
         clip_grad_norm(gradients, _MAX_NORM)
         warm = min(1.0, (self.step + 1) / _WARMUP_STEPS)
-        falling = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
+        falling = 0.02 + 0.98 * 0.5 * (1 + cosine(math.pi * done))
         self._optimizer.learning_rate = self.settings.learning_rate * warm * falling
         self._optimizer.step(self._weights, gradients)
         self.model.network.set_parameters(self._weights)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gatewise.kernels import chooser
 from gatewise.training.arguments import describe
 from gatewise.training.elementwise_losses import mean_of
 from gatewise.training.loss_inputs import (
@@ -22,6 +23,7 @@ from gatewise.training.loss_inputs import (
     check_range,
     last_steps,
 )
+from gatewise.training.portable import logarithms, sum_of_logarithms
 
 Array = NDArray[Any]
 
@@ -174,10 +176,10 @@ def binary_cross_entropy(
     targets = targets.astype(logits.dtype, copy=False)
 
     def losses_and_slopes() -> tuple[Array, Array]:
-        small = np.exp(-np.abs(logits))
-        losses = np.maximum(logits, 0) - logits * targets + np.log1p(small)
-        sigmoid = np.where(logits >= 0, logits.dtype.type(1), small) / (1 + small)
-        return losses, sigmoid - targets
+        # That is log(1 + exp(-x)) for an x of at least 0, without a function of NumPy's.
+        far = logarithms(_sigmoid(np.abs(logits).astype(np.float64)))
+        losses = np.maximum(logits, 0) - logits * targets - far
+        return losses, _sigmoid(logits) - targets
 
     def check(counting: Flags) -> None:
         wrong = targets[counting & ~((targets >= 0) & (targets <= 1))]
@@ -185,6 +187,13 @@ def binary_cross_entropy(
             raise ValueError(f"targets should lie from 0 to 1, got {float(wrong[0])!r}")
 
     return mean_of(logits, mask, sample_weight, losses_and_slopes, check)
+
+
+def _sigmoid(x: Array) -> Array:
+    flat = np.ascontiguousarray(x).reshape(-1)
+    y = np.empty_like(flat)
+    chooser.kernels.sigmoid(flat, y)
+    return y.reshape(x.shape)
 
 
 def _of_positions(
@@ -206,22 +215,21 @@ def _of_positions(
         share = held / (held.sum() or 1)
     flat = logits.reshape(classes.size, logits.shape[-1])
     with np.errstate(all="ignore"):
-        gradient = flat - flat.max(axis=1, keepdims=True)
-        chosen = gradient[rows, classes]
-        np.exp(gradient, out=gradient)
-        total = gradient.sum(axis=1, keepdims=True)
-        losses = np.log(total[:, 0]) - chosen
-        if weight is None:
-            gradient *= share / total
-        else:
-            gradient *= share[:, None] / total
+        gradient = np.empty_like(flat, order="C")
+        chooser.kernels.softmax(np.ascontiguousarray(flat), gradient)
+        # The largest logit has the inverse of the sum of all exponentials.
+        chosen = flat[rows, classes] - flat.max(axis=1)
+        largest = gradient.max(axis=1)
+        gradient *= share if weight is None else share[:, None]
     gradient[rows, classes] -= share
     # Assigned, not multiplied by 0: what does not count may hold NaN.
     gradient[~counts] = 0
+    chosen, largest = chosen[counts].astype(np.float64), largest[counts]
     if weight is None:
-        loss = float(losses[counts].sum(dtype=np.float64)) * share
+        loss = share * -(sum_of_logarithms(largest) + float(np.add.reduce(chosen)))
     else:
-        loss = float((losses[counts] * share[counts]).sum(dtype=np.float64))
+        losses = -(logarithms(largest) + chosen)
+        loss = float(np.add.reduce(losses * share[counts]))
     return loss, gradient.reshape(logits.shape)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gatewise.layers import Module
 from gatewise.training.arguments import as_number, describe
+from gatewise.training.portable import power
 
 Array = NDArray[Any]
 
@@ -381,11 +382,11 @@ class Adam(Optimizer):
         square += scratch
         # mean / (1 - b1^t) over sqrt(square / (1 - b2^t)) + epsilon, with what is the same
         # for all elements taken out of the arrays.
-        root = math.sqrt(1 - beta_square**steps)
+        root = math.sqrt(1 - power(beta_square, steps))
         np.sqrt(square, out=scratch)
         scratch += self.epsilon * root
         np.divide(mean, scratch, out=scratch)
-        scratch *= self.learning_rate * root / (1 - beta_mean**steps)
+        scratch *= self.learning_rate * root / (1 - power(beta_mean, steps))
         parameter -= scratch
 
     def _decay(self, parameter: Array, gradient: Array) -> Array:

@@ -14,6 +14,7 @@ from typing import Any
 from gatewise.formats.fields import Fields
 from gatewise.training.arguments import as_count, as_number, describe
 from gatewise.training.history import Epoch
+from gatewise.training.portable import cosine, power
 
 __all__ = ["Constant", "Cosine", "ReduceOnPlateau", "Schedule", "Step", "WarmUp"]
 
@@ -122,7 +123,7 @@ class Step(Schedule):
 
     def factor(self, epoch: float, epochs: int) -> float:
         """Return the power of the factor that the epoch has."""
-        return float(self._factor ** math.floor(epoch / self.every))
+        return float(power(self._factor, math.floor(epoch / self.every)))
 
 
 class Cosine(Schedule):
@@ -166,7 +167,7 @@ class Cosine(Schedule):
     def factor(self, epoch: float, epochs: int) -> float:
         """Return how high the wave is."""
         share = min(epoch / max(self.epochs or epochs, 1), 1.0)
-        return self.final + (1 - self.final) * (1 + math.cos(math.pi * share)) / 2
+        return self.final + (1 - self.final) * (1 + cosine(math.pi * share)) / 2
 
 
 class WarmUp(Schedule):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import reprlib
+from itertools import accumulate
 from typing import Any
 
 from gatewise.formats.errors import FormatError
@@ -13,6 +15,12 @@ __all__ = ["parse_json"]
 # Every value has one of these beside it, and takes some 60 bytes once it is parsed.
 _SIGNS = (b"{", b"[", b",", b":")
 _MOST_SIGNS = 1 << 22
+
+# Python's own limit, which is at about this depth up to 3.11 and far away from 3.12 on.
+_MOST_DEPTH = 900
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_OTHERS = bytes(set(range(256)) - set(_STEPS))
 
 
 def parse_json(text: bytes, name: str, *, constants: bool = False) -> Any:
@@ -43,6 +51,8 @@ def parse_json(text: bytes, name: str, *, constants: bool = False) -> Any:
     """
     if sum(map(text.count, _SIGNS)) > _MOST_SIGNS:
         raise FormatError(f"{name} has more than {_MOST_SIGNS} entries")
+    if text.count(b"[") + text.count(b"{") > _MOST_DEPTH and _depth(text) > _MOST_DEPTH:
+        raise FormatError(f"{name} goes too deep")
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -67,3 +77,9 @@ def parse_json(text: bytes, name: str, *, constants: bool = False) -> Any:
         raise FormatError(f"{name} goes too deep") from None
     except ValueError as error:
         raise FormatError(f"{name} is no JSON: {error}") from None
+
+
+def _depth(text: bytes) -> int:
+    """How many brackets are open at once, outside of strings."""
+    brackets = _STRING.sub(b"", text).translate(None, _OTHERS)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)

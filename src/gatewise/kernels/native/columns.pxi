@@ -40,20 +40,28 @@ cdef class _Arrays:
         for array in arrays:
             if expected[0] == 0 or not self.add(array, &expected):
                 return False
-        return expected[0] == 0 and self.columns.n_a > 0
+        if expected[0] != 0 or self.columns.n_a <= 0:
+            return False
+        for k, array in enumerate(arrays):
+            self.make_contiguous(k, array)
+        return True
+
+    cdef int make_contiguous(self, int k, array) except -1:
+        """Copy it if need be, which is not worth its memory before all fit."""
+        if not PyBuffer_IsContiguous(&self.views[k], b"C"):
+            array = np.ascontiguousarray(array)
+            PyBuffer_Release(&self.views[k])
+            PyObject_GetBuffer(array, &self.views[k], PyBUF_FORMAT | PyBUF_ND)
+        self.data[k] = self.views[k].buf
+        return 0
 
     cdef bint add(self, array, const char **expected) except -1:
         cdef Py_buffer *view = &self.views[self.count]
         cdef int axis
         try:
             PyObject_GetBuffer(array, view, PyBUF_FORMAT | PyBUF_STRIDES)
-            if not PyBuffer_IsContiguous(view, b"C"):
-                PyBuffer_Release(view)
-                array = np.ascontiguousarray(array)
-                PyObject_GetBuffer(array, view, PyBUF_FORMAT | PyBUF_ND)
         except (BufferError, TypeError, ValueError):
             return False
-        self.data[self.count] = view.buf
         self.count += 1
         if view.format[0] == 0 or view.format[1] != 0 or view.format[0] not in b"fd":
             return False

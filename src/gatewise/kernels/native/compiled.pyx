@@ -38,7 +38,7 @@ from gatewise.kernels.native.core cimport (
     gw_get_kernels,
     gw_give_back,
     gw_instruction_set,
-    gw_instruction_sets,
+    gw_instruction_set_at,
     gw_is_to_end,
     gw_kernels,
     gw_linear,
@@ -87,6 +87,7 @@ __all__ = [
     "Packed",
     "PackedConvolution",
     "PackedLinear",
+    "activate",
     "add_by_token",
     "backward",
     "cell_backward",
@@ -145,12 +146,11 @@ def instruction_set() -> str:
 
 def instruction_sets() -> tuple[str, ...]:
     """Name the variants that this CPU can run, best first."""
-    cdef const char *const *names = gw_instruction_sets()
     cdef list result = []
-    cdef int i = 0
-    while names[i] is not NULL:
-        result.append(names[i].decode())
-        i += 1
+    cdef const char *name = gw_instruction_set_at(0)
+    while name is not NULL:
+        result.append(name.decode())
+        name = gw_instruction_set_at(len(result))
     return tuple(result)
 
 

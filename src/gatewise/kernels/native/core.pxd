@@ -168,11 +168,14 @@ cdef extern from "gatewise.h" nogil:
         gw_elementwise *relu
         gw_elementwise *tanh
         gw_elementwise *sigmoid
+        gw_status (*activate)(
+            const gw_activation *, const void *, void *, Py_ssize_t
+        ) noexcept nogil
         gw_status (*softmax)(
             const void *, void *, Py_ssize_t, Py_ssize_t
         ) noexcept nogil
 
-    const char *const *gw_instruction_sets()
+    const char *gw_instruction_set_at(int index)
     int gw_choose_instruction_set(const char *)
     const char *gw_instruction_set()
     const gw_kernels *gw_get_kernels(int single)

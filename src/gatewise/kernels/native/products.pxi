@@ -35,6 +35,20 @@ def tanh(z: Array, out: Array) -> None:
     _apply(gw_get_kernels(z.dtype.itemsize == 4).tanh, z, out)
 
 
+def activate(activation: Activation, z: Array, out: Array) -> None:
+    cdef const gw_kernels *kernels = gw_get_kernels(z.dtype.itemsize == 4)
+    cdef gw_activation chosen = _activation(activation)
+    cdef const void *values = _address(z)
+    cdef void *into = <void *>_address(out)
+    cdef Py_ssize_t count = z.size
+    cdef gw_status status
+    with nogil:
+        status = kernels.activate(&chosen, values, into, count)
+    if status == GW_UNKNOWN:
+        activation_table.activation("activation", activation.name)
+    _check(status)
+
+
 def softmax(z: Array, out: Array) -> None:
     if z.dtype.itemsize == 4:
         _softmax[float](z, out)

@@ -205,9 +205,6 @@ cdef class _Stepper(_Stages):
     cdef take_chunk(
         self, gw_rows rows, _tokens tokens, Py_ssize_t time, const _extent *extent
     ):
-        if self.is_busy:
-            # With another thread's chunk, for which there is room once.
-            return None
         cdef Py_ssize_t features = self.stages[self.count - 1].features
         cdef Py_ssize_t steps = max(CHUNK_STEPS, CHUNK_ROWS // self.extent.batch)
         cdef gw_status status = GW_OK
@@ -216,14 +213,20 @@ cdef class _Stepper(_Stages):
         cdef gw_rows out = gw_rows(
             <char *>_address(y), features, time // self.multiple * features
         )
-        self.find_room(steps)
-        self.is_busy = True
-        with nogil:
-            self.copy_states(False, False)
-            status = self.run_chunk(rows, tokens, time, steps, out, extent)
-            if status != GW_OK:
-                self.copy_states(False, True)
-        self.is_busy = False
+        with cython.critical_section(self):
+            if self.is_busy:
+                # With another thread's chunk, for which there is room once.
+                return None
+            self.is_busy = True
+        try:
+            self.find_room(steps)
+            with nogil:
+                self.copy_states(False, False)
+                status = self.run_chunk(rows, tokens, time, steps, out, extent)
+                if status != GW_OK:
+                    self.copy_states(False, True)
+        finally:
+            self.is_busy = False
         _check(status)
         return y
 

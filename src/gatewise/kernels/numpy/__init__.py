@@ -4,7 +4,7 @@
 ``gatewise.kernels``.
 """
 
-from gatewise.kernels.numpy.activations import relu, sigmoid, softmax, tanh
+from gatewise.kernels.numpy.activations import activate, relu, sigmoid, softmax, tanh
 from gatewise.kernels.numpy.columns import (
     cell_backward,
     cell_forward,
@@ -34,6 +34,7 @@ __all__ = [
     "Packed",
     "PackedConvolution",
     "PackedLinear",
+    "activate",
     "add_by_token",
     "backward",
     "cell_backward",

@@ -23,6 +23,7 @@ Slope = NDArray[Any] | float
 __all__ = [
     "Function",
     "Functions",
+    "activate",
     "functions_of",
     "relu",
     "sigmoid",
@@ -254,6 +255,12 @@ def sigmoid(z: Array, out: Array) -> None:
 def tanh(z: Array, out: Array) -> None:
     """Write ``tanh(z)`` into `out`; both are one-dimensional and contiguous."""
     np.tanh(z, out)
+
+
+def activate(activation: Activation, z: Array, out: Array) -> None:
+    """Write what an activation of a cell computes into `out`; both are contiguous."""
+    with np.errstate(all="ignore"):
+        _function_of(activation).value(z, out)
 
 
 def softmax(z: Array, out: Array) -> None:
