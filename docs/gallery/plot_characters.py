@@ -83,16 +83,16 @@ axes.axis("off")
 # place within a line best, over a page that it reads:
 page = text[60_000:60_600]
 states, _ = model[1](model[0]([codes[letter] for letter in page]))
-column, columns = 0, []
+place, places = 0, []
 for letter in page:
-    columns.append(column)
-    column = 0 if letter == "\n" else column + 1
-alike = [abs(np.corrcoef(unit, columns)[0, 1]) for unit in states.T]
+    places.append(place)
+    place = 0 if letter == "\n" else place + 1
+alike = [abs(np.corrcoef(unit, places)[0, 1]) for unit in states.T]
 unit = int(np.argmax(alike))
 figure, axes = pyplot.subplots(figsize=(12, 2.4), layout="constrained")
 axes.plot(states[:, unit], label=f"unit {unit}")
-for place in np.flatnonzero(np.array(list(page)) == "\n"):
-    axes.axvline(place, color="C7", lw=0.8)
+for end_of_line in np.flatnonzero(np.array(list(page)) == "\n"):
+    axes.axvline(end_of_line, color="C7", lw=0.8)
 axes.set(xlabel="character; grey lines are ends of lines")
 axes.legend(loc="upper right")
 
