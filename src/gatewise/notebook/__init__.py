@@ -12,6 +12,7 @@ from gatewise.notebook.gru import (
     gru_cell_forward,
     gru_forward,
 )
+from gatewise.notebook.head import prediction_backward
 from gatewise.notebook.lstm import (
     lstm_backward,
     lstm_cell_backward,
@@ -34,6 +35,7 @@ __all__ = [
     "lstm_cell_backward",
     "lstm_cell_forward",
     "lstm_forward",
+    "prediction_backward",
     "rnn_backward",
     "rnn_cell_backward",
     "rnn_cell_forward",

@@ -26,7 +26,7 @@ Caches = tuple[Sequence[Cache], Any]
 # Looking it up in the enumeration would take part of a small run's time.
 _OTHER_KERNELS = Preference.OTHER_KERNELS
 
-__all__ = ["Caches", "backward", "cell_backward", "cell_forward", "forward"]
+__all__ = ["Caches", "backward", "cell_backward", "cell_forward", "forward", "read_steps"]
 
 
 def cell_forward(
@@ -142,8 +142,8 @@ def _alike(arrays: Sequence[Array]) -> tuple[Array, ...]:
     return tuple([np.require(array, dtype, ["C", "A"]) for array in arrays])
 
 
-def _read_caches(cell: Cell, caches: Caches) -> Record:
-    """Return the record that `caches` have, or make one of the steps' own."""
+def read_steps(caches: Caches) -> Steps | Sequence[Any]:
+    """Return the steps that `caches` have, or refuse what is none of a run's caches."""
     if not isinstance(caches, (tuple, list)) or len(caches) != 2:
         came = f"a {type(caches).__name__}"
         if isinstance(caches, (tuple, list)):
@@ -151,18 +151,26 @@ def _read_caches(cell: Cell, caches: Caches) -> Record:
         raise ValueError(f"caches should be a tuple of 2, (steps, x), got {came}")
     steps = caches[0]
     if isinstance(steps, Steps):
-        name = steps.record.cell.name
-        if name != cell.name:
-            raise ValueError(
-                f"caches should come from {cell.name}_forward, got those of {name}_forward"
-            )
-        return steps.record
+        return steps
     is_list = isinstance(steps, (tuple, list))
     if not is_list or not steps:
         raise ValueError(
             "caches[0] should be a list of one cache or more, one for each step, "
             f"got {repr(steps) if is_list else type(steps).__name__}"
         )
+    return steps
+
+
+def _read_caches(cell: Cell, caches: Caches) -> Record:
+    """Return the record that `caches` have, or make one of the steps' own."""
+    steps = read_steps(caches)
+    if isinstance(steps, Steps):
+        name = steps.record.cell.name
+        if name != cell.name:
+            raise ValueError(
+                f"caches should come from {cell.name}_forward, got those of {name}_forward"
+            )
+        return steps.record
     read = [cell.read_cache(f"caches[0][{t}]", step) for t, step in enumerate(steps)]
     return _replay(cell, read)
 

@@ -11,7 +11,7 @@ from gatewise.notebook._run import Caches
 
 __all__ = ["gru_backward", "gru_cell_backward", "gru_cell_forward", "gru_forward"]
 
-_CELL = GatedCell(
+CELL = GatedCell(
     name="gru",
     kernel="gru_reset_before",
     states=("a",),
@@ -83,7 +83,7 @@ def gru_cell_forward(
     >>> a_next
     array([[0.5]])
     """
-    (a_next,), yt_pred, cache = _run.cell_forward(_CELL, xt, (a_prev,), parameters)
+    (a_next,), yt_pred, cache = _run.cell_forward(CELL, xt, (a_prev,), parameters)
     return a_next, yt_pred, cache
 
 
@@ -133,7 +133,7 @@ def gru_forward(
     >>> y.shape, len(steps)
     ((2, 1, 3), 3)
     """
-    (a,), y, caches = _run.forward(_CELL, x, a0, parameters)
+    (a,), y, caches = _run.forward(CELL, x, a0, parameters)
     return a, y, caches
 
 
@@ -176,7 +176,7 @@ def gru_cell_backward(da_next: ArrayLike, cache: Cache) -> dict[str, Array]:
     >>> gradients["da_prev"], gradients["dbu"], gradients["dbc"]
     (array([[0.5]]), array([[-0.25]]), array([[0.5]]))
     """
-    return _run.cell_backward(_CELL, (da_next,), cache)
+    return _run.cell_backward(CELL, (da_next,), cache)
 
 
 def gru_backward(da: ArrayLike, caches: Caches) -> dict[str, Array]:
@@ -227,4 +227,4 @@ def gru_backward(da: ArrayLike, caches: Caches) -> dict[str, Array]:
     >>> gru_backward(np.ones((1, 1, 3)), caches)["da0"]
     array([[0.875]])
     """
-    return _run.backward(_CELL, da, caches)
+    return _run.backward(CELL, da, caches)

@@ -11,7 +11,7 @@ from gatewise.notebook._run import Caches
 
 __all__ = ["lstm_backward", "lstm_cell_backward", "lstm_cell_forward", "lstm_forward"]
 
-_CELL = GatedCell(
+CELL = GatedCell(
     name="lstm",
     kernel="lstm",
     states=("a", "c"),
@@ -99,7 +99,7 @@ def lstm_cell_forward(
     (array([[2.]]), array([[0.482]]))
     """
     before = (a_prev, c_prev)
-    (a_next, c_next), yt_pred, cache = _run.cell_forward(_CELL, xt, before, parameters)
+    (a_next, c_next), yt_pred, cache = _run.cell_forward(CELL, xt, before, parameters)
     return a_next, c_next, yt_pred, cache
 
 
@@ -151,7 +151,7 @@ def lstm_forward(
     >>> y.shape, len(steps)
     ((2, 1, 3), 3)
     """
-    (a, c), y, caches = _run.forward(_CELL, x, a0, parameters)
+    (a, c), y, caches = _run.forward(CELL, x, a0, parameters)
     return a, y, c, caches
 
 
@@ -197,7 +197,7 @@ def lstm_cell_backward(
     >>> gradients["dc_prev"], gradients["dbc"]
     (array([[0.75]]), array([[0.75]]))
     """
-    return _run.cell_backward(_CELL, (da_next, dc_next), cache)
+    return _run.cell_backward(CELL, (da_next, dc_next), cache)
 
 
 def lstm_backward(da: ArrayLike, caches: Caches) -> dict[str, Array]:
@@ -248,4 +248,4 @@ def lstm_backward(da: ArrayLike, caches: Caches) -> dict[str, Array]:
     >>> lstm_backward(np.ones((1, 1, 3)), caches)["dbc"]
     array([[1.0625]])
     """
-    return _run.backward(_CELL, da, caches)
+    return _run.backward(CELL, da, caches)

@@ -29,7 +29,7 @@ class _VanillaCell(Cell):
         return []
 
 
-_CELL = _VanillaCell(
+CELL = _VanillaCell(
     name="rnn",
     kernel="rnn",
     states=("a",),
@@ -102,7 +102,7 @@ def rnn_cell_forward(
     >>> yt_pred.ravel()
     array([0.25, 0.25, 0.25, 0.25])
     """
-    (a_next,), yt_pred, cache = _run.cell_forward(_CELL, xt, (a_prev,), parameters)
+    (a_next,), yt_pred, cache = _run.cell_forward(CELL, xt, (a_prev,), parameters)
     return a_next, yt_pred, cache
 
 
@@ -154,7 +154,7 @@ def rnn_forward(
     >>> y_pred.shape, len(steps)
     ((4, 1, 3), 3)
     """
-    (a,), y_pred, caches = _run.forward(_CELL, x, a0, parameters)
+    (a,), y_pred, caches = _run.forward(CELL, x, a0, parameters)
     return a, y_pred, caches
 
 
@@ -198,7 +198,7 @@ def rnn_cell_backward(da_next: ArrayLike, cache: Cache) -> dict[str, Array]:
     >>> gradients["dxt"], gradients["da_prev"]
     (array([[1.]]), array([[2.]]))
     """
-    return _run.cell_backward(_CELL, (da_next,), cache)
+    return _run.cell_backward(CELL, (da_next,), cache)
 
 
 def rnn_backward(da: ArrayLike, caches: Caches) -> dict[str, Array]:
@@ -250,4 +250,4 @@ def rnn_backward(da: ArrayLike, caches: Caches) -> dict[str, Array]:
     >>> rnn_backward(np.ones((1, 1, 3)), caches)["dx"]
     array([[[7., 3., 1.]]])
     """
-    return _run.backward(_CELL, da, caches)
+    return _run.backward(CELL, da, caches)
