@@ -20,10 +20,27 @@ static int has_avx2(void) {
 static int has_avx512(void) {
     int id[4];
     __cpuidex(id, 7, 0);
-    return has_avx2() && (id[1] >> 16 & 1) && (_xgetbv(0) & 0xe6) == 0xe6;
+    return has_avx2() && (id[1] >> 16 & 1) && (id[1] >> 30 & 1) && (_xgetbv(0) & 0xe6) == 0xe6;
+}
+
+static int leaf_7(int subleaf, int part) {
+    int id[4];
+    __cpuidex(id, 7, 0);
+    if (id[0] < subleaf)
+        return 0;
+    __cpuidex(id, 7, subleaf);
+    return id[part];
 }
 #else
 #include <cpuid.h>
+
+static int leaf_7(int subleaf, int part) {
+    unsigned int id[4];
+    if (!__get_cpuid_count(7, 0, &id[0], &id[1], &id[2], &id[3]) || id[0] < (unsigned int)subleaf)
+        return 0;
+    __get_cpuid_count(7, (unsigned int)subleaf, &id[0], &id[1], &id[2], &id[3]);
+    return (int)id[part];
+}
 
 static int has_avx2(void) {
     unsigned int a, b, c, d;
@@ -32,27 +49,42 @@ static int has_avx2(void) {
     return has_f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
-static int has_avx512(void) { return has_avx2() && __builtin_cpu_supports("avx512f"); }
-#endif
+static int has_avx512(void) {
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
+}
 #endif
 
-/* The variants of this kind of CPU, best first: a file in variants/ each, and what says whether a CPU runs it;
- * NULL where all do. */
+/* Not every compiler knows these by name. */
+static int has_avx512_vnni(void) { return has_avx512() && (leaf_7(0, 2) >> 11 & 1); }
+
+static int has_avx2_vnni(void) { return has_avx2() && (leaf_7(1, 0) >> 4 & 1); }
+#endif
+
+/* The variants of this kind of CPU, best first: what they are called, a file in variants/, whether it may use
+ * products of four bytes, and what says whether a CPU runs it; NULL where all do. */
 #if IS_X86_64
-#define VARIANTS(one) one(avx512, has_avx512) one(avx2, has_avx2) one(sse2, NULL) one(scalar, NULL)
+#define VARIANTS(one)                                                                                        \
+    one("avx512_vnni", avx512, 1, has_avx512_vnni) one("avx512", avx512, 0, has_avx512)                      \
+        one("avx2_vnni", avx2, 1, has_avx2_vnni) one("avx2", avx2, 0, has_avx2) one("sse2", sse2, 0, NULL)   \
+            one("scalar", scalar, 0, NULL)
+#define FILES(one) one(avx512) one(avx2) one(sse2) one(scalar)
 #elif IS_ARM64
-#define VARIANTS(one) one(neon, NULL) one(scalar, NULL)
+#define VARIANTS(one) one("neon", neon, 0, NULL) one("scalar", scalar, 0, NULL)
+#define FILES(one) one(neon) one(scalar)
 #else
-#define VARIANTS(one) one(scalar, NULL)
+#define VARIANTS(one) one("scalar", scalar, 0, NULL)
+#define FILES(one) one(scalar)
 #endif
 
-#define DECLARE(name, is_supported) extern const gw_kernels gw_##name##_single, gw_##name##_double;
-VARIANTS(DECLARE)
+#define DECLARE(file) extern const gw_kernels gw_##file##_single, gw_##file##_double;
+FILES(DECLARE)
 
-#define ROW(name, is_supported) {#name, &gw_##name##_single, &gw_##name##_double, is_supported},
+#define ROW(name, file, has_dots, is_supported)                                                              \
+    {name, &gw_##file##_single, &gw_##file##_double, has_dots, is_supported},
 static const struct variant {
     const char *name;
     const gw_kernels *single_precision, *double_precision;
+    int has_dots;
     int (*is_supported)(void);
 } variants[] = {VARIANTS(ROW)};
 
@@ -86,6 +118,8 @@ int gw_choose_instruction_set(const char *name) {
 }
 
 const char *gw_instruction_set(void) { return chosen->name; }
+
+int gw_has_dots(void) { return chosen->has_dots; }
 
 const gw_kernels *gw_get_kernels(int single) {
     return single ? chosen->single_precision : chosen->double_precision;

@@ -167,6 +167,9 @@ int gw_choose_instruction_set(const char *name);
 
 const char *gw_instruction_set(void);
 
+/* Whether the chosen variant may use the products of four bytes that not all its processors have. */
+int gw_has_dots(void);
+
 /* The chosen variant's kernels for float (single) or double. */
 const gw_kernels *gw_get_kernels(int single);
 

@@ -28,6 +28,8 @@ struct run {
     ptrdiff_t chunk;
     real *chunk_gates, *hidden;
     const real **pointers;
+    /* Rows as the products take them, if they are converted, for each thread. */
+    char *converted;
 };
 
 /* The pointers that one thread needs: h before a step, `hidden`, and the inputs of a chunk. */
@@ -40,6 +42,18 @@ INLINE int has_hidden(const gw_packed *layer) {
     return layer->cell->has_hidden_product || layer->projection.data;
 }
 
+/* The bytes that one thread needs for converted rows: those of both terms of a step, or of one of its others. */
+INLINE size_t converted_bytes(const struct run *run) {
+    const gw_packed *layer = run->layer;
+    const ptrdiff_t batch = run->sequence->batch, chunk = run->chunk ? run->chunk : 1;
+    size_t most = converted_size(&layer->recurrent, batch), other = converted_size(&layer->candidate, batch);
+    most = most > other ? most : other;
+    other = converted_size(&layer->projection, batch);
+    most = most > other ? most : other;
+    /* Where threads begin, in no line of another one's. */
+    return (converted_size(&layer->input, run->x.data ? chunk * batch : 0) + most + 63) / 64 * 64;
+}
+
 static int open_run(struct run *run, struct workspace *space, int threads) {
     const ptrdiff_t batch = run->sequence->batch, width = run->layer->cell->gates * run->layer->hidden_size;
     const ptrdiff_t hidden_count = batch * run->layer->hidden_size;
@@ -48,7 +62,9 @@ static int open_run(struct run *run, struct workspace *space, int threads) {
     run->pointers = take_space(space, (size_t)(threads * pointer_count(run)) * sizeof(real *));
     run->hidden = take_space(space, has_hidden(run->layer) ? (size_t)hidden_count * sizeof(real) : 0);
     run->chunk_gates = take_space(space, (size_t)(run->chunk * batch * width) * sizeof(real));
-    return (run->starts || !run->sequence->batch_sizes) && run->pointers && run->hidden && run->chunk_gates;
+    run->converted = take_space(space, (size_t)threads * converted_bytes(run));
+    return (run->starts || !run->sequence->batch_sizes) && run->pointers && run->hidden && run->chunk_gates &&
+           run->converted;
 }
 
 static void run_step(const struct run *run, const struct timeline *line, ptrdiff_t t, const real **pointers,
@@ -86,10 +102,11 @@ static void store_gates(const void *context, const struct panels *p, ptrdiff_t b
 
 /* The input's share of the steps first to end - 1, as one product. */
 static struct rows project_chunk(const struct run *run, const struct timeline *line, ptrdiff_t first,
-                                 ptrdiff_t end, const real **x_rows, gw_member *member) {
+                                 ptrdiff_t end, const real **x_rows, struct scratch scratch,
+                                 gw_member *member) {
     const gw_packed *layer = run->layer;
     const ptrdiff_t width = layer->cell->gates * layer->hidden_size;
-    struct step all = {.layer = layer};
+    struct step all = {.layer = layer, .scratch = scratch};
     all.gates = (struct rows){run->chunk_gates + run->chunk * line->first_row * width, width};
     for (ptrdiff_t n = first; n < end; n++) {
         const ptrdiff_t t = time_of(line, n, run->sequence->reverse);
@@ -97,19 +114,19 @@ static struct rows project_chunk(const struct run *run, const struct timeline *l
         all.rows += rows_at(line, t);
     }
     const struct term x = {&layer->input, 0, layer->input_size, x_rows};
-    const struct tiles tiles = {&layer->input, 1, {x}, begin_bias, NULL, store_gates, 0};
+    const struct tiles tiles = {&layer->input, 1, {x}, begin_bias, NULL, store_gates, 0, scratch};
     for_each_tile(&tiles, all.rows, &all, member);
     return all.gates;
 }
 
 static void run_steps(const struct run *run, const struct timeline *line, const real **pointers,
-                      gw_member *member) {
+                      struct scratch scratch, gw_member *member) {
     const gw_sequence *sequence = run->sequence;
     const real **x_rows = pointers + 2 * sequence->batch;
     struct rows projected = {0};
     for (ptrdiff_t n = 0; n < sequence->time && gw_goes_on(member->watch, STEP_WORK); n++) {
         const ptrdiff_t t = time_of(line, n, sequence->reverse);
-        struct step step = {.layer = run->layer, .member = member};
+        struct step step = {.layer = run->layer, .member = member, .scratch = scratch};
         /* Back and forth: what a step read last is still in a cache when the next one begins with it. */
         step.descending = sequence->odd ^ (n % 2);
         step.kept = step_rows(line, &run->gates, t);
@@ -118,7 +135,7 @@ static void run_steps(const struct run *run, const struct timeline *line, const 
         } else if (run->chunk) {
             if (n % run->chunk == 0) {
                 const ptrdiff_t end = n + run->chunk < sequence->time ? n + run->chunk : sequence->time;
-                projected = project_chunk(run, line, n, end, x_rows, member);
+                projected = project_chunk(run, line, n, end, x_rows, scratch, member);
             }
             step.gates = projected;
             projected.base += rows_at(line, t) * projected.stride;
@@ -134,13 +151,15 @@ static void run_part(void *context, gw_member *member) {
     const struct run *run = context;
     struct timeline line = {run->sequence, run->starts, 0, run->sequence->batch};
     const real **pointers = run->pointers + member->thread * pointer_count(run);
+    const struct scratch scratch = {run->converted + (size_t)member->thread * converted_bytes(run),
+                                    run->converted};
     gw_member alone = gw_alone(member->watch);
     if (run->by_rows) {
         line.first_row = share_start(run->sequence, member->thread, member->threads);
         line.end_row = share_start(run->sequence, member->thread + 1, member->threads);
         member = &alone;
     }
-    run_steps(run, &line, pointers, member);
+    run_steps(run, &line, pointers, scratch, member);
 }
 
 /* How many steps to project at once; 0 where each step had better add up both terms of its gates, which

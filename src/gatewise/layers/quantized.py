@@ -1,7 +1,7 @@
 """How weights become narrow: rounded, with a scale for each row where the format has them.
 
-The kernels widen weights as they read them, so a quantized layer is a layer like any other
-but for how its weights are stored, and that it cannot be trained.
+A quantized layer is a layer like any other but for how its weights are stored, what the
+kernels make of the rows that these multiply, and that it cannot be trained.
 """
 
 from __future__ import annotations
@@ -18,19 +18,63 @@ from gatewise.layers.parameters import placeholder
 
 Array = NDArray[Any]
 
-__all__ = ["check_format", "misfit", "narrow_placeholders", "narrowed", "scales"]
+__all__ = [
+    "check_format",
+    "kernel_format",
+    "misfit",
+    "narrow_placeholders",
+    "narrowed",
+    "scales",
+    "shown",
+]
+
+# What the kernels call each format, by the bits of the rows that it multiplies.
+_KERNELS: dict[str, dict[int | None, str]] = {
+    "float16": {None: "float16"},
+    "int8": {15: "int8", 8: "int8_8"},
+}
 
 # In the order of the kernels' scales; all other parameters stay as they are.
 _NARROW = ("weight_ih", "weight_hh", "weight_hr")
 
 
-def check_format(weight_format: str) -> None:
-    """Raise unless weights can be rounded to a format of this name."""
-    names = [name for name, each in formats.FORMATS.items() if each.narrow]
-    if not isinstance(weight_format, str) or weight_format not in names:
+def check_format(weight_format: str, activations: int | None) -> int | None:
+    """Return the bits of activations that a format goes with, those given or its own.
+
+    Raises
+    ------
+    ValueError
+        If weights cannot be rounded to a format of this name, or not with these.
+    """
+    if not isinstance(weight_format, str) or weight_format not in _KERNELS:
         raise ValueError(
-            f"weight_format should be one of {', '.join(names)}, got {weight_format!r}"
+            f"weight_format should be one of {', '.join(_KERNELS)}, got {weight_format!r}"
         )
+    known = _KERNELS[weight_format]
+    if activations is None:
+        return next(iter(known))
+    if isinstance(activations, bool) or activations not in known:
+        bits = " or ".join(map(str, known))
+        raise ValueError(
+            f"activations should be {bits} with {weight_format}, got {activations!r}"
+        )
+    return activations
+
+
+def kernel_format(weight_format: str, activations: int | None) -> str:
+    """Return what the kernels call a layer's format."""
+    if weight_format not in _KERNELS:
+        return weight_format
+    known = _KERNELS[weight_format]
+    return known[next(iter(known)) if activations is None else activations]
+
+
+def shown(weight_format: str, activations: int | None) -> str:
+    """Return a narrow format as the arguments of `quantize` name it."""
+    own = kernel_format(weight_format, None) == kernel_format(weight_format, activations)
+    return f"weight_format={weight_format!r}" + (
+        "" if own else f", activations={activations}"
+    )
 
 
 def narrowed(arrays: Mapping[str, Array], weight_format: str) -> dict[str, Array]:

@@ -95,6 +95,8 @@ class RecurrentWeights(Stateful):
         super().__init__(dtype)
         # How the weights are kept: as the dtype says, unless `quantize` makes them narrow.
         self.weight_format = self._dtype.name
+        # The bits of what integer weights multiply; None for weights of any other kind.
+        self.activation_bits: int | None = None
         self.input_size = inputs.size("input_size", input_size)
         self.hidden_size = inputs.size("hidden_size", hidden_size)
         self.num_layers = inputs.size("num_layers", num_layers)
@@ -166,7 +168,8 @@ class RecurrentWeights(Stateful):
                 bias = arrays["bias_ih" + suffix] + arrays["bias_hh" + suffix]
         else:
             bias = np.zeros(len(w_ih), self._dtype)
-        return Weights(self._cell, self._activations, self.weight_format, w_ih, w_hh, bias)
+        kept = quantized.kernel_format(self.weight_format, self.activation_bits)
+        return Weights(self._cell, self._activations, kept, w_ih, w_hh, bias)
 
     def _named(self, gradients: Weights) -> Gradients:
         """The gradients of one direction by the names of `_shapes`."""
@@ -196,7 +199,7 @@ class RecurrentWeights(Stateful):
         """The bytes of the parameters, with the scales of narrow weights."""
         return sum(array.nbytes for array in self._snapshot().arrays.values())
 
-    def quantize(self, weight_format: str) -> Self:
+    def quantize(self, weight_format: str, *, activations: int | None = None) -> Self:
         """Return a copy of this layer for inference whose weights take fewer bytes.
 
         A step of a stream reads every weight once and does little else, so narrow weights
@@ -247,7 +250,7 @@ class RecurrentWeights(Stateful):
                 f"{with_article(type(self))} with {self.weight_format} weights is "
                 "quantized already; quantize the layer that it was made from"
             )
-        quantized.check_format(weight_format)
+        bits = quantized.check_format(weight_format, activations)
         if self.dtype != np.float32:
             raise ValueError(f"only layers of float32 can be quantized, got {self.dtype}")
         state = self.__getstate__()
@@ -258,7 +261,8 @@ class RecurrentWeights(Stateful):
             arrays = quantized.narrowed(arrays, weight_format)
         narrow = self.__new__(type(self))
         narrow.__setstate__(
-            copy.deepcopy(state) | {"_arrays": arrays, "weight_format": weight_format}
+            copy.deepcopy(state)
+            | {"_arrays": arrays, "weight_format": weight_format, "activation_bits": bits}
         )
         return narrow
 
@@ -295,8 +299,10 @@ class RecurrentWeights(Stateful):
 
     def _sizes(self) -> str:
         # Only float32 can be quantized, so no dtype comes before.
-        narrow = f", weight_format={self.weight_format!r}" if self._is_narrow else ""
-        return super()._sizes() + narrow
+        if not self._is_narrow:
+            return super()._sizes()
+        shown = quantized.shown(self.weight_format, self.activation_bits)
+        return f"{super()._sizes()}, {shown}"
 
     def __repr__(self) -> str:
         if self._is_narrow:

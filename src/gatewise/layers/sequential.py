@@ -106,7 +106,7 @@ class Sequential(Stateful):
         given = next((given for _, given in reversed(ends) if given is not None), None)
         return taken, given
 
-    def quantize(self, weight_format: str) -> Sequential:
+    def quantize(self, weight_format: str, *, activations: int | None = None) -> Sequential:
         """Return a copy for inference whose recurrent layers' weights take fewer bytes.
 
         The other layers are copied as they are. The copy is called and streams like this
@@ -141,7 +141,7 @@ class Sequential(Stateful):
                 "quantize should find a recurrent layer, as only RNN, LSTM and GRU can be "
                 f"quantized, got {self._description()}"
             )
-        return self._at_one_moment(lambda: self._quantized(weight_format, {}))
+        return self._at_one_moment(lambda: self._quantized(weight_format, activations, {}))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         def copied() -> tuple[Any, dict[int, Any]]:
@@ -163,15 +163,17 @@ class Sequential(Stateful):
             if self._look() == parts:
                 return made
 
-    def _quantized(self, weight_format: str, made: dict[Module, Module]) -> Sequential:
+    def _quantized(
+        self, weight_format: str, activations: int | None, made: dict[Module, Module]
+    ) -> Sequential:
         """`quantize`; a layer that stands in several places does so in the copy."""
         for layer in self.layers:
             if layer in made:
                 continue
             if isinstance(layer, Sequential):
-                made[layer] = layer._quantized(weight_format, made)
+                made[layer] = layer._quantized(weight_format, activations, made)
             elif isinstance(layer, Recurrent):
-                made[layer] = layer.quantize(weight_format)
+                made[layer] = layer.quantize(weight_format, activations=activations)
             else:
                 made[layer] = copy.copy(layer)
         return Sequential(*(made[layer] for layer in self.layers))

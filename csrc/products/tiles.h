@@ -1,0 +1,183 @@
+/* Running a product over packed weights, tile by tile. */
+#ifndef GATEWISE_TILES_H
+#define GATEWISE_TILES_H
+
+#include "products/panels.h"
+#include "threads/threads.h"
+
+/* Rows of one step. */
+struct rows {
+    real *base;
+    ptrdiff_t stride;
+};
+
+INLINE real *row_of(struct rows rows, ptrdiff_t row) { return rows.base + row * rows.stride; }
+
+INLINE void load_sums(const struct panels *p, ptrdiff_t block, struct rows from, ptrdiff_t row, int count,
+                      real *sums) {
+    const int vectors = block_vectors(p, block);
+    for (int r = 0; r < count; r++)
+        for (int v = 0; v < vectors; v++, sums += WIDTH)
+            v_store(sums, load_some(row_of(from, row + r) + vector_offset(p, block, v),
+                                    vector_length(p, block, v)));
+}
+
+INLINE void store_sums(const struct panels *p, ptrdiff_t block, struct rows to, ptrdiff_t row, int count,
+                       const real *sums) {
+    const int vectors = block_vectors(p, block);
+    for (int r = 0; r < count; r++)
+        for (int v = 0; v < vectors; v++, sums += WIDTH)
+            store_some(row_of(to, row + r) + vector_offset(p, block, v), vector_length(p, block, v),
+                       v_load(sums));
+}
+
+/* Called for every tile of sums: before the product to fill them, after it to make use of them. */
+typedef void tile_function(const void *step, const struct panels *p, ptrdiff_t block, ptrdiff_t row,
+                           int count, real *sums);
+
+/* Where rows are converted: memory of this thread's own, and what all members of its team have. */
+struct scratch {
+    char *own, *shared;
+};
+
+/* A product over tiles: begin fills the sums, the terms add to them in their order, end makes use of them.
+ * Between, unless it is NULL, comes after the first term. */
+struct tiles {
+    const struct panels *layout;
+    int term_count;
+    struct term terms[2];
+    tile_function *begin, *between, *end;
+    int descending; /* the order of the blocks */
+    struct scratch scratch;
+};
+
+/* Adds a term of rows as they are to the sums of `count` rows of one block, or of one row of a pair of blocks. */
+static void add_term(const struct term *term, ptrdiff_t block, int blocks, ptrdiff_t row, int count,
+                     real *sums) {
+    const struct panels *p = term->panels;
+    const int vectors = block_vectors(p, block);
+    const struct format *format = p->format;
+    product_function *run =
+        blocks == 2 ? format->pairs[vectors - 1] : format->products[vectors - 1][count - 1];
+    const size_t skipped = (size_t)(term->first_input * vectors * WIDTH) * p->format->size;
+    const char *panel = (const char *)block_panel(p, block) + skipped;
+    run(term->rows + row, term->inputs, panel, p->inputs * vectors * WIDTH, sums);
+}
+
+struct tile_job {
+    const struct tiles *tiles;
+    ptrdiff_t rows;
+    const void *step;
+    /* Where the converted rows of each term are, if the format converts them; whether they are is to be asked of
+     * each thread. */
+    char *converted[2];
+    int *is_converted;
+};
+
+/* What converting an element takes, in multiply-adds. */
+#define CONVERSION_WORK 8
+
+/* A share of the rows of all terms. */
+static void convert_rows(const void *context, int index, int shares, gw_watch *watch) {
+    const struct tile_job *job = context;
+    const ptrdiff_t first = job->rows * index / shares, end = job->rows * (index + 1) / shares;
+    for (int k = 0; k < job->tiles->term_count; k++) {
+        const struct term *term = &job->tiles->terms[k];
+        const struct panels *p = term->panels;
+        const size_t size = p->format->row_size(p->inputs);
+        char *to = job->converted[k] + (size_t)first * size;
+        for (ptrdiff_t row = first; row < end && gw_goes_on(watch, p->inputs * CONVERSION_WORK); row++) {
+            p->format->convert(p, term->rows[row], to);
+            to += size;
+        }
+    }
+}
+
+/* What one row of a block takes, in multiply-adds: its terms, and what begins and ends them. */
+INLINE ptrdiff_t row_work(const struct tiles *tiles) {
+    const ptrdiff_t second = tiles->term_count > 1 ? tiles->terms[1].inputs : 0;
+    return (tiles->terms[0].inputs + second + 32) * whole_vectors(tiles->layout) * WIDTH;
+}
+
+/* All rows of a block or, one row alone keeping too few sums in flight, of a pair of blocks. */
+static void run_block(const struct tile_job *job, ptrdiff_t block, int pair, gw_watch *watch) {
+    const struct tiles *tiles = job->tiles;
+    const struct panels *p = tiles->layout;
+    const void *step = job->step;
+    /* Twice the size: what stands between the terms may put something aside. */
+    ALIGNED real sums[2 * TILE_SIZE];
+    const int vectors = block_vectors(p, block);
+    const int most = p->format->most_rows[vectors - 1];
+    add_function *add = p->format->add;
+    real *second = sums + vectors * WIDTH;
+    for (ptrdiff_t row = 0; row < job->rows;) {
+        const ptrdiff_t left = job->rows - row;
+        const int count = (int)ceiling(left, ceiling(left, most));
+        tiles->begin(step, p, block, row, count, sums);
+        if (pair)
+            tiles->begin(step, p, block + 1, row, count, second);
+        for (int term = 0; term < tiles->term_count; term++) {
+            if (add)
+                add(tiles->terms[term].panels, job->converted[term], block, 1 + pair, row, count, sums);
+            else
+                add_term(&tiles->terms[term], block, 1 + pair, row, count, sums);
+            if (term || !tiles->between)
+                continue;
+            tiles->between(step, p, block, row, count, sums);
+            if (pair)
+                tiles->between(step, p, block + 1, row, count, second);
+        }
+        tiles->end(step, p, block, row, count, sums);
+        if (pair)
+            tiles->end(step, p, block + 1, row, count, second);
+        row += count;
+        if (row < job->rows && !gw_goes_on(watch, count * row_work(tiles)))
+            return;
+    }
+}
+
+/* A share of the blocks. */
+static void run_tiles(const void *context, int index, int shares, gw_watch *watch) {
+    const struct tile_job *job = context;
+    const struct panels *p = job->tiles->layout;
+    const ptrdiff_t first = block_count(p) * index / shares, end = block_count(p) * (index + 1) / shares;
+    const ptrdiff_t at_once = job->rows == 1 ? 2 : 1, groups = ceiling(end - first, at_once);
+    const ptrdiff_t work = row_work(job->tiles) * (at_once == 2 ? 2 : MOST_ROWS);
+    if (job->is_converted && !*job->is_converted) {
+        convert_rows(job, 0, 1, watch);
+        *job->is_converted = 1;
+    }
+    for (ptrdiff_t group = 0; group < groups && gw_goes_on(watch, work); group++) {
+        const ptrdiff_t block = first + (job->tiles->descending ? groups - 1 - group : group) * at_once;
+        const ptrdiff_t last = block + at_once <= end ? block + at_once - 1 : end - 1;
+        if (last == block) {
+            run_block(job, block, 0, watch);
+        } else if (block_vectors(p, block) == block_vectors(p, last)) {
+            run_block(job, block, 1, watch);
+        } else {
+            run_block(job, block, 0, watch);
+            run_block(job, last, 0, watch);
+        }
+    }
+}
+
+/* From so many rows on it is worth waiting for each other to convert each only once. */
+#define SHARED_ROWS 8
+
+/* The members share the blocks. */
+INLINE void for_each_tile(const struct tiles *tiles, ptrdiff_t rows, const void *step, gw_member *member) {
+    struct tile_job job = {tiles, rows, step, {NULL, NULL}, NULL};
+    int is_converted = 0;
+    if (tiles->layout->format->convert) {
+        const int is_shared = member->threads > 1 && rows >= SHARED_ROWS;
+        job.converted[0] = is_shared ? tiles->scratch.shared : tiles->scratch.own;
+        job.converted[1] = job.converted[0] + converted_size(tiles->terms[0].panels, rows);
+        if (is_shared)
+            gw_run_shares(member, convert_rows, &job);
+        else
+            job.is_converted = &is_converted;
+    }
+    gw_run_shares(member, run_tiles, &job);
+}
+
+#endif
