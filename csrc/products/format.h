@@ -63,7 +63,7 @@ struct format {
     size_t (*row_size)(ptrdiff_t inputs);
     void (*convert)(const struct panels *p, const real *row, char *converted);
     add_function *add;
-    /* By vectors, the rows of a tile. */
+    /* By vectors, the rows of its tile. */
     int most_rows[MOST_VECTORS];
 };
 

@@ -23,8 +23,8 @@
 /* Inputs whose sums do not exceed 32 bits, even of the lower plane: 65536 * 255 * 128 < 2^31. Of more inputs the
  * sums of such segments are added to the outputs one after another. */
 #define SEGMENT 65536
-/* The same of pairs in two planes: 512 * 32512 * 128 < 2^31. */
-#define PAIRS_AT_ONCE 256
+/* The same of both planes at once: 512 * 32512 * 128 < 2^31. */
+#define INPUTS_AT_ONCE 512
 
 /* 2^-100: no scale is for a largest element below, so that none is infinite or 0. */
 #define LEAST_SIZE 7.888609052210118e-31f

@@ -50,8 +50,23 @@ INLINE void add_dots(const struct int8_tile *tile, ptrdiff_t first, ptrdiff_t in
     } while (row < end);
 }
 
-INLINE void dots_tile(const struct int8_tile *tile, float *sums, const int planes, const int row_count,
-                      const int vectors, const int panels) {
+/* Where the inputs are few, whole sums fit 32 bits. */
+INLINE void end_dots(const struct int8_tile *tile, const vint *upper, const vint *lower, float *sums,
+                     const int planes, const int row_count, const int vectors, const int is_short) {
+    UNROLL for (int r = 0; r < row_count; r++) {
+        const vreal scale = v_set(row_scale(tile->row + (size_t)r * tile->row_size));
+        UNROLL for (int v = 0; v < vectors; v++) {
+            const vint up = upper[r * vectors + v], low = lower[r * vectors + v];
+            const vreal integers = planes == 1 ? i_to_real(up)
+                                   : is_short  ? i_to_real(i_add(i_times_256(up), low))
+                                               : real_of_parts(up, low);
+            add_integers(integers, scale, tile->scales + v * WIDTH, sums + (r * vectors + v) * WIDTH);
+        }
+    }
+}
+
+INLINE void whole_dots_tile(const struct int8_tile *tile, float *sums, const int planes, const int row_count,
+                            const int vectors, const int panels) {
     const int all = vectors * panels;
     const int32_t *offsets = tile->offsets;
     for (ptrdiff_t first = 0; first == 0 || first < tile->inputs; first += SEGMENT) {
@@ -65,15 +80,26 @@ INLINE void dots_tile(const struct int8_tile *tile, float *sums, const int plane
         }
         add_dots(tile, first, left < SEGMENT ? left : SEGMENT, upper, lower, planes, row_count, vectors,
                  panels);
-        UNROLL for (int r = 0; r < row_count; r++) {
-            const vreal scale = v_set(row_scale(tile->row + (size_t)r * tile->row_size));
-            UNROLL for (int v = 0; v < all; v++) {
-                const vint up = upper[r * all + v];
-                add_integers(planes == 2 ? real_of_parts(up, lower[r * all + v]) : i_to_real(up), scale,
-                             tile->scales + v * WIDTH, sums + (r * all + v) * WIDTH);
-            }
-        }
+        if (tile->inputs <= INPUTS_AT_ONCE)
+            end_dots(tile, upper, lower, sums, planes, row_count, all, 1);
+        else
+            end_dots(tile, upper, lower, sums, planes, row_count, all, 0);
         offsets += tile->offsets_step;
+    }
+}
+
+INLINE void dots_tile(const struct int8_tile *tile, float *sums, const int planes, const int row_count,
+                      const int vectors, const int panels) {
+    if (panels == 2 && vectors > 2 * ROWS_OF_DOTS_15(vectors) && planes == 2) {
+        /* One after the other, since there are not the registers for both. */
+        struct int8_tile next = *tile;
+        next.panel += tile->panel_step;
+        next.offsets += vectors * WIDTH;
+        next.scales += vectors * WIDTH;
+        whole_dots_tile(tile, sums, planes, row_count, vectors, 1);
+        whole_dots_tile(&next, sums + vectors * WIDTH, planes, row_count, vectors, 1);
+    } else {
+        whole_dots_tile(tile, sums, planes, row_count, vectors, panels);
     }
 }
 

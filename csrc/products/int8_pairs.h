@@ -45,7 +45,7 @@ INLINE void end_pairs(const struct int8_tile *tile, const vint *high, const vint
 
 INLINE void pairs_tile(const struct int8_tile *tile, float *sums, const int planes, const int row_count,
                        const int vectors, const int panels) {
-    const ptrdiff_t most = planes == 2 ? PAIRS_AT_ONCE : SEGMENT / 2, pairs = tile->inputs / 2;
+    const ptrdiff_t most = (planes == 2 ? INPUTS_AT_ONCE : SEGMENT) / 2, pairs = tile->inputs / 2;
     const int count = row_count * vectors * panels;
     for (ptrdiff_t first = 0; first < pairs;) {
         const ptrdiff_t segment_end = first + SEGMENT / 2 < pairs ? first + SEGMENT / 2 : pairs;

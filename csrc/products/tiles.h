@@ -64,14 +64,18 @@ static void add_term(const struct term *term, ptrdiff_t block, int blocks, ptrdi
     run(term->rows + row, term->inputs, panel, p->inputs * vectors * WIDTH, sums);
 }
 
+/* Rows that a format converts: where those of each term go, and whether they are there yet, which each thread has
+ * to know for itself, unless all have converted them together. */
+struct conversion {
+    char *rows[2];
+    int is_done;
+};
+
 struct tile_job {
     const struct tiles *tiles;
     ptrdiff_t rows;
     const void *step;
-    /* Where the converted rows of each term are, if the format converts them; whether they are is to be asked of
-     * each thread. */
-    char *converted[2];
-    int *is_converted;
+    struct conversion *conversion; /* NULL where rows are multiplied as they are */
 };
 
 /* What converting an element takes, in multiply-adds. */
@@ -85,7 +89,7 @@ static void convert_rows(const void *context, int index, int shares, gw_watch *w
         const struct term *term = &job->tiles->terms[k];
         const struct panels *p = term->panels;
         const size_t size = p->format->row_size(p->inputs);
-        char *to = job->converted[k] + (size_t)first * size;
+        char *to = job->conversion->rows[k] + (size_t)first * size;
         for (ptrdiff_t row = first; row < end && gw_goes_on(watch, p->inputs * CONVERSION_WORK); row++) {
             p->format->convert(p, term->rows[row], to);
             to += size;
@@ -107,8 +111,8 @@ static void run_block(const struct tile_job *job, ptrdiff_t block, int pair, gw_
     /* Twice the size: what stands between the terms may put something aside. */
     ALIGNED real sums[2 * TILE_SIZE];
     const int vectors = block_vectors(p, block);
-    const int most = p->format->most_rows[vectors - 1];
-    add_function *add = p->format->add;
+    const struct conversion *conversion = job->conversion;
+    const int most = conversion ? p->format->most_rows[vectors - 1] : MAX_ROWS(vectors);
     real *second = sums + vectors * WIDTH;
     for (ptrdiff_t row = 0; row < job->rows;) {
         const ptrdiff_t left = job->rows - row;
@@ -117,8 +121,9 @@ static void run_block(const struct tile_job *job, ptrdiff_t block, int pair, gw_
         if (pair)
             tiles->begin(step, p, block + 1, row, count, second);
         for (int term = 0; term < tiles->term_count; term++) {
-            if (add)
-                add(tiles->terms[term].panels, job->converted[term], block, 1 + pair, row, count, sums);
+            if (conversion)
+                p->format->add(tiles->terms[term].panels, conversion->rows[term], block, 1 + pair, row, count,
+                               sums);
             else
                 add_term(&tiles->terms[term], block, 1 + pair, row, count, sums);
             if (term || !tiles->between)
@@ -143,9 +148,9 @@ static void run_tiles(const void *context, int index, int shares, gw_watch *watc
     const ptrdiff_t first = block_count(p) * index / shares, end = block_count(p) * (index + 1) / shares;
     const ptrdiff_t at_once = job->rows == 1 ? 2 : 1, groups = ceiling(end - first, at_once);
     const ptrdiff_t work = row_work(job->tiles) * (at_once == 2 ? 2 : MOST_ROWS);
-    if (job->is_converted && !*job->is_converted) {
+    if (job->conversion && !job->conversion->is_done) {
         convert_rows(job, 0, 1, watch);
-        *job->is_converted = 1;
+        job->conversion->is_done = 1;
     }
     for (ptrdiff_t group = 0; group < groups && gw_goes_on(watch, work); group++) {
         const ptrdiff_t block = first + (job->tiles->descending ? groups - 1 - group : group) * at_once;
@@ -164,20 +169,26 @@ static void run_tiles(const void *context, int index, int shares, gw_watch *watc
 /* From so many rows on it is worth waiting for each other to convert each only once. */
 #define SHARED_ROWS 8
 
+/* As for_each_tile, of rows that are converted. */
+NOINLINE void for_each_converted_tile(const struct tiles *tiles, ptrdiff_t rows, const void *step,
+                                      gw_member *member) {
+    struct conversion conversion;
+    const struct tile_job job = {tiles, rows, step, &conversion};
+    conversion.is_done = member->threads > 1 && rows >= SHARED_ROWS;
+    conversion.rows[0] = conversion.is_done ? tiles->scratch.shared : tiles->scratch.own;
+    conversion.rows[1] = conversion.rows[0] + converted_size(tiles->terms[0].panels, rows);
+    if (conversion.is_done)
+        gw_run_shares(member, convert_rows, &job);
+    gw_run_shares(member, run_tiles, &job);
+}
+
 /* The members share the blocks. */
 INLINE void for_each_tile(const struct tiles *tiles, ptrdiff_t rows, const void *step, gw_member *member) {
-    struct tile_job job = {tiles, rows, step, {NULL, NULL}, NULL};
-    int is_converted = 0;
-    if (tiles->layout->format->convert) {
-        const int is_shared = member->threads > 1 && rows >= SHARED_ROWS;
-        job.converted[0] = is_shared ? tiles->scratch.shared : tiles->scratch.own;
-        job.converted[1] = job.converted[0] + converted_size(tiles->terms[0].panels, rows);
-        if (is_shared)
-            gw_run_shares(member, convert_rows, &job);
-        else
-            job.is_converted = &is_converted;
-    }
-    gw_run_shares(member, run_tiles, &job);
+    const struct tile_job job = {tiles, rows, step, NULL};
+    if (tiles->layout->format->convert)
+        for_each_converted_tile(tiles, rows, step, member);
+    else
+        gw_run_shares(member, run_tiles, &job);
 }
 
 #endif

@@ -50,7 +50,6 @@
         .copy = copy_##format,                                                                               \
         .products = {PRODUCTS(format, 1), PRODUCTS(format, 2), PRODUCTS(format, 3), PRODUCTS(format, 4)},    \
         .pairs = {format##_1x1x2, format##_1x2x2, format##_1x3x2, format##_1x4x2},                           \
-        .most_rows = {MAX_ROWS(1), MAX_ROWS(2), MAX_ROWS(3), MAX_ROWS(4)},                                   \
     }
 
 DEFINE_FORMAT(full, real)

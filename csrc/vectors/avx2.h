@@ -83,6 +83,7 @@ typedef __m256i vint;
 #define i_load(p) _mm256_loadu_si256((const void *)(p))
 #define i_add _mm256_add_epi32
 #define i_high(a) _mm256_srai_epi32(a, 8)
+#define i_times_256(a) _mm256_slli_epi32(a, 8)
 #define i_low(a) _mm256_and_si256(a, _mm256_set1_epi32(255))
 #define i_to_real _mm256_cvtepi32_ps
 #define i_round _mm256_cvtps_epi32

@@ -96,6 +96,7 @@ typedef __m512i vint;
 #define i_load(p) _mm512_loadu_si512((const void *)(p))
 #define i_add _mm512_add_epi32
 #define i_high(a) _mm512_srai_epi32(a, 8)
+#define i_times_256(a) _mm512_slli_epi32(a, 8)
 #define i_low(a) _mm512_and_si512(a, _mm512_set1_epi32(255))
 #define i_to_real _mm512_cvtepi32_ps
 #define i_round _mm512_cvtps_epi32

@@ -15,7 +15,8 @@
  *   v_totals(a, b, c, d, t) four sums of all elements: the second half is added to the first, and so on
  *   v_load_half             where `real` is float: WIDTH numbers of half precision
  * and for int8, again where `real` is float,
- *   vint                    WIDTH integers of 32 bits; i_set i_load i_add, i_high(a): a >> 8, i_low(a): a & 255
+ *   vint                    WIDTH integers of 32 bits; i_set i_load i_add, i_high(a): a >> 8, i_low(a): a & 255, and
+ *                           for vfours i_times_256
  *   i_to_real i_round       from and to integers, to the nearest, of two the even one
  *   i_larger_size(most, x)  the larger of bits and the bits of |x|, in whose order NaN comes last; i_largest
  *   i_store_16 i_store_8    the low bits of each
