@@ -19,6 +19,7 @@ from gatewise.layers.parameters import placeholder
 Array = NDArray[Any]
 
 __all__ = [
+    "RECURRENT",
     "check_format",
     "kernel_format",
     "misfit",
@@ -34,22 +35,24 @@ _KERNELS: dict[str, dict[int | None, str]] = {
     "int8": {15: "int8", 8: "int8_8"},
 }
 
-# In the order of the kernels' scales; all other parameters stay as they are.
-_NARROW = ("weight_ih", "weight_hh", "weight_hr")
+# A recurrent layer's weights, by what their names begin with, in the order of the kernels'
+# scales; all other parameters stay as they are.
+RECURRENT = ("weight_ih", "weight_hh", "weight_hr")
 
 
-def check_format(weight_format: str, activations: int | None) -> int | None:
+def check_format(
+    weight_format: str, activations: int | None, names: tuple[str, ...]
+) -> int | None:
     """Return the bits of activations that a format goes with, those given or its own.
 
     Raises
     ------
     ValueError
-        If weights cannot be rounded to a format of this name, or not with these.
+        If the format is none of these names, or does not go with these bits.
     """
-    if not isinstance(weight_format, str) or weight_format not in _KERNELS:
-        raise ValueError(
-            f"weight_format should be one of {', '.join(_KERNELS)}, got {weight_format!r}"
-        )
+    if not isinstance(weight_format, str) or weight_format not in names:
+        expected = ("one of " if len(names) > 1 else "") + ", ".join(names)
+        raise ValueError(f"weight_format should be {expected}, got {weight_format!r}")
     known = _KERNELS[weight_format]
     if activations is None:
         return next(iter(known))
@@ -77,8 +80,12 @@ def shown(weight_format: str, activations: int | None) -> str:
     )
 
 
-def narrowed(arrays: Mapping[str, Array], weight_format: str) -> dict[str, Array]:
+def narrowed(
+    arrays: Mapping[str, Array], weight_format: str, names: tuple[str, ...]
+) -> dict[str, Array]:
     """Return a layer's parameters with narrow weights, each followed by its scales.
+
+    The weights are those parameters whose names begin with one of these.
 
     Raises
     ------
@@ -88,7 +95,7 @@ def narrowed(arrays: Mapping[str, Array], weight_format: str) -> dict[str, Array
     chosen = formats.look_up(weight_format)
     found: dict[str, Array] = {}
     for name, array in arrays.items():
-        if not name.startswith(_NARROW):
+        if not name.startswith(names):
             found[name] = array
             continue
         largest = np.abs(array).max(axis=1)
@@ -107,14 +114,14 @@ def narrowed(arrays: Mapping[str, Array], weight_format: str) -> dict[str, Array
 
 
 def narrow_placeholders(
-    arrays: Mapping[str, Array], weight_format: str
+    arrays: Mapping[str, Array], weight_format: str, names: tuple[str, ...]
 ) -> dict[str, Array]:
     """Return what `narrowed` would, with dtypes and shapes but without values."""
     chosen = formats.look_up(weight_format)
     found: dict[str, Array] = {}
     for name, array in arrays.items():
         found[name] = array
-        if name.startswith(_NARROW):
+        if name.startswith(names):
             found[name] = placeholder(array.shape, np.dtype(chosen.dtype))
             if chosen.scaled:
                 found[f"{name}_scale"] = placeholder(array.shape[:1], array.dtype)
@@ -135,7 +142,7 @@ def scales(
     arrays: Mapping[str, Array], suffix: str
 ) -> tuple[Array | None, Array | None, Array | None]:
     """What the kernels multiply the rows of a direction's weights by; None for nothing."""
-    w_ih, w_hh, w_hr = (arrays.get(f"{name}{suffix}_scale") for name in _NARROW)
+    w_ih, w_hh, w_hr = (arrays.get(f"{name}{suffix}_scale") for name in RECURRENT)
     return w_ih, w_hh, w_hr
 
 

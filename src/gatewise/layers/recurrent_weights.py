@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -11,14 +10,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from gatewise._checks import with_article
 from gatewise.direction import Prepared, Weights
-from gatewise.kernels import activations, cells, formats
+from gatewise.kernels import activations, cells
 from gatewise.kernels.activations import STANDARD, Activations, Spelling
 from gatewise.layers import inputs, parameters, quantized
 from gatewise.layers.kinds import Stateful
 from gatewise.layers.module import SHOWN, Gradients
 from gatewise.layers.parameters import Snapshot
+from gatewise.layers.quantizable import Quantizable
 
 Array = NDArray[Any]
 
@@ -47,7 +46,7 @@ def shapes(
     return found
 
 
-class RecurrentWeights(Stateful):
+class RecurrentWeights(Quantizable, Stateful):
     """What a recurrent layer is before it runs: its sizes, its options and its weights.
 
     Raises
@@ -71,6 +70,8 @@ class RecurrentWeights(Stateful):
     zoneout: float
     variational: bool
     generator: np.random.Generator
+    _formats = ("float16", "int8")
+    _narrow_names = quantized.RECURRENT
     _has_peepholes = False
     # What the formula's gates and candidates go through.
     _activations: Activations = STANDARD
@@ -93,10 +94,6 @@ class RecurrentWeights(Stateful):
         seed: int | np.random.Generator | None,
     ) -> None:
         super().__init__(dtype)
-        # How the weights are kept: as the dtype says, unless `quantize` makes them narrow.
-        self.weight_format = self._dtype.name
-        # The bits of what integer weights multiply; None for weights of any other kind.
-        self.activation_bits: int | None = None
         self.input_size = inputs.size("input_size", input_size)
         self.hidden_size = inputs.size("hidden_size", hidden_size)
         self.num_layers = inputs.size("num_layers", num_layers)
@@ -168,8 +165,9 @@ class RecurrentWeights(Stateful):
                 bias = arrays["bias_ih" + suffix] + arrays["bias_hh" + suffix]
         else:
             bias = np.zeros(len(w_ih), self._dtype)
-        kept = quantized.kernel_format(self.weight_format, self.activation_bits)
-        return Weights(self._cell, self._activations, kept, w_ih, w_hh, bias)
+        return Weights(
+            self._cell, self._activations, self._kernel_format, w_ih, w_hh, bias
+        )
 
     def _named(self, gradients: Weights) -> Gradients:
         """The gradients of one direction by the names of `_shapes`."""
@@ -193,11 +191,6 @@ class RecurrentWeights(Stateful):
     def _prepare_direction(self, arrays: Mapping[str, Array], suffix: str) -> Prepared:
         scales = quantized.scales(arrays, suffix)
         return Prepared(self._weights(arrays, suffix), scales)
-
-    @property
-    def nbytes(self) -> int:
-        """The bytes of the parameters, with the scales of narrow weights."""
-        return sum(array.nbytes for array in self._snapshot().arrays.values())
 
     def quantize(self, weight_format: str, *, activations: int | None = None) -> Self:
         """Return a copy of this layer for inference whose weights take fewer bytes.
@@ -245,36 +238,7 @@ class RecurrentWeights(Stateful):
         >>> bool(np.abs(narrow(x)[0] - layer(x)[0]).max() < 0.01)
         True
         """
-        if self._is_narrow:
-            raise TypeError(
-                f"{with_article(type(self))} with {self.weight_format} weights is "
-                "quantized already; quantize the layer that it was made from"
-            )
-        bits = quantized.check_format(weight_format, activations)
-        if self.dtype != np.float32:
-            raise ValueError(f"only layers of float32 can be quantized, got {self.dtype}")
-        state = self.__getstate__()
-        arrays = state.pop("_arrays")
-        if parameters.are_left_out():
-            arrays = quantized.narrow_placeholders(arrays, weight_format)
-        else:
-            arrays = quantized.narrowed(arrays, weight_format)
-        narrow = self.__new__(type(self))
-        narrow.__setstate__(
-            copy.deepcopy(state)
-            | {"_arrays": arrays, "weight_format": weight_format, "activation_bits": bits}
-        )
-        return narrow
-
-    @property
-    def _is_narrow(self) -> bool:
-        return formats.look_up(self.weight_format).narrow
-
-    def _problem(self, name: str, parameter: Array, given: Array) -> str | None:
-        problem = super()._problem(name, parameter, given)
-        if problem or not self._is_narrow:
-            return problem
-        return quantized.misfit(name, parameter, given)
+        return self._quantized_copy(weight_format, activations)
 
     def _arguments_and_defaults(self) -> dict[str, tuple[Any, Any]]:
         return {
@@ -296,15 +260,3 @@ class RecurrentWeights(Stateful):
     @abstractmethod
     def _own_options(self) -> dict[str, tuple[Any, Any]]:
         """The options of this class alone, each with its default."""
-
-    def _sizes(self) -> str:
-        # Only float32 can be quantized, so no dtype comes before.
-        if not self._is_narrow:
-            return super()._sizes()
-        shown = quantized.shown(self.weight_format, self.activation_bits)
-        return f"{super()._sizes()}, {shown}"
-
-    def __repr__(self) -> str:
-        if self._is_narrow:
-            return f"{self._description()} with {self.nbytes:,} bytes of weights"
-        return super().__repr__()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-__all__ = ["IntegerWeights", "add_product", "product", "rounded_rows"]
+__all__ = ["IntegerWeights", "add_product", "integer_weights", "product", "rounded_rows"]
 
 # Sums of so many inputs fit the core's 32 bits; those of such segments are added in turn.
 SEGMENT = 65536
@@ -33,6 +33,19 @@ class IntegerWeights(NamedTuple):
     def outputs(self, which: slice) -> IntegerWeights:
         """Return the weights of some outputs."""
         return self._replace(integers=self.integers[:, which], scale=self.scale[which])
+
+
+def integer_weights(
+    matrix: NDArray[np.int8],
+    scale: NDArray[np.float32] | None,
+    steps: float,
+    *,
+    is_bounded: bool = False,
+) -> IntegerWeights:
+    """Return a matrix (outputs, inputs) and the scales of its rows in that form."""
+    if scale is None:
+        scale = np.ones(len(matrix), np.float32)
+    return IntegerWeights(matrix.T.astype(np.float64), scale, steps, is_bounded)
 
 
 def rounded_rows(

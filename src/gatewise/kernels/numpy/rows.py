@@ -13,7 +13,7 @@ from gatewise.kernels.activations import Activations, stays_within_one
 from gatewise.kernels.cells import look_up
 from gatewise.kernels.numpy.activations import functions_of
 from gatewise.kernels.numpy.equations import BACKWARD, FORWARD, Packed
-from gatewise.kernels.numpy.integers import IntegerWeights, add_product
+from gatewise.kernels.numpy.integers import IntegerWeights, add_product, integer_weights
 
 Array = NDArray[Any]
 
@@ -83,9 +83,7 @@ def _transposed(
     steps = formats.look_up(weight_format).steps
     if not steps:
         return formats.widened(matrix, weight_format, scale).T.copy()
-    if scale is None:
-        scale = np.ones(len(matrix), np.float32)
-    return IntegerWeights(matrix.T.astype(np.float64), scale, steps, is_bounded)
+    return integer_weights(matrix, scale, steps, is_bounded=is_bounded)
 
 
 def infer(
