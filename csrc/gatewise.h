@@ -35,6 +35,18 @@ typedef struct gw_matrix {
     ptrdiff_t rows, columns, step;
 } gw_matrix;
 
+/* h and c are contiguous (batch, features); c is NULL but for the LSTM. */
+typedef struct gw_state {
+    void *h, *c;
+} gw_state;
+
+/* The rows that start anew, a byte for each in the order of all rows of all steps, which is not 0 if it does; NULL
+ * where none does. They start from one state for all, of (features,). */
+typedef struct gw_resets {
+    const uint8_t *rows;
+    gw_state state;
+} gw_resets;
+
 /* batch_sizes is NULL for a plain batch. */
 typedef struct gw_sequence {
     ptrdiff_t time, batch;
@@ -42,12 +54,8 @@ typedef struct gw_sequence {
     int reverse;
     int odd;      /* alternates between short calls on the same weights, to make better use of caches */
     int in_place; /* a step of layers that advance together: no signal ends the call */
+    gw_resets resets;
 } gw_sequence;
-
-/* h and c are contiguous (batch, features); c is NULL but for the LSTM. */
-typedef struct gw_state {
-    void *h, *c;
-} gw_state;
 
 /* A name of the table in vectors/activations.h, and the numbers that go with it. */
 typedef struct gw_activation {
@@ -128,9 +136,10 @@ typedef struct gw_kernels {
     /* x.data may be NULL: gates hold the input's share already. */
     gw_status (*forward)(const gw_packed *packed, const gw_sequence *sequence, gw_rows x, gw_rows gates,
                          gw_state state, gw_rows y, gw_rows extra, int threads);
+    /* dresets may be NULL: each row's gradients of the state that it was reset to are added to it. */
     gw_status (*backward)(const gw_packed *packed, const gw_sequence *sequence, gw_rows gates, gw_rows extra,
                           gw_rows y, gw_state initial, gw_rows dy, gw_state dstate, gw_rows dgates,
-                          gw_rows dextra, int threads);
+                          gw_rows dextra, gw_state dresets, int threads);
     gw_status (*project_back)(const gw_packed *packed, gw_block dgates, gw_block dx, int threads);
     /* weight is (outputs, inputs) and contiguous, in the format of this name, or in the sums' own if that is NULL;
      * bias may be NULL, and scales where the format has none. It is for `convolve` if `taps` is not 0: then a row's

@@ -65,19 +65,34 @@ static void gru_between(const void *context, const struct panels *p, ptrdiff_t b
     }
 }
 
+/* The values of a step whose r acts after the product. */
+struct gru {
+    vreal r, z, candidate, h;
+};
+
+/* Of the sums of r and z, of the recurrent one of n, and of the input's. */
+INLINE struct gru gru(vreal r, vreal z, vreal hn, vreal n_input, vreal h_before,
+                      const struct activations *by) {
+    struct gru s;
+    s.r = activate(&by->gate, r);
+    s.z = activate(&by->gate, z);
+    s.candidate = activate(&by->candidate, v_fma(s.r, hn, n_input));
+    s.h = gru_h(gru_blend(s.z, h_before, s.candidate));
+    return s;
+}
+
 INLINE void gru_row(const struct step *step, ptrdiff_t unit, ptrdiff_t row, const real *sums, vreal n_input,
                     ptrdiff_t n, const struct activations *by) {
     const ptrdiff_t hidden_size = step->layer->hidden_size;
-    const vreal r = activate(&by->gate, v_load(sums)), z = activate(&by->gate, v_load(sums + WIDTH));
     const vreal hn = v_load(sums + 2 * WIDTH);
-    const vreal candidate = activate(&by->candidate, v_fma(r, hn, n_input));
-    const struct gru_blend blend = gru_blend(z, load_some(step->h_before[row] + unit, n), candidate);
-    store_some(row_of(step->y, row) + unit, n, gru_h(blend));
+    const struct gru s =
+        gru(v_load(sums), v_load(sums + WIDTH), hn, n_input, load_some(step->h_before[row] + unit, n), by);
+    store_some(row_of(step->y, row) + unit, n, s.h);
     if (step->kept.base) {
         real *gates = row_of(step->kept, row) + unit;
-        store_some(gates, n, r);
-        store_some(gates + hidden_size, n, z);
-        store_some(gates + 2 * hidden_size, n, candidate);
+        store_some(gates, n, s.r);
+        store_some(gates + hidden_size, n, s.z);
+        store_some(gates + 2 * hidden_size, n, s.candidate);
         store_some(row_of(step->extra, row) + unit, n, hn);
     }
 }
@@ -176,9 +191,9 @@ static void gru_reset_before_step(const struct step *step) {
     const struct tiles tiles = step_tiles(step, begin_gates, NULL, gru_reset_end);
     for_each_tile(&tiles, step->rows, step, step->member);
     const struct term reset_h = {&layer->candidate, 0, layer->hidden_size, step->hidden_rows};
-    const struct tiles candidate = {
-        &layer->candidate, 1, {reset_h}, gru_candidate_begin, NULL, gru_candidate_end, step->descending,
-        step->scratch};
+    const struct tiles candidate = {&layer->candidate,   1,    {reset_h},
+                                    gru_candidate_begin, NULL, gru_candidate_end,
+                                    step->descending,    NULL, step->row_space};
     for_each_tile(&candidate, step->rows, step, step->member);
 }
 
@@ -259,8 +274,8 @@ static void gru_reset_before_step_back(const struct back_step *step) {
     for_each_unit(step, layer->hidden_size, gru_reset_before_units_back);
     const struct term dn = {&layer->back_candidate, 0, layer->hidden_size, step->dn_rows};
     const struct tiles tiles = {
-        &layer->back_candidate, 1,           {dn}, begin_zero, NULL, gru_reset_back_end,
-        step->descending,       {NULL, NULL}};
+        &layer->back_candidate, 1,    {dn},        begin_zero, NULL, gru_reset_back_end,
+        step->descending,       NULL, {NULL, NULL}};
     for_each_tile(&tiles, step->rows, step, step->member);
     const struct tiles last = back_tiles(step, begin_dh, back_term(step, 2 * layer->hidden_size));
     for_each_tile(&last, step->rows, step, step->member);

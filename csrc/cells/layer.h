@@ -6,6 +6,7 @@
 #include "vectors/activations.h"
 
 struct step;
+struct lone_step;
 struct back_step;
 struct columns_job;
 
@@ -19,6 +20,8 @@ struct cell {
      * These then have panels of their own, and the input's term comes as its share of the gates. */
     int has_hidden_product;
     void (*forward)(const struct step *step);
+    /* A step of one row alone, with standard activations and no options; or NULL. */
+    void (*forward_alone)(const struct lone_step *step);
     void (*back)(const struct back_step *step);
     /* On the notebook's arrays; NULL for a cell that the notebook does not have. */
     void (*columns)(const struct columns_job *job);
@@ -48,10 +51,12 @@ struct step {
     const real *const *x_rows;
     const real *const *h_before; /* where each row's h of the step before is */
     struct rows c;               /* the LSTM's state, in place */
+    /* Where each row's c of the step before is, in a step in which some rows start anew; or NULL. */
+    const real *const *c_before;
     struct rows y, extra;
     struct rows hidden; /* h before the projection, or what a hidden product multiplies */
     const real *const *hidden_rows;
-    struct scratch scratch;
+    struct row_space row_space;
 };
 
 /* What one step of the backward pass reads and writes. */
@@ -68,6 +73,8 @@ struct back_step {
     const real *const *dgate_rows; /* the rows of dgates, of the n part of dgates, and of dextra */
     const real *const *dn_rows;
     const real *const *dextra_rows;
+    const uint8_t *resets;     /* which rows start anew: a byte for each, or NULL where none does */
+    const struct ahead *ahead; /* or NULL */
 };
 
 /* The work of a step back that stands outside the products, for one vector of units of one row or, where the
@@ -134,8 +141,15 @@ INLINE struct term back_term(const struct back_step *step, ptrdiff_t columns) {
 }
 
 INLINE struct tiles back_tiles(const struct back_step *step, tile_function *begin, struct term dgates) {
-    return (struct tiles){
-        &step->layer->back_recurrent, 1, {dgates}, begin, NULL, store_dh, step->descending, {NULL, NULL}};
+    return (struct tiles){&step->layer->back_recurrent,
+                          1,
+                          {dgates},
+                          begin,
+                          NULL,
+                          store_dh,
+                          step->descending,
+                          step->ahead,
+                          {NULL, NULL}};
 }
 
 /* The sums start from the input's share, or from the bias if the inputs are still to be multiplied. */
@@ -152,9 +166,11 @@ INLINE struct tiles step_tiles(const struct step *step, tile_function *begin, ti
     const gw_packed *layer = step->layer;
     const struct term h = {&layer->recurrent, 0, layer->output_size, step->h_before};
     if (!step->x_rows)
-        return (struct tiles){&layer->recurrent, 1, {h}, begin, NULL, end, step->descending, step->scratch};
+        return (struct tiles){&layer->recurrent, 1, {h}, begin, NULL, end, step->descending, NULL,
+                              step->row_space};
     const struct term x = {&layer->input, 0, layer->input_size, step->x_rows};
-    return (struct tiles){&layer->recurrent, 2, {x, h}, begin, between, end, step->descending, step->scratch};
+    return (struct tiles){&layer->recurrent, 2,    {x, h},         begin, between, end,
+                          step->descending,  NULL, step->row_space};
 }
 
 #endif

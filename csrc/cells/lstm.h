@@ -83,9 +83,10 @@ INLINE void lstm_row(const struct step *step, ptrdiff_t unit, ptrdiff_t row, con
                      const struct activations *by) {
     const ptrdiff_t hidden_size = step->layer->hidden_size;
     real *c_state = row_of(step->c, row) + unit;
+    const real *c_before = step->c_before ? step->c_before[row] + unit : c_state;
     const struct lstm s =
         lstm(v_load(sums), v_load(sums + WIDTH), v_load(sums + 2 * WIDTH), v_load(sums + 3 * WIDTH),
-             load_some(c_state, n), load_peepholes(step->layer, unit, n), by);
+             load_some(c_before, n), load_peepholes(step->layer, unit, n), by);
     store_some(c_state, n, s.c);
     store_some(row_of(step->hidden.base ? step->hidden : step->y, row) + unit, n, lstm_h(&s));
     if (step->extra.base)
@@ -130,8 +131,8 @@ static void lstm_step(const struct step *step) {
     for_each_tile(&tiles, step->rows, step, step->member);
     if (layer->projection.data) {
         const struct term hidden = {&layer->projection, 0, layer->hidden_size, step->hidden_rows};
-        const struct tiles projection = {
-            &layer->projection, 1, {hidden}, begin_zero, NULL, store_y, step->descending, step->scratch};
+        const struct tiles projection = {&layer->projection, 1,    {hidden},       begin_zero, NULL, store_y,
+                                         step->descending,   NULL, step->row_space};
         for_each_tile(&projection, step->rows, step, step->member);
     }
 }
@@ -186,8 +187,8 @@ static void lstm_step_back(const struct back_step *step) {
         for_each_unit(step, layer->output_size, lstm_output_back);
         const struct term dy = {&layer->back_projection, 0, layer->output_size, step->dextra_rows};
         const struct tiles tiles = {
-            &layer->back_projection, 1,           {dy}, begin_zero, NULL, store_dhidden,
-            step->descending,        {NULL, NULL}};
+            &layer->back_projection, 1,    {dy},        begin_zero, NULL, store_dhidden,
+            step->descending,        NULL, {NULL, NULL}};
         for_each_tile(&tiles, step->rows, step, step->member);
     }
     for_each_unit(step, layer->hidden_size, lstm_units_back);

@@ -2,15 +2,14 @@
 #ifndef GATEWISE_TABLE_H
 #define GATEWISE_TABLE_H
 
+#include "cells/alone.h"
 #include "cells/columns.h"
-#include "cells/gru.h"
-#include "cells/lstm.h"
-#include "cells/rnn.h"
 
 static const struct cell all_cells[] = {
     {.name = "rnn",
      .gates = 1,
      .forward = rnn_step,
+     .forward_alone = rnn_step_alone,
      .back = rnn_step_back,
      .columns = rnn_columns,
      .columns_back = rnn_columns_back},
@@ -19,10 +18,16 @@ static const struct cell all_cells[] = {
      .has_c = 1,
      .keeps_gates = 1,
      .forward = lstm_step,
+     .forward_alone = lstm_step_alone,
      .back = lstm_step_back,
      .columns = lstm_columns,
      .columns_back = lstm_columns_back},
-    {.name = "gru", .gates = 3, .keeps_gates = 1, .forward = gru_step, .back = gru_step_back},
+    {.name = "gru",
+     .gates = 3,
+     .keeps_gates = 1,
+     .forward = gru_step,
+     .forward_alone = gru_step_alone,
+     .back = gru_step_back},
     {.name = "gru_reset_before",
      .gates = 3,
      .keeps_gates = 1,

@@ -138,7 +138,7 @@ static void narrow_part(void *context, gw_member *member) {
     const struct narrow *narrow = context;
     const struct large *large = &narrow->large;
     const ptrdiff_t all = block_rows(&large->out);
-    const struct scratch scratch = {narrow->converted + (size_t)member->thread * narrow->converted_size,
+    const struct row_space space = {narrow->converted + (size_t)member->thread * narrow->converted_size,
                                     narrow->converted};
     ptrdiff_t first = 0, end = all;
     gw_member alone = gw_alone(member->watch);
@@ -150,7 +150,7 @@ static void narrow_part(void *context, gw_member *member) {
     struct large_rows rows;
     rows.large = large;
     const struct term term = {large->panels, 0, large->panels->inputs, (const real *const *)rows.x};
-    const struct tiles tiles = {large->panels, 1, {term}, begin_narrow, NULL, end_narrow, 0, scratch};
+    const struct tiles tiles = {large->panels, 1, {term}, begin_narrow, NULL, end_narrow, 0, NULL, space};
     for (; first < end && gw_goes_on(member->watch, 0); first += LARGE_ROWS) {
         rows.count = end - first < LARGE_ROWS ? end - first : LARGE_ROWS;
         point_rows(&large->x, first, rows.count, rows.x);

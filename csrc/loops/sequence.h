@@ -2,7 +2,7 @@
 #ifndef GATEWISE_SEQUENCE_H
 #define GATEWISE_SEQUENCE_H
 
-#include "loops/timeline.h"
+#include "loops/alone.h"
 
 /* The rows that a chunk of an inference's steps projects at once: enough to make good use of each panel
  * that is read, few enough for the result to stay in the cache until the steps take it. */
@@ -22,19 +22,27 @@ struct run {
     /* Either x or the input's shares of the gates; gates are kept in training alone. */
     gw_rows x, shares, gates, y, extra;
     gw_state state;
-    int by_rows;
+    int by_rows, alone;
     ptrdiff_t *starts;
-    /* Scratch: projected gates and hidden rows for all, pointers to rows for each thread. */
+    /* So many rows at most go through all steps before the next do. */
+    ptrdiff_t block;
     ptrdiff_t chunk;
-    real *chunk_gates, *hidden;
-    const real **pointers;
-    /* Rows as the products take them, if they are converted, for each thread. */
-    char *converted;
+    /* Scratch of all threads; those who share a step share it, but for the pointers and rows of their own. */
+    struct scratch {
+        real *chunk_gates, *hidden;
+        const real **pointers;
+        struct row_space row_space;
+    } scratch;
 };
 
-/* The pointers that one thread needs: h before a step, `hidden`, and the inputs of a chunk. */
+/* The pointers that one thread needs: h and c before a step, `hidden`, and the inputs of a chunk. */
 INLINE ptrdiff_t pointer_count(const struct run *run) {
-    return (2 + (run->chunk ? run->chunk : 1)) * run->sequence->batch;
+    return (3 + (run->chunk ? run->chunk : 1)) * run->block;
+}
+
+/* What a chunk of a block's projected gates takes. */
+INLINE ptrdiff_t chunk_size(const struct run *run) {
+    return run->chunk * run->block * run->layer->cell->gates * run->layer->hidden_size;
 }
 
 /* Whether something of a step's comes between its gates and its output. */
@@ -45,43 +53,69 @@ INLINE int has_hidden(const gw_packed *layer) {
 /* The bytes that one thread needs for converted rows: those of both terms of a step, or of one of its others. */
 INLINE size_t converted_bytes(const struct run *run) {
     const gw_packed *layer = run->layer;
-    const ptrdiff_t batch = run->sequence->batch, chunk = run->chunk ? run->chunk : 1;
-    size_t most = converted_size(&layer->recurrent, batch), other = converted_size(&layer->candidate, batch);
+    const ptrdiff_t rows = run->block, chunk = run->chunk ? run->chunk : 1;
+    size_t most = converted_size(&layer->recurrent, rows), other = converted_size(&layer->candidate, rows);
     most = most > other ? most : other;
-    other = converted_size(&layer->projection, batch);
+    other = converted_size(&layer->projection, rows);
     most = most > other ? most : other;
     /* Where threads begin, in no line of another one's. */
-    return (converted_size(&layer->input, run->x.data ? chunk * batch : 0) + most + 63) / 64 * 64;
+    return (converted_size(&layer->input, run->x.data ? chunk * rows : 0) + most + 63) / 64 * 64;
+}
+
+INLINE struct scratch scratch_of(const struct run *run, int thread) {
+    struct scratch scratch = run->scratch;
+    scratch.pointers += thread * pointer_count(run);
+    scratch.row_space.own = scratch.row_space.shared + (size_t)thread * converted_bytes(run);
+    if (run->by_rows) {
+        scratch.chunk_gates += thread * chunk_size(run);
+        scratch.hidden += thread * run->block * run->layer->hidden_size;
+    }
+    return scratch;
 }
 
 static int open_run(struct run *run, struct workspace *space, int threads) {
-    const ptrdiff_t batch = run->sequence->batch, width = run->layer->cell->gates * run->layer->hidden_size;
-    const ptrdiff_t hidden_count = batch * run->layer->hidden_size;
+    const ptrdiff_t own = run->by_rows ? threads : 1;
+    const ptrdiff_t hidden = has_hidden(run->layer) ? own * run->block * run->layer->hidden_size : 0;
+    struct scratch *scratch = &run->scratch;
     open_space(space);
     run->starts = new_starts(space, run->sequence);
-    run->pointers = take_space(space, (size_t)(threads * pointer_count(run)) * sizeof(real *));
-    run->hidden = take_space(space, has_hidden(run->layer) ? (size_t)hidden_count * sizeof(real) : 0);
-    run->chunk_gates = take_space(space, (size_t)(run->chunk * batch * width) * sizeof(real));
-    run->converted = take_space(space, (size_t)threads * converted_bytes(run));
-    return (run->starts || !run->sequence->batch_sizes) && run->pointers && run->hidden && run->chunk_gates &&
-           run->converted;
+    scratch->pointers = take_space(space, (size_t)(threads * pointer_count(run)) * sizeof(real *));
+    scratch->hidden = take_space(space, (size_t)hidden * sizeof(real));
+    scratch->chunk_gates = take_space(space, (size_t)(own * chunk_size(run)) * sizeof(real));
+    scratch->row_space.shared = take_space(space, (size_t)threads * converted_bytes(run));
+    return (run->starts || !run->sequence->batch_sizes) && scratch->pointers && scratch->hidden &&
+           scratch->chunk_gates && scratch->row_space.shared;
 }
 
-static void run_step(const struct run *run, const struct timeline *line, ptrdiff_t t, const real **pointers,
-                     struct step *step) {
+/* Lets the rows of a step that start anew do so. */
+static void reset_rows(const struct timeline *line, ptrdiff_t t, const real **pointers, const real **c_before,
+                       struct step *step) {
+    const gw_state *state = &line->sequence->resets.state;
+    const uint8_t *resets = resets_at(line, t);
+    if (!resets || !point_anew(pointers, resets, step->rows, state->h) || !step->c.base)
+        return;
+    point_at(c_before, step->c, 0, step->rows);
+    point_anew(c_before, resets, step->rows, state->c);
+    step->c_before = c_before;
+}
+
+static void run_step(const struct run *run, const struct timeline *line, ptrdiff_t t,
+                     const struct scratch *scratch, struct step *step) {
     const gw_packed *layer = run->layer;
+    const real **pointers = scratch->pointers;
     const struct rows h = state_rows(line, run->state.h, layer->output_size);
     step->rows = rows_at(line, t);
     step->y = step_rows(line, &run->y, t);
     step->extra = step_rows(line, &run->extra, t);
     step->c = state_rows(line, run->state.c, layer->hidden_size);
     point_before(pointers, line, &run->y, t, h);
+    reset_rows(line, t, pointers, pointers + 2 * run->block, step);
     step->h_before = pointers;
     if (has_hidden(layer)) {
         const int keeps = layer->cell->has_hidden_product && step->extra.base;
-        step->hidden = keeps ? step->extra : state_rows(line, run->hidden, layer->hidden_size);
-        step->hidden_rows = pointers + run->sequence->batch;
-        point_at(pointers + run->sequence->batch, step->hidden, 0, step->rows);
+        step->hidden = keeps ? step->extra : (struct rows){scratch->hidden, layer->hidden_size};
+        step->hidden_rows = pointers + run->block;
+        point_at(pointers + run->block, step->hidden, 0, step->rows);
     }
     layer->cell->forward(step);
     if (step->member->thread == 0)
@@ -102,31 +136,31 @@ static void store_gates(const void *context, const struct panels *p, ptrdiff_t b
 
 /* The input's share of the steps first to end - 1, as one product. */
 static struct rows project_chunk(const struct run *run, const struct timeline *line, ptrdiff_t first,
-                                 ptrdiff_t end, const real **x_rows, struct scratch scratch,
-                                 gw_member *member) {
+                                 ptrdiff_t end, const struct scratch *scratch, gw_member *member) {
     const gw_packed *layer = run->layer;
-    const ptrdiff_t width = layer->cell->gates * layer->hidden_size;
-    struct step all = {.layer = layer, .scratch = scratch};
-    all.gates = (struct rows){run->chunk_gates + run->chunk * line->first_row * width, width};
+    const real **x_rows = scratch->pointers + 3 * run->block;
+    struct step all = {.layer = layer};
+    all.gates = (struct rows){scratch->chunk_gates, layer->cell->gates * layer->hidden_size};
     for (ptrdiff_t n = first; n < end; n++) {
         const ptrdiff_t t = time_of(line, n, run->sequence->reverse);
         point_at(x_rows + all.rows, step_rows(line, &run->x, t), 0, rows_at(line, t));
         all.rows += rows_at(line, t);
     }
     const struct term x = {&layer->input, 0, layer->input_size, x_rows};
-    const struct tiles tiles = {&layer->input, 1, {x}, begin_bias, NULL, store_gates, 0, scratch};
+    const struct tiles tiles = {&layer->input, 1, {x},  begin_bias,        NULL,
+                                store_gates,   0, NULL, scratch->row_space};
     for_each_tile(&tiles, all.rows, &all, member);
     return all.gates;
 }
 
-static void run_steps(const struct run *run, const struct timeline *line, const real **pointers,
-                      struct scratch scratch, gw_member *member) {
+static void run_steps(const struct run *run, const struct timeline *line, const struct scratch *scratch,
+                      gw_member *member) {
     const gw_sequence *sequence = run->sequence;
-    const real **x_rows = pointers + 2 * sequence->batch;
+    const real **x_rows = scratch->pointers + 3 * run->block;
     struct rows projected = {0};
     for (ptrdiff_t n = 0; n < sequence->time && gw_goes_on(member->watch, STEP_WORK); n++) {
         const ptrdiff_t t = time_of(line, n, sequence->reverse);
-        struct step step = {.layer = run->layer, .member = member, .scratch = scratch};
+        struct step step = {.layer = run->layer, .member = member, .row_space = scratch->row_space};
         /* Back and forth: what a step read last is still in a cache when the next one begins with it. */
         step.descending = sequence->odd ^ (n % 2);
         step.kept = step_rows(line, &run->gates, t);
@@ -135,7 +169,7 @@ static void run_steps(const struct run *run, const struct timeline *line, const 
         } else if (run->chunk) {
             if (n % run->chunk == 0) {
                 const ptrdiff_t end = n + run->chunk < sequence->time ? n + run->chunk : sequence->time;
-                projected = project_chunk(run, line, n, end, x_rows, scratch, member);
+                projected = project_chunk(run, line, n, end, scratch, member);
             }
             step.gates = projected;
             projected.base += rows_at(line, t) * projected.stride;
@@ -143,31 +177,77 @@ static void run_steps(const struct run *run, const struct timeline *line, const 
             point_at(x_rows, step_rows(line, &run->x, t), 0, rows_at(line, t));
             step.x_rows = x_rows;
         }
-        run_step(run, line, t, pointers, &step);
+        run_step(run, line, t, scratch, &step);
     }
+}
+
+/* All steps of one row. */
+static void run_alone(const struct run *run, const struct timeline *line, const struct scratch *scratch,
+                      gw_member *member) {
+    const gw_packed *layer = run->layer;
+    const gw_sequence *sequence = run->sequence;
+    const ptrdiff_t work = STEP_WORK + step_work(layer, 1);
+    const size_t size = (size_t)layer->hidden_size * sizeof(real);
+    struct lone_state lone;
+    struct rows projected = {0};
+    int now = 0;
+    clear_lone_end(&lone, layer);
+    enter_lone_state(&lone, now, layer, run->state);
+    for (ptrdiff_t n = 0; n < sequence->time && gw_goes_on(member->watch, work); n++, now = !now) {
+        const ptrdiff_t t = time_of(line, n, sequence->reverse);
+        const uint8_t *resets = resets_at(line, t);
+        if (resets && *resets)
+            enter_lone_state(&lone, now, layer, sequence->resets.state);
+        struct lone_step step = {
+            layer, sequence->odd ^ (n % 2), NULL, NULL, lone.h[now], lone.h[!now], lone.c, NULL, NULL, NULL};
+        step.y = step_rows(line, &run->y, t).base;
+        step.extra = step_rows(line, &run->extra, t).base;
+        step.kept = step_rows(line, &run->gates, t).base;
+        if (!run->x.data) {
+            step.gates = step_rows(line, &run->shares, t).base;
+        } else if (run->chunk) {
+            if (n % run->chunk == 0) {
+                const ptrdiff_t end = n + run->chunk < sequence->time ? n + run->chunk : sequence->time;
+                projected = project_chunk(run, line, n, end, scratch, member);
+            }
+            step.gates = projected.base;
+            projected.base += projected.stride;
+        } else {
+            step.x = step_rows(line, &run->x, t).base;
+        }
+        layer->cell->forward_alone(&step);
+    }
+    memcpy(run->state.h, lone.h[now], size);
+    if (layer->cell->has_c)
+        memcpy(run->state.c, lone.c, size);
 }
 
 static void run_part(void *context, gw_member *member) {
     const struct run *run = context;
+    const struct scratch scratch = scratch_of(run, member->thread);
     struct timeline line = {run->sequence, run->starts, 0, run->sequence->batch};
-    const real **pointers = run->pointers + member->thread * pointer_count(run);
-    const struct scratch scratch = {run->converted + (size_t)member->thread * converted_bytes(run),
-                                    run->converted};
-    gw_member alone = gw_alone(member->watch);
-    if (run->by_rows) {
-        line.first_row = share_start(run->sequence, member->thread, member->threads);
-        line.end_row = share_start(run->sequence, member->thread + 1, member->threads);
-        member = &alone;
+    if (run->alone) {
+        run_alone(run, &line, &scratch, member);
+        return;
     }
-    run_steps(run, &line, pointers, scratch, member);
+    if (!run->by_rows) {
+        run_steps(run, &line, &scratch, member);
+        return;
+    }
+    gw_member alone = gw_alone(member->watch);
+    const ptrdiff_t end = share_start(run->sequence, member->thread + 1, member->threads);
+    ptrdiff_t first = share_start(run->sequence, member->thread, member->threads);
+    while (next_block(&line, &first, end, run->block))
+        run_steps(run, &line, &scratch, &alone);
 }
 
 /* How many steps to project at once; 0 where each step had better add up both terms of its gates, which
  * saves writing and reading the input's share but reads the input's weights once a step. */
-static ptrdiff_t chunk_steps(const gw_packed *layer, const gw_sequence *sequence, int threads) {
-    const ptrdiff_t rows = ceiling(sequence->batch, threads);
+static ptrdiff_t chunk_steps(const gw_packed *layer, const gw_sequence *sequence, ptrdiff_t rows, int alone) {
     const size_t weights =
         (size_t)(layer->cell->gates * layer->hidden_size * layer->input_size) * layer->input.format->size;
+    if (alone && fuses_input(layer))
+        return 0;
     const ptrdiff_t enough = weights > CACHED_WEIGHTS ? CHUNK_ROWS / 2 : FEW_ROWS;
     const int can_fuse = !layer->cell->has_hidden_product;
     if (sequence->time == 0 || (can_fuse && (rows >= enough || sequence->time == 1)))
@@ -177,11 +257,29 @@ static ptrdiff_t chunk_steps(const gw_packed *layer, const gw_sequence *sequence
     return ceiling(sequence->time, ceiling(sequence->time, steps));
 }
 
+/* What a step reads and writes of one row, in bytes. */
+static size_t run_row_bytes(const struct run *run) {
+    const gw_packed *layer = run->layer;
+    ptrdiff_t count = 2 * layer->output_size;
+    count += run->x.data ? layer->input_size : 0;
+    count += layer->cell->has_c || has_hidden(layer) ? layer->hidden_size : 0;
+    count += run->extra.data ? layer->hidden_size : 0;
+    count += run->gates.data || !run->x.data ? layer->cell->gates * layer->hidden_size : 0;
+    return (size_t)count * sizeof(real);
+}
+
 static gw_status run_sequence(struct run *run, int threads) {
     threads = useful_threads(run->layer, run->sequence, threads);
+    run->alone = can_run_alone(run->layer, run->sequence) &&
+                 (threads == 1 || step_work(run->layer, 1) < WORTH_SHARING_A_ROW);
+    if (run->alone)
+        threads = 1;
     run->by_rows = shares_rows(run->sequence, threads);
+    run->block = run->sequence->batch;
+    if (run->by_rows)
+        run->block = rows_at_once(run->layer, run->sequence, run_row_bytes(run));
     if (run->x.data)
-        run->chunk = chunk_steps(run->layer, run->sequence, run->by_rows ? threads : 1);
+        run->chunk = chunk_steps(run->layer, run->sequence, run->block, run->alone);
     struct workspace space;
     gw_call call;
     const int ready = open_run(run, &space, threads);

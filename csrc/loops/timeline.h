@@ -71,6 +71,26 @@ static void point_before(const real **pointers, const struct timeline *line, con
     point_at(pointers, initial, running, rows);
 }
 
+/* Which rows of step t start anew: a byte for each, or NULL where no row of no step does. */
+INLINE const uint8_t *resets_at(const struct timeline *line, ptrdiff_t t) {
+    const gw_sequence *sequence = line->sequence;
+    if (!sequence->resets.rows)
+        return NULL;
+    return sequence->resets.rows + (line->starts ? line->starts[t] : t * sequence->batch) + line->first_row;
+}
+
+/* Points the rows that start anew to what they start from. Says whether there are any. */
+INLINE int point_anew(const real **pointers, const uint8_t *resets, ptrdiff_t rows, const real *state) {
+    int any = 0;
+    for (ptrdiff_t row = 0; row < rows; row++) {
+        if (resets[row]) {
+            pointers[row] = state;
+            any = 1;
+        }
+    }
+    return any;
+}
+
 /* Copies the outputs of the rows that end with step t into the state. */
 static void keep_final(const struct timeline *line, ptrdiff_t t, struct rows y, struct rows state,
                        ptrdiff_t size) {
@@ -96,14 +116,41 @@ static ptrdiff_t share_start(const gw_sequence *sequence, int thread, int thread
     return row;
 }
 
+INLINE ptrdiff_t step_work(const gw_packed *layer, ptrdiff_t rows) {
+    return rows * layer->cell->gates * layer->hidden_size * (layer->output_size + layer->input_size);
+}
+
+/* What the rows of a block may take in a step, in bytes, so that it stays in a core's own cache of 512 KB or more
+ * until the next step. But no fewer rows than make reading the weights worth while, least of all where these, in
+ * bytes, are too many for any cache. */
+#define BLOCK_BYTES ((size_t)256 * 1024)
+#define LEAST_BLOCK 96
+#define FAR_WEIGHTS ((size_t)12 << 20)
+#define LEAST_FAR_BLOCK 512
+
+/* How many rows each thread runs through all steps before it goes on to the next: about equal numbers. */
+static ptrdiff_t rows_at_once(const gw_packed *layer, const gw_sequence *sequence, size_t row_bytes) {
+    const ptrdiff_t fitting = (ptrdiff_t)(BLOCK_BYTES / row_bytes);
+    const int is_far = (size_t)step_work(layer, 1) * layer->input.format->size > FAR_WEIGHTS;
+    const ptrdiff_t least = is_far ? LEAST_FAR_BLOCK : LEAST_BLOCK;
+    const ptrdiff_t most = fitting > least ? fitting / MOST_ROWS * MOST_ROWS : least;
+    return most < sequence->batch ? most : sequence->batch;
+}
+
+/* The rows of a share that come next; 0 where `first` is at its end. */
+static int next_block(struct timeline *line, ptrdiff_t *first, ptrdiff_t end, ptrdiff_t block) {
+    if (*first >= end)
+        return 0;
+    const ptrdiff_t left = end - *first, rows = ceiling(left, ceiling(left, block));
+    line->first_row = *first;
+    line->end_row = *first += rows;
+    return 1;
+}
+
 /* Below this many multiply-adds in all, waking another thread costs more than it saves. */
 #define WORTH_SHARING 500000
 /* Below this many in one step, waiting for each other in every step does. */
 #define WORTH_WAITING 12000
-
-INLINE ptrdiff_t step_work(const gw_packed *layer, ptrdiff_t rows) {
-    return rows * layer->cell->gates * layer->hidden_size * (layer->output_size + layer->input_size);
-}
 
 /* Whether threads take rows each, which needs no waiting for one another, or else units of the layer. */
 INLINE int shares_rows(const gw_sequence *sequence, int threads) { return sequence->batch >= 2 * threads; }

@@ -1,6 +1,7 @@
 #if defined(__linux__)
 #define _DEFAULT_SOURCE
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 #include "memory/store.h"
@@ -33,6 +34,8 @@ static struct {
     int count;
     size_t bytes;
     struct block blocks[MOST_BLOCKS]; /* the one that has waited longest first */
+    /* Of blocks that have not been given back; and the most that this ever was. */
+    atomic_size_t lent, most_lent;
 } store = {.taken = ATOMIC_FLAG_INIT};
 
 /* Nobody waits long for the store: whoever finds it taken does without it. So a child of fork() that was born
@@ -57,6 +60,38 @@ static int find(size_t size) {
     return index;
 }
 
+/* How many bytes may wait. Where the system can be told that it may take them at any time, these are more than
+ * MOST_BYTES: an eighth of the machine's memory, but never more than were once lent at the same time. */
+static size_t most_bytes(void) {
+#if defined(MADV_FREE)
+    const size_t lent = atomic_load(&store.lent), most_lent = atomic_load(&store.most_lent);
+    const size_t idle = most_lent > lent ? most_lent - lent : 0;
+    const long pages = sysconf(_SC_PHYS_PAGES);
+    const size_t eighth = pages > 0 ? (size_t)pages / 8 * PAGE_BYTES : 0,
+                 most = idle < eighth ? idle : eighth;
+    return most > MOST_BYTES ? most : MOST_BYTES;
+#else
+    return MOST_BYTES;
+#endif
+}
+
+/* Memory of blocks is lent, or given back. */
+static void count_lent(size_t lent, size_t given_back) {
+    const size_t now = atomic_fetch_add(&store.lent, lent - given_back) + lent - given_back;
+    size_t most = atomic_load(&store.most_lent);
+    while (now > most && !atomic_compare_exchange_weak(&store.most_lent, &most, now))
+        ;
+}
+
+#if defined(MADV_HUGEPAGE) || defined(MADV_FREE)
+/* Of the whole pages of a block. */
+static void advise(struct block block, int advice) {
+    char *const start = block.memory;
+    const size_t skipped = (PAGE_BYTES - (size_t)start % PAGE_BYTES) % PAGE_BYTES;
+    madvise(start + skipped, (block.size - skipped) / PAGE_BYTES * PAGE_BYTES, advice);
+}
+#endif
+
 void *gw_take(size_t *size) {
     struct block block = {NULL, (*size + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES};
     if (enter()) {
@@ -68,26 +103,31 @@ void *gw_take(size_t *size) {
     if (!block.memory) {
         block.memory = gw_allocate(block.size);
 #if defined(MADV_HUGEPAGE)
-        if (block.memory && block.size >= HUGE_BYTES) {
-            char *const start = block.memory;
-            const size_t skipped = (PAGE_BYTES - (size_t)start % PAGE_BYTES) % PAGE_BYTES;
-            madvise(start + skipped, (block.size - skipped) / PAGE_BYTES * PAGE_BYTES, MADV_HUGEPAGE);
-        }
+        if (block.memory && block.size >= HUGE_BYTES)
+            advise(block, MADV_HUGEPAGE);
 #endif
     }
+    if (block.memory)
+        count_lent(block.size, 0);
     *size = block.size;
     return block.memory;
 }
 
 void gw_give_back(void *memory, size_t size) {
-    if (size > MOST_BYTES || !enter()) {
+    count_lent(0, size);
+    const size_t most = size < HUGE_BYTES ? MOST_BYTES : most_bytes();
+    if (size > most || !enter()) {
         gw_free(memory);
         return;
     }
-    while (store.count == MOST_BLOCKS || store.bytes + size > MOST_BYTES)
+    while (store.count == MOST_BLOCKS || store.bytes + size > most)
         gw_free(remove_block(0).memory);
     store.blocks[store.count++] = (struct block){memory, size};
     store.bytes += size;
+#if defined(MADV_FREE)
+    if (store.bytes > MOST_BYTES)
+        advise((struct block){memory, size}, MADV_FREE);
+#endif
     leave();
 }
 
@@ -102,6 +142,7 @@ size_t gw_release(void) {
     memcpy(blocks, store.blocks, sizeof blocks);
     store.count = 0;
     store.bytes = 0;
+    atomic_store(&store.most_lent, atomic_load(&store.lent));
     leave();
     for (int index = 0; index < count; index++)
         gw_free(blocks[index].memory);

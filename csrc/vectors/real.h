@@ -60,6 +60,14 @@ typedef double real;
 #define UNROLL _Pragma("GCC unroll 32")
 #endif
 
+/* The elements of a line of a cache, and having one fetched. */
+#define LINE ((ptrdiff_t)(64 / sizeof(real)))
+#if defined(__GNUC__) || defined(__clang__)
+#define PREFETCH(p) __builtin_prefetch(p)
+#else
+#define PREFETCH(p) ((void)(p))
+#endif
+
 #include VECTORS
 
 #endif

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewise.kernels import chooser, products, thread_limits
+from gatewise.kernels.resets import Resets
 from gatewise.stretch import BatchSizes, State, Stretch, empty_like_rows, run, run_back
 from gatewise.weights import NO_SCALES, Prepared, Scales, Weights
 
@@ -24,6 +25,7 @@ Array = NDArray[Any]
 __all__ = [
     "NO_SCALES",
     "Prepared",
+    "Resets",
     "Scales",
     "Stretch",
     "Tape",
@@ -44,13 +46,19 @@ def infer(
     *,
     batch_sizes: BatchSizes = None,
     reverse: bool = False,
+    resets: Resets | None = None,
     zoneout: tuple[float, ...] = (),
     num_threads: int,
 ) -> None:
-    """Run over the rows or tokens `x` and write `y`, `state` and, where wanted, `cells`."""
+    """Run over the rows or tokens `x` and write `y`, `state` and, where wanted, `cells`.
+
+    `resets` say which steps begin something new, in either direction.
+    """
+    if resets is not None and reverse:
+        resets = resets.backwards(batch_sizes)
     if any(zoneout):
         _infer_zoneout(
-            prepared, x, state, y, cells, batch_sizes, reverse, zoneout, num_threads
+            prepared, x, state, y, cells, batch_sizes, reverse, resets, zoneout, num_threads
         )
         return
     shares: Array | None = None
@@ -69,6 +77,7 @@ def infer(
         cells=cells,
         batch_sizes=batch_sizes,
         reverse=reverse,
+        resets=resets,
         num_threads=num_threads,
     )
 
@@ -81,11 +90,14 @@ def _infer_zoneout(
     cells: Array | None,
     batch_sizes: BatchSizes,
     reverse: bool,
+    resets: Resets | None,
     zoneout: tuple[float, ...],
     threads: int,
 ) -> None:
     for step, count in _steps(x, batch_sizes, reverse):
         now = tuple(part[:count] for part in state)
+        if resets is not None:
+            resets.restart(resets.rows[step][0], now)
         before = tuple(part.copy() for part in now)
         infer(prepared, x[step], now, y[step], num_threads=threads)
         # The expectation of what training draws; nothing is kept of an infinite state
@@ -139,15 +151,18 @@ def forward(
     *,
     batch_sizes: BatchSizes = None,
     reverse: bool = False,
+    resets: Resets | None = None,
     recurrent_dropout: float = 0.0,
     zoneout: tuple[float, ...] = (),
     num_threads: int | None = None,
 ) -> Tape:
     """Run over the rows or tokens `x` and keep what `backward` needs.
 
-    `state` goes from the initial to the final one. Dropout and zoneout draw from the
-    `generator`.
+    `state` goes from the initial to the final one. `resets` are those of `infer`. Dropout
+    and zoneout draw from the `generator`.
     """
+    if resets is not None and reverse:
+        resets = resets.backwards(batch_sizes)
     threads, dropped = thread_limits.resolve(num_threads), None
     if recurrent_dropout:
         assert generator is not None
@@ -164,6 +179,7 @@ def forward(
             state,
             batch_sizes=batch_sizes,
             reverse=reverse,
+            resets=resets,
             num_threads=threads,
         )
         return Tape(prepared, stretch.y, [stretch], dropped)
@@ -172,6 +188,10 @@ def forward(
     y, stretches = np.empty((*x.shape[:2], w_hh.shape[1]), w_hh.dtype), []
     for rows, count in _steps(x, batch_sizes, reverse):
         now = tuple(part[:count] for part in state)
+        here = None if resets is None else resets.at(rows)
+        if here is not None:
+            # What zoneout keeps of the old state is of that one, too.
+            here.restart(here.rows[0], now)
         stretch = run(prepared, x[rows], now, num_threads=threads)
         kept = tuple(
             generator.random(part.shape) < rate
@@ -180,17 +200,23 @@ def forward(
         for part, old, keeps in zip(now, stretch.initial, kept, strict=True):
             np.copyto(part, old, where=keeps)
         y[rows] = now[0]
-        stretches.append(stretch._replace(rows=rows, kept=kept))
+        stretches.append(stretch._replace(resets=here, rows=rows, kept=kept))
     return Tape(prepared, y, stretches, dropped)
 
 
 def backward(
-    tape: Tape, dy: Array, dstate: State, *, num_threads: int | None = None
+    tape: Tape,
+    dy: Array,
+    dstate: State,
+    dresets: State | None = None,
+    *,
+    num_threads: int | None = None,
 ) -> tuple[Array | None, Weights]:
     """Return the gradients of the rows (None for tokens) and of the weights.
 
     `dy` is the gradient of the outputs; `dstate` goes from the gradient of the final state
-    to that of the initial one. The tape stays as it is.
+    to that of the initial one. To `dresets`, of the same form, those of the state that rows
+    were reset to are added, where they are wanted. The tape stays as it is.
     """
     threads, prepared = thread_limits.resolve(num_threads), tape.prepared
     prepared.renew()
@@ -200,7 +226,7 @@ def backward(
         dx = empty_like_rows(tape.y, prepared.weights.w_ih.shape[1], dy.dtype)
     for stretch in reversed(stretches):
         back = _step_back if stretch.kept else run_back
-        back(prepared, stretch, dy, dstate, dx, gradients, num_threads=threads)
+        back(prepared, stretch, dy, dstate, dx, gradients, dresets, num_threads=threads)
     if tape.dropped is not None:
         with np.errstate(all="ignore"):
             gradients.w_hh[...] *= tape.dropped
@@ -214,6 +240,7 @@ def _step_back(
     dstate: State,
     dx: Array | None,
     gradients: Weights,
+    dresets: State | None,
     *,
     num_threads: int,
 ) -> None:
@@ -227,9 +254,13 @@ def _step_back(
         bypass = [part * keep for part, keep in zip(now, step.kept, strict=True)]
         for part, around in zip(now, bypass, strict=True):
             part -= around
-        run_back(prepared, step, nothing, now, into, gradients, num_threads=num_threads)
+        # The step began with its reset, so the kernels know of none.
+        steps = step._replace(resets=None)
+        run_back(prepared, steps, nothing, now, into, gradients, num_threads=num_threads)
         for part, around in zip(now, bypass, strict=True):
             part += around
+        if step.resets is not None:
+            step.resets.cut(step.resets.rows[0], now, dresets)
 
 
 def _steps(x: Array, batch_sizes: BatchSizes, reverse: bool) -> Iterator[tuple[Any, int]]:

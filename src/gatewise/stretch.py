@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gatewise.kernels import cells, chooser, products
 from gatewise.kernels.numpy.activations import functions_of
+from gatewise.kernels.resets import Resets
 from gatewise.weights import Prepared, Weights
 
 Array = NDArray[Any]
@@ -24,6 +25,11 @@ BatchSizes = NDArray[np.int64] | None
 
 __all__ = ["BatchSizes", "State", "Stretch", "empty_like_rows", "run", "run_back"]
 
+# So many sequences go back through all steps before the next do, and more where there are
+# so many bytes of weights that no cache holds them.
+_BLOCK_ROWS = 128
+_FAR_BLOCK_ROWS = 512
+_FAR_WEIGHTS = 12 << 20
 # A part of a backward pass has at least so many rows, and more where they are narrow.
 _PART_ROWS = 256
 _PART_BYTES = 1 << 21
@@ -32,8 +38,9 @@ _PART_BYTES = 1 << 21
 class Stretch(NamedTuple):
     """What the way back needs to know of one call of the kernels; `y` are the outputs.
 
-    `rows` are its place in the whole sequence. Where zoneout comes between the steps, a
-    stretch is a single one, and `kept` says which parts of the old state then stayed.
+    `resets` are those that the kernels were given. `rows` are its place in the whole
+    sequence. Where zoneout comes between the steps, a stretch is a single one, and `kept`
+    says which parts of the old state then stayed.
     """
 
     x: Array
@@ -43,6 +50,7 @@ class Stretch(NamedTuple):
     initial: State
     batch_sizes: BatchSizes
     reverse: bool
+    resets: Resets | None = None
     rows: Any = np.s_[:]
     kept: tuple[NDArray[np.bool_], ...] = ()
 
@@ -52,11 +60,25 @@ class Stretch(NamedTuple):
         assert states is not None
         return states
 
+    def of(self, rows: slice) -> Stretch:
+        """The same of some rows of a batch that is not ragged, as views."""
+        where = np.s_[:, rows]
+        return self._replace(
+            x=self.x[where],
+            gates=self.gates[where],
+            extra=None if self.extra is None else self.extra[where],
+            y=self.y[where],
+            initial=_of_rows(self.initial, rows),
+            resets=None if self.resets is None else self.resets.at(where),
+        )
+
     def arrays(self) -> Iterator[Array]:
         """Every array that this holds."""
         yield from (self.x, self.gates, self.y, *self.initial, *self.kept)
         if self.extra is not None:
             yield self.extra
+        if self.resets is not None:
+            yield self.resets.rows
 
     def astype(self, dtype: np.dtype[Any]) -> Stretch:
         """Return this in another dtype, its rows and states converted."""
@@ -66,6 +88,7 @@ class Stretch(NamedTuple):
             extra=None if self.extra is None else self.extra.astype(dtype),
             y=self.y.astype(dtype),
             initial=tuple([part.astype(dtype) for part in self.initial]),
+            resets=None if self.resets is None else self.resets.astype(dtype),
         )
 
 
@@ -74,27 +97,30 @@ def run(
     x: Array,
     state: State,
     *,
+    y: Array | None = None,
     batch_sizes: BatchSizes = None,
     reverse: bool = False,
+    resets: Resets | None = None,
     num_threads: int,
 ) -> Stretch:
     """Run over rows `x`, or integer tokens ``(time, batch)``, and keep what comes of it.
 
-    `state` is overwritten with the final state; of the initial one there is a copy.
+    `state` is overwritten with the final state; of the initial one there is a copy. The
+    outputs go to `y` where that is given.
     """
     initial = tuple([s.copy() for s in state])
     weights = prepared.weights
     dtype, width = state[0].dtype, len(weights.w_ih)
     cell = cells.look_up(weights.cell)
     rows: Array | None = x
-    if cell.keeps_gates:
+    if y is None:
         y = empty_like_rows(x, weights.w_hh.shape[1], dtype)
+    if cell.keeps_gates:
         # What only the kernels see has the rows of a step side by side.
         gates = chooser.kernels.empty((*x.shape[:2], width), dtype)
         extra = chooser.kernels.empty((*x.shape[:2], width // cell.gates), dtype)
     else:
-        y = gates = empty_like_rows(x, width, dtype)
-        extra = None
+        gates, extra = y, None
     if x.dtype.kind in "iu":
         # A product with a one-hot row is that row of the table. Checked above, no token
         # needs to be clipped; other modes make a copy.
@@ -113,9 +139,10 @@ def run(
         x=rows,
         batch_sizes=batch_sizes,
         reverse=reverse,
+        resets=resets,
         num_threads=num_threads,
     )
-    return Stretch(x, gates, extra, y, initial, batch_sizes, reverse)
+    return Stretch(x, gates, extra, y, initial, batch_sizes, reverse, resets)
 
 
 def run_back(
@@ -124,15 +151,59 @@ def run_back(
     dy: Array,
     dstate: State,
     dx: Array | None,
-    gradients: Weights,
+    gradients: Weights | None,
+    dresets: State | None = None,
     *,
     num_threads: int,
 ) -> None:
     """Write the gradient of rows to `dx`, and add those of the weights to `gradients`.
 
-    `dy` is the gradient of the outputs; `dstate`, that of the final state, is overwritten
-    with that of the initial one. The stretch stays as it is.
+    What is None is not wanted. `dy` is the gradient of the outputs; `dstate`, that of the
+    final state, is overwritten with that of the initial one. To `dresets` are added those
+    of the states that rows were reset to. The stretch stays as it is.
     """
+    batch, weights = stretch.gates.shape[1], prepared.weights
+    is_far = weights.w_ih.nbytes + weights.w_hh.nbytes > _FAR_WEIGHTS
+    most = _FAR_BLOCK_ROWS if is_far else _BLOCK_ROWS
+    count = 1 if stretch.batch_sizes is not None else math.ceil(batch / most)
+    if count <= 1:
+        _run_back(
+            prepared, stretch, dy, dstate, dx, gradients, dresets, num_threads=num_threads
+        )
+        return
+    # What the rows of a block left is still in a cache when the next part needs it. Threads
+    # do not change the blocks, nor so the order in which gradients are added up.
+    for block in range(count):
+        rows = slice(batch * block // count, batch * (block + 1) // count)
+        _run_back(
+            prepared,
+            stretch.of(rows),
+            dy[:, rows],
+            _of_rows(dstate, rows),
+            None if dx is None else dx[:, rows],
+            gradients,
+            None if dresets is None else _of_rows(dresets, rows),
+            num_threads=num_threads,
+        )
+
+
+def _of_rows(state: State, rows: slice) -> State:
+    """What some rows have of a state, as views."""
+    return tuple([part[rows] for part in state])
+
+
+def _run_back(
+    prepared: Prepared,
+    stretch: Stretch,
+    dy: Array,
+    dstate: State,
+    dx: Array | None,
+    gradients: Weights,
+    dresets: State | None,
+    *,
+    num_threads: int,
+) -> None:
+    """Do the work of `run_back` for a block of rows, part by part."""
     weights, packed = prepared.weights, prepared.packed
     has_dextra = weights.bias_hn is not None or weights.w_hr is not None
     for part in _parts(stretch):
@@ -151,10 +222,13 @@ def run_back(
             dextra,
             batch_sizes=steps.batch_sizes,
             reverse=steps.reverse,
+            resets=steps.resets,
+            dresets=dresets,
             num_threads=num_threads,
         )
-        with np.errstate(all="ignore"):
-            _add_products(gradients, part, dgates, dextra, num_threads)
+        if gradients is not None:
+            with np.errstate(all="ignore"):
+                _add_products(gradients, part, dgates, dextra, num_threads)
         if dx is None:
             continue
         into = dx[part.rows]
@@ -218,6 +292,7 @@ def _parts(whole: Stretch) -> Iterator[_Part]:
             _state_before(whole, start, stop),
             None if sizes is None else sizes[start:stop],
             whole.reverse,
+            None if whole.resets is None else whole.resets.at(where),
         )
         yield _Part(whole, start, stop, where, part)
 
@@ -290,6 +365,14 @@ def _add_products(
 
 def _states_before(part: _Part, index: int) -> Array:
     """The state of that index, h or c, that each step of a part started from."""
+    before, resets = _states_passed(part, index), part.stretch.resets
+    if resets is None:
+        return before
+    return np.where(resets.rows[..., None], resets.state[index], before)
+
+
+def _states_passed(part: _Part, index: int) -> Array:
+    """The state of that index that each step of a part was passed by the one before."""
     whole, steps = part.whole, part.stretch
     if steps.batch_sizes is None:
         shift = 1 if steps.reverse else -1
@@ -306,17 +389,19 @@ def _states_before(part: _Part, index: int) -> Array:
         else:
             before[0], before[1:] = initial, states[:-1]
         return before
-    ends = np.cumsum(steps.batch_sizes)
-    starts = ends - steps.batch_sizes
-    previous_starts = np.roll(starts, -1 if steps.reverse else 1)
-    previous_sizes = np.roll(steps.batch_sizes, -1 if steps.reverse else 1)
-    previous_sizes[-1 if steps.reverse else 0] = 0
-    for start, end, source, size in zip(
-        starts, ends, previous_starts, previous_sizes, strict=True
-    ):
-        running = min(size, end - start)
-        before[0, start : start + running] = states[0, source : source + running]
-        before[0, start + running : end] = initial[running : end - start]
+    # One copy for all steps: there are as many of them as the longest sequence has.
+    sizes, rows = steps.batch_sizes, np.arange(states.shape[1])
+    if not steps.reverse:
+        first = sizes[0]
+        before[0, :first] = initial[:first]
+        sources = rows[first:] - np.repeat(sizes[:-1], sizes[1:])
+        np.take(states[0], sources, axis=0, out=before[0, first:], mode="clip")
+        return before
+    sequences = rows - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    running = sequences < np.repeat(np.append(sizes[1:], 0), sizes)
+    sources = rows + np.repeat(sizes, sizes)
+    before[0, running] = states[0, sources[running]]
+    before[0, ~running] = initial[sequences[~running]]
     return before
 
 

@@ -304,7 +304,7 @@ def test_attributes_of_the_library_that_make_no_sense() -> None:
         run_node(node, inputs)
 
 
-def test_nodes_run_where_the_library_is_missing() -> None:
+def test_nodes_run_where_the_library_is_missing(backend: str) -> None:
     code = """
 import sys
 sys.modules["onnx"] = None
@@ -320,7 +320,7 @@ for call in (lambda: gatewise.to_onnx(gatewise.GRU(1, 1), "model.onnx"),
     except ImportError as error:
         print(error)
 """
-    done = run(code)
+    done = run(code, GATEWISE_BACKEND=backend)
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     assert lines[0] == "(1, 1, 1, 1)"

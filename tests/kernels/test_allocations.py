@@ -154,7 +154,9 @@ def test_recurrent_kernels(cell: str, shape: str, trial: Any) -> None:
         def make(entry: Callable[[Any, Case], Call] = entry) -> Call:
             return entry(trial, Case(cell, SHAPES[shape], "float64", threads=2))
 
-        assert fail_each(trial, make) > 0, entry
+        # One row alone runs in what the stack holds.
+        least = 0 if shape == "one" and entry in (infer, forward) else 1
+        assert fail_each(trial, make) >= least, entry
 
 
 @pytest.mark.parametrize("narrow", ["float16", "int8", "int8_8"])

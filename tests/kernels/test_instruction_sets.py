@@ -27,12 +27,16 @@ for kind in (gatewise.RNN, gatewise.LSTM, gatewise.GRU):
     for dtype, tolerance in (("float32", 1e-5), ("float64", 1e-12)):
         layer = kind(5, 37, 2, bidirectional=True, dtype=dtype, seed=0)
         x = random.standard_normal((7, 6, 5))
+        resets = random.random((7, 6)) < 0.3
         results, integers = [], []
         for name in ("native", "numpy"):
             with chooser.use(name):
                 y, _, tape = layer.forward(x)
                 dx, _, gradients = layer.backward(tape, np.ones_like(y))
                 results.append([layer(x)[0], y, dx, *gradients.values()])
+                y, _, tape = layer.forward(x, resets=resets)
+                dx, _, gradients = layer.backward(tape, np.ones_like(y))
+                results[-1] += [layer(x, resets=resets)[0], y, dx, *gradients.values()]
                 if dtype == "float32":
                     results[-1].append(layer.quantize("float16")(x)[0])
                     integers.append(layer.quantize("int8")(x)[0])

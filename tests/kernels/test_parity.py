@@ -15,6 +15,7 @@ import pytest
 from gatewise.kernels import cells, formats
 from gatewise.kernels import numpy as fallback
 from gatewise.kernels.activations import STANDARD, Activation
+from gatewise.kernels.resets import Resets
 
 Array = np.ndarray[Any, Any]
 
@@ -55,6 +56,7 @@ class Case:
         order: str = "time",
         threads: int = 1,
         narrow: str | None = None,
+        resets: float | None = None,
     ) -> None:
         self.random = np.random.default_rng([len(cell), *shape[:4]])
         self.threads = threads
@@ -84,6 +86,10 @@ class Case:
         self.state = [draw(shape.batch, self.outputs)]
         if self.cell == "lstm":
             self.state.append(draw(shape.batch, hidden))
+        self.resets: Resets | None = None
+        if resets is not None:
+            start = tuple(draw(part.shape[1]) for part in self.state)
+            self.resets = Resets(self.random.random(shape.rows) < resets, start)
 
     def draw(self, *shape: int) -> Array:
         return self.random.standard_normal(shape).astype(self.dtype)
@@ -127,7 +133,9 @@ class Case:
 
     def how(self, reverse: bool) -> dict[str, Any]:
         sizes, threads = self.shape.batch_sizes, self.threads
-        return {"batch_sizes": sizes, "reverse": reverse, "num_threads": threads}
+        resets = {} if self.resets is None else {"resets": self.resets}
+        options = {"batch_sizes": sizes, "reverse": reverse, "num_threads": threads}
+        return options | resets
 
     def forward(self, kernels: Any, reverse: bool, projects: bool) -> dict[str, Any]:
         """Run forward; `projects` leaves the product with x to the kernel."""
@@ -163,11 +171,16 @@ class Case:
         dstate = tuple(self.draw(*array.shape) for array in self.state)
         initial = tuple(array.copy() for array in self.state)
         options = self.how(reverse)
+        dresets: tuple[Array, ...] = ()
+        if self.resets is not None and not in_place:
+            dresets = tuple(np.ones_like(part) for part in dstate)
+            options["dresets"] = dresets
         packed = self.pack(kernels)
         kernels.backward(
             packed, gates, extra, y, initial, dy, dstate, dgates, dextra, **options
         )
         names = dict(zip(("dh", "dc"), dstate, strict=False))
+        names |= dict(zip(("dreset_h", "dreset_c"), dresets, strict=False))
         return {"dgates": dgates, "dextra": dextra, **names}
 
     def blank(self, features: int) -> Array:
@@ -278,6 +291,24 @@ def test_larger_batches(
     for ragged in (None, lengths):
         shape = Shape(9 if ragged else 4, 33, 20, 130, ragged)
         compare(Case(cell, shape, dtype, threads=threads), native, reverse)
+
+
+@everywhere
+@pytest.mark.parametrize("threads", [1, 2])
+def test_resets(native: Any, cell: str, dtype: str, reverse: bool, threads: int) -> None:
+    ragged = (9, 7, 7, 4, 1)
+    # The last two share their units, or their rows, between threads.
+    for shape in (
+        Shape(0, 2, 3, 5),
+        Shape(1, 1, 3, 5),
+        Shape(9, 5, 3, 17),
+        Shape(9, 5, 3, 17, ragged),
+        Shape(5, 2, 20, 130),
+        Shape(5, 5, 20, 130),
+    ):
+        for share in (0.3, 1.0) if shape.hidden < 130 else (0.3,):
+            case = Case(cell, shape, dtype, threads=threads, resets=share)
+            compare(case, native, reverse)
 
 
 @pytest.mark.parametrize("cell", CELLS)

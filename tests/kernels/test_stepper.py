@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gatewise.kernels import cells, chooser
 from gatewise.kernels.activations import STANDARD, Activation
+from gatewise.kernels.resets import Resets
 from gatewise.kernels.windows import Windows
 
 Array = NDArray[Any]
@@ -72,7 +73,8 @@ class Net:
         )
         state = tuple(self.draw(self.batch, hidden) for _ in range(1 + (kind == "lstm")))
         self.features = hidden
-        stage = ("recurrent", packed, state)
+        start = tuple(self.draw(hidden) for _ in state)
+        stage = ("recurrent", packed, state, start)
         if not tokens:
             return stage
         self.table = w_ih.T + bias
@@ -86,18 +88,22 @@ class Net:
             states += what[1:] if kind == "convolution" else []
         return states
 
-    def expected(self, x: Array) -> Array:
-        """The output for rows ``(time, batch, features)`` or tokens; advances states."""
+    def expected(self, x: Array, anew: Array | None = None) -> Array:
+        """The output for rows ``(time, batch, features)`` or tokens; advances states.
+
+        `anew` says which of them start so, ``(time, batch)``.
+        """
         kernels = self.kernels
         for kind, *what in self.stages:
             if kind == "table":
                 x = what[0][x]
             elif kind == "recurrent":
                 y = np.empty((*x.shape[:2], what[1][0].shape[1]), self.dtype)
+                resets = None if anew is None else Resets(anew, what[2])
                 if x.ndim == 2:
-                    kernels.infer_shares(what[0], what[2][x], what[1], y)
+                    kernels.infer_shares(what[0], what[3][x], what[1], y, resets=resets)
                 else:
-                    kernels.infer(what[0], x, what[1], y)
+                    kernels.infer(what[0], x, what[1], y, resets=resets)
                 x = y
             elif kind == "linear":
                 x = kernels.linear(what[0], x)
@@ -162,6 +168,61 @@ def test_steps_and_chunks(kinds: str, batch: int, dtype: str, backend: str) -> N
                     np.testing.assert_allclose(y, wanted, rtol=0, atol=TOLERANCE[dtype])
             for own, other in zip(net.states(), twin.states(), strict=True):
                 np.testing.assert_allclose(own, other, rtol=0, atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("kinds", [n for n in NETS if "convolution" not in n])
+def test_sequences_that_start_anew(
+    kinds: str, batch: int, dtype: str, backend: str
+) -> None:
+    net, twin = Net(kinds, dtype, batch), Net(kinds, dtype, batch)
+    # More steps than go through all stages at once.
+    for time, share in ((0, 0.0), (1, 1.0), (4, 0.0), (4, 0.2), (4500 // batch, 0.2)):
+        anew = net.random.random((time, batch)) < share
+        x = net.draw(batch, time, INPUTS)
+        if net.table is not None:
+            x = net.random.integers(0, INPUTS, (batch, time))
+        wanted = twin.expected(x.swapaxes(0, 1), anew).swapaxes(0, 1)
+        # Of any strides.
+        got = net.step(x, anew.T)
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=TOLERANCE[dtype])
+        for t in range(min(time, 4)):
+            wanted = twin.expected(x[None, :, t], anew[None, t])[0]
+            y = net.step(x[:, t], anew[t])
+            np.testing.assert_allclose(y, wanted, rtol=0, atol=TOLERANCE[dtype])
+            if batch == 1:
+                wanted = twin.expected(x[None, :, t], anew[None, t])[0, 0]
+                y = net.step(x[0, t], bool(anew[t]))
+                np.testing.assert_allclose(y, wanted, rtol=0, atol=TOLERANCE[dtype])
+        for own, other in zip(net.states(), twin.states(), strict=True):
+            np.testing.assert_allclose(own, other, rtol=0, atol=TOLERANCE[dtype])
+
+
+def test_resets_that_do_not_fit_are_left(backend: str) -> None:
+    net = Net("lstm linear", "float32", 3)
+    before = [state.copy() for state in net.states()]
+    step, chunk = net.draw(3, INPUTS), net.draw(3, 2, INPUTS)
+    for flags in (
+        True,
+        np.zeros((), bool),
+        np.zeros(2, bool),
+        np.zeros((3, 1), bool),
+        np.zeros((3, 3), bool),
+        np.zeros((1, 3, 2), bool),
+        np.zeros((3, 2)),
+        np.zeros(3, np.uint8),
+        np.zeros(3, object),
+        [False] * 3,
+        "no",
+    ):
+        assert net.step(step, flags) is None
+        assert net.step(chunk, flags) is None
+    assert net.step(step, np.zeros((3, 2), bool)) is None
+    assert net.step(chunk, np.zeros(3, bool)) is None
+    assert net.step(step.tolist(), np.zeros(3, bool)) is None
+    for state, old in zip(net.states(), before, strict=True):
+        np.testing.assert_array_equal(state, old)
 
 
 NETS_OF_ROWS = ["lstm linear", "tanh softmax", "linear", "convolution:2 relu"]

@@ -60,7 +60,13 @@ class Delay(Stateful):
         return own
 
     def _call(
-        self, snapshot: Snapshot, x: Any, state: Any, lengths: Any, threads: Any
+        self,
+        snapshot: Snapshot,
+        x: Any,
+        state: Any,
+        lengths: Any,
+        resets: Any,
+        threads: Any,
     ) -> Any:
         x = np.asarray(x, np.float32)
         begun = self._stream_state("state", state, len(x))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ sys.path.insert(0, str(BENCHMARKS))
 # The benchmark sets the number of threads of everything that is loaded after it.
 _before = dict(os.environ)
 import convolution  # noqa: E402
+import growth  # noqa: E402
+import resets  # noqa: E402
 import small  # noqa: E402
 
 os.environ.clear()
@@ -34,6 +37,24 @@ def test_both_sides_of_every_convolution_compute_the_same(backend: str) -> None:
     assert len({(row.name, row.beside) for row in rows}) == len(rows) > 40
     for row in rows:
         small.assert_alike(row)
+
+
+def test_one_call_with_resets_computes_what_loops_do(backend: str) -> None:
+    found = [checked for _, checked in itertools.islice(resets.rows(), 4)]
+    assert len({(row.name, row.beside) for row in found}) == 4
+    for row in found:
+        small.assert_alike(row)
+
+
+def test_growth_has_rows_that_grow_and_measures_their_points() -> None:
+    every = list(growth.rows(quick=False))
+    assert len({row.name for row in every}) == len(every) == 30
+    for row in every:
+        assert [point.work for point in row.points] == sorted(p.work for p in row.points)
+    for training in (False, True):
+        found = growth.measure(growth.Point("GRU", training, 2, 3, 4), 1, 1)
+        assert found["seconds"] > 0
+        assert found["bytes"] >= 0
 
 
 def test_rows_are_measured() -> None:

@@ -71,3 +71,15 @@ def test_streaming_gives_what_the_whole_signal_gives() -> None:
         # The deadline is 10 ms; half of all steps end long before, on any machine.
         assert float(median) < 5000
         assert float(difference) < 1e-6
+
+
+def test_a_model_of_pytorch_trains_faster() -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    text = output("pytorch_drop_in.py")
+    losses = re.findall(r"^(\S.+?)  +(\S+) +loss ([\d.]+)", text, re.MULTILINE)
+    assert {way for way, _, _ in losses} >= {"a plain loop"}
+    for (way, _, theirs), (_, whose, ours) in zip(losses[::2], losses[1::2], strict=True):
+        assert whose == "gatewise", way
+        assert abs(float(theirs) - float(ours)) < 2e-3
+    for way in ("skorch", "Lightning"):
+        assert way in text

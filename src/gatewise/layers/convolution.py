@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gatewise.kernels import chooser, products, thread_limits
+from gatewise.kernels.resets import Flags
 from gatewise.kernels.windows import Windows
 from gatewise.layers import inputs, parameters
 from gatewise.layers.kinds import Feedforward, Streaming
@@ -342,6 +343,14 @@ class Conv1d(ConvolutionFromStateDict, Feedforward, Streaming):
             "without padding, as it depends on steps to come"
         )
 
+    def _no_resets(self) -> str | None:
+        if self.kernel_size == self.stride == 1 and not self.padding:
+            return None
+        return (
+            "resets should be None with a Conv1d, unless its kernel_size and stride are 1 "
+            "and its padding 0, as what comes before and after a reset is in one window"
+        )
+
     def _stream_input(self, array: Array) -> Array:
         return inputs.real("x", array, self._dtype)
 
@@ -364,7 +373,12 @@ class Conv1d(ConvolutionFromStateDict, Feedforward, Streaming):
         ]
 
     def _advance(
-        self, snapshot: Snapshot, x: Array, state: Any, num_threads: int | None
+        self,
+        snapshot: Snapshot,
+        x: Array,
+        state: Any,
+        num_threads: int | None,
+        resets: Flags | None = None,
     ) -> tuple[Array, Array]:
         sequences = self._sequences(x)
         longer = np.concatenate([state, sequences], axis=1)

@@ -105,16 +105,22 @@ class InitialState(RecurrentWeights):
         return parameters.frozen(array, self._dtype)
 
     def _initial_gradients(
-        self, dparts: Sequence[Array], defaulted: Sequence[bool]
+        self,
+        dparts: Sequence[Array],
+        defaulted: Sequence[bool],
+        dresets: Sequence[Array] | None,
     ) -> Gradients:
         """The gradients of the initial state, given that of each sequence.
 
-        `defaulted` says which parts came from the parameters; others have no share.
+        `defaulted` says which parts came from the parameters; others have no share but that
+        of the resets.
         """
+        found: Gradients = {}
         with np.errstate(all="ignore"):
-            return {
-                name: dpart.sum(axis=1) if was_default else np.zeros(shape, self._dtype)
-                for (name, shape), dpart, was_default in zip(
-                    self._initial_shapes().items(), dparts, defaulted, strict=True
-                )
-            }
+            for index, (name, shape) in enumerate(self._initial_shapes().items()):
+                found[name] = np.zeros(shape, self._dtype)
+                if defaulted[index]:
+                    found[name] += dparts[index].sum(axis=1)
+                if dresets is not None:
+                    found[name] += dresets[index].sum(axis=1)
+        return found

@@ -150,6 +150,21 @@ def tokens(name: str, value: Array, count: int) -> NDArray[np.int64]:
     return tokens.astype(np.int64, copy=False)
 
 
+def sequence_resets(
+    name: str, resets: ArrayLike, shape: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """Whether each step of each sequence starts anew, one boolean a step."""
+    array = as_array(name, resets)
+    if array.size == 0:
+        # An empty list has no booleans to take its dtype from.
+        array = array.astype(np.bool_)
+    if array.dtype != np.bool_:
+        raise TypeError(f"{name} should hold booleans, got dtype {array.dtype}")
+    if array.shape != shape:
+        raise ValueError(f"{name} should have shape {shape}, one a step, got {array.shape}")
+    return array
+
+
 def sequence_lengths(lengths: ArrayLike, batch: int, time: int) -> NDArray[np.int64]:
     """One length for each sequence of a batch, each from 0 to `time`."""
     array = as_array("lengths", lengths)

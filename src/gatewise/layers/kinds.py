@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
+from gatewise.kernels.resets import Flags
 from gatewise.layers.module import Gradients, Module
 from gatewise.layers.parameters import Snapshot
 from gatewise.layers.stream import Stream
@@ -104,7 +106,12 @@ class Feedforward(Module, ABC):
         return self._forward(snapshot, x, num_threads)
 
     def _advance(
-        self, snapshot: Snapshot, x: Array, state: Any, num_threads: int | None
+        self,
+        snapshot: Snapshot,
+        x: Array,
+        state: Any,
+        num_threads: int | None,
+        resets: Flags | None = None,
     ) -> tuple[Array, Any]:
         """As for a layer that streams, with no state."""
         return self._call(snapshot, x, num_threads), None
@@ -147,7 +154,12 @@ class Streaming(Module, ABC):
 
     @abstractmethod
     def _advance(
-        self, snapshot: Snapshot, x: Array, state: Any, num_threads: int | None
+        self,
+        snapshot: Snapshot,
+        x: Array,
+        state: Any,
+        num_threads: int | None,
+        resets: Flags | None = None,
     ) -> tuple[Array, Any]:
         """The output for a chunk ``(batch, time, features)``, and the state after it.
 
@@ -156,11 +168,20 @@ class Streaming(Module, ABC):
 
     def _stream_check(self) -> None:
         """Raise ValueError if this layer cannot stream, or one inside."""
+        reason = self._first_reason(lambda leaf: leaf._no_stream())
+        if reason is not None:
+            raise ValueError(reason)
+
+    def _first_reason(self, ask: Callable[[Module], str | None]) -> str | None:
+        """Why a layer inside cannot do something, and which it is, if one cannot."""
         for name, leaf in self._leaves():
-            reason = leaf._no_stream()
+            reason = ask(leaf)
             if reason is not None:
-                got = f"; got {name}, {leaf._description()}" if name else ""
-                raise ValueError(f"{reason}{got}")
+                return reason + (f"; got {name}, {leaf._description()}" if name else "")
+        return None
+
+    def _reason_against_resets(self) -> str | None:
+        return self._first_reason(lambda leaf: leaf._no_resets())
 
     def _stream_steps(self, state: Any) -> Steps:
         """How this layer takes steps with the parameters and options of this moment."""
@@ -174,8 +195,10 @@ class Streaming(Module, ABC):
         if len(dtypes) == 1 and features is not None:
             stages = self._stages(snapshot, state, is_first=True)
 
-        def run(x: Array, state: Any, num_threads: int | None) -> tuple[Array, Any]:
-            return self._advance(snapshot, x, state, num_threads)
+        def run(
+            x: Array, state: Any, num_threads: int | None, resets: Flags | None = None
+        ) -> tuple[Array, Any]:
+            return self._advance(snapshot, x, state, num_threads, resets)
 
         return Steps(
             versions,
@@ -184,6 +207,7 @@ class Streaming(Module, ABC):
             stages,
             dtypes.pop() if stages else None,
             self._steps_for_one(),
+            self._reason_against_resets(),
         )
 
 
@@ -196,6 +220,7 @@ class Stateful(Streaming, ABC):
         state: Any = None,
         *,
         lengths: ArrayLike | None = None,
+        resets: ArrayLike | None = None,
         num_threads: int | None = None,
     ) -> Any:
         """Return the outputs for the sequences `x` and the final state, as at inference.
@@ -203,13 +228,13 @@ class Stateful(Streaming, ABC):
         Raises
         ------
         TypeError
-            If `x` or `state` holds no real numbers, `lengths` no integers, or `num_threads`
-            is no integer.
+            If `x` or `state` holds no real numbers, `lengths` no integers, `resets` no
+            booleans, or `num_threads` is no integer.
         ValueError
             If a shape does not fit, a token or a length is out of range, or `num_threads`
             is less than 1.
         """
-        return self._call(self._snapshot(), x, state, lengths, num_threads)
+        return self._call(self._snapshot(), x, state, lengths, resets, num_threads)
 
     def forward(
         self,
@@ -217,6 +242,7 @@ class Stateful(Streaming, ABC):
         state: Any = None,
         *,
         lengths: ArrayLike | None = None,
+        resets: ArrayLike | None = None,
         num_threads: int | None = None,
     ) -> tuple[Array, Any, Any]:
         """Return outputs and final state, as in training, and a tape for `backward`.
@@ -224,13 +250,13 @@ class Stateful(Streaming, ABC):
         Raises
         ------
         TypeError
-            If `x` or `state` holds no real numbers, `lengths` no integers, or `num_threads`
-            is no integer.
+            If `x` or `state` holds no real numbers, `lengths` no integers, `resets` no
+            booleans, or `num_threads` is no integer.
         ValueError
             If a shape does not fit, a token or a length is out of range, or `num_threads`
             is less than 1.
         """
-        return self._forward(self._snapshot(), x, state, lengths, num_threads)
+        return self._forward(self._snapshot(), x, state, lengths, resets, num_threads)
 
     @abstractmethod
     def backward(
@@ -262,6 +288,7 @@ class Stateful(Streaming, ABC):
         x: ArrayLike,
         state: Any,
         lengths: ArrayLike | None,
+        resets: ArrayLike | None,
         num_threads: int | None,
     ) -> Any:
         """A call, with the parameters of `snapshot`."""
@@ -273,12 +300,18 @@ class Stateful(Streaming, ABC):
         x: ArrayLike,
         state: Any,
         lengths: ArrayLike | None,
+        resets: ArrayLike | None,
         num_threads: int | None,
     ) -> tuple[Array, Any, Any]:
         """`forward`, with the parameters of `snapshot`."""
 
     def _advance(
-        self, snapshot: Snapshot, x: Array, state: Any, num_threads: int | None
+        self,
+        snapshot: Snapshot,
+        x: Array,
+        state: Any,
+        num_threads: int | None,
+        resets: Flags | None = None,
     ) -> tuple[Array, Any]:
-        y, final = self._call(snapshot, x, state, None, num_threads)
+        y, final = self._call(snapshot, x, state, None, resets, num_threads)
         return y, final

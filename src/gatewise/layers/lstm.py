@@ -244,6 +244,7 @@ class LSTM(Recurrent):
         state: Any = ...,
         *,
         lengths: ArrayLike | None = ...,
+        resets: ArrayLike | None = ...,
         num_threads: int | None = ...,
         return_cells: Literal[False] = ...,
     ) -> tuple[Array, Pair]: ...
@@ -255,6 +256,7 @@ class LSTM(Recurrent):
         state: Any = ...,
         *,
         lengths: ArrayLike | None = ...,
+        resets: ArrayLike | None = ...,
         num_threads: int | None = ...,
         return_cells: Literal[True],
     ) -> tuple[Array, Pair, Array]: ...
@@ -265,6 +267,7 @@ class LSTM(Recurrent):
         state: Any = None,
         *,
         lengths: ArrayLike | None = None,
+        resets: ArrayLike | None = None,
         num_threads: int | None = None,
         return_cells: bool = False,
     ) -> Any:
@@ -284,6 +287,13 @@ class LSTM(Recurrent):
         lengths
             How many steps of each sequence exist; integers from 0 to time, in any order.
             What stands in `x` past a length is never read. All steps exist if None.
+        resets
+            Which steps begin something new, an episode say: booleans ``(batch, time)``, or
+            ``(time,)`` without a batch axis. Where it is true, the step starts from
+            `initial_state`, or from zeros, in place of what the steps before it left, or of
+            `state`. For a second direction, which comes from the other end, the steps
+            before that one start so, where they would go on from it. What stands past a
+            length is never read. None is for no such step.
         num_threads
             How many threads this call may use; as `gatewise.set_num_threads` says if None.
         return_cells
@@ -305,14 +315,14 @@ class LSTM(Recurrent):
         Raises
         ------
         TypeError
-            If `x` or `state` holds no real numbers, `lengths` no integers, or `num_threads`
-            is no integer.
+            If `x` or `state` holds no real numbers, `lengths` no integers, `resets` no
+            booleans, or `num_threads` is no integer.
         ValueError
             If a shape does not fit, a token or a length is out of range, or `num_threads`
             is less than 1.
         """
         threads = thread_limits.resolve(num_threads)
-        batch = self._batch(x, lengths)
+        batch = self._batch(x, lengths, resets)
         y, state, cells = self._infer(
             self._snapshot(), batch, state, threads, wants_cells=return_cells
         )

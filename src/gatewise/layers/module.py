@@ -238,6 +238,10 @@ class Module:
         """The layers that have no others inside, each with its name in this one."""
         yield "", self
 
+    def _no_resets(self) -> str | None:
+        """Why no step of this layer can start anew, if none can."""
+        return None
+
     def _no_stream(self) -> str | None:
         """Why this layer cannot take one step after the other, if it cannot."""
         return None

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gatewise import direction
 from gatewise.direction import Prepared, Tape, Weights
+from gatewise.kernels.resets import Resets
 from gatewise.layers.masks import Mask
 from gatewise.layers.sequences import Batch
 
@@ -48,6 +49,7 @@ def infer(
     batch: Batch,
     parts: Parts,
     zoneout: tuple[float, ...],
+    resets: Iterator[Resets] | None,
     *,
     wants_cells: bool,
     num_threads: int,
@@ -68,6 +70,7 @@ def infer(
                 of_direction,
                 batch_sizes=batch.batch_sizes,
                 reverse=d == 1,
+                resets=None if resets is None else next(resets),
                 zoneout=zoneout,
                 num_threads=num_threads,
             )
@@ -89,6 +92,7 @@ def forward(
     batch: Batch,
     parts: Parts,
     drawn: Drawn,
+    resets: Iterator[Resets] | None,
     *,
     num_threads: int,
 ) -> tuple[Array, Passed]:
@@ -105,6 +109,7 @@ def forward(
                 drawn.generator,
                 batch_sizes=batch.batch_sizes,
                 reverse=d == 1,
+                resets=None if resets is None else next(resets),
                 recurrent_dropout=drawn.recurrent_dropout,
                 zoneout=drawn.zoneout,
                 num_threads=num_threads,
@@ -126,28 +131,40 @@ def forward(
 
 
 def backward(
-    passed: Passed, drows: Array, dparts: Parts, *, num_threads: int
+    passed: Passed,
+    drows: Array,
+    dparts: Parts,
+    dresets: Parts | None = None,
+    *,
+    num_threads: int,
 ) -> tuple[Array | None, list[list[Weights]]]:
     """Return the gradients of the input (None for tokens) and of every direction's weights.
 
-    `drows` is the gradient of the last layer's outputs.
+    `drows` is the gradient of the last layer's outputs. To `dresets`, of the form of
+    `dparts`, are added the gradients of the states that rows were reset to, where wanted.
     """
     dx: Array | None = drows
     found: list[list[Weights]] = []
     # The last layer's are the first to be needed, in the order of the directions.
     states = list(_by_direction(dparts))
+    of_resets = None if dresets is None else list(_by_direction(dresets))
     features = dparts[0].shape[2]
     for tapes, mask in zip(reversed(passed.tapes), reversed(passed.masks), strict=True):
         assert dx is not None
         dy = dx if mask is None else mask.apply(dx)
         dx, gradients = None, []
-        states, own = states[: -len(tapes)], states[-len(tapes) :]
+        first = len(states) - len(tapes)
         for d, tape in enumerate(tapes):
             of_direction, weights = direction.backward(
-                tape, _share(dy, d, features), own[d], num_threads=num_threads
+                tape,
+                _share(dy, d, features),
+                states[first + d],
+                None if of_resets is None else of_resets[first + d],
+                num_threads=num_threads,
             )
             dx = of_direction if dx is None else dx + of_direction
             gradients.append(weights)
+        del states[first:]
         found.insert(0, gradients)
     return dx, found
 

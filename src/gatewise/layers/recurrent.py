@@ -27,8 +27,17 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
     def _zoneout_rates(self) -> tuple[float, ...]:
         return (self._holder.options["zoneout"],)
 
-    def _batch(self, x: ArrayLike, lengths: ArrayLike | None) -> Batch:
-        return Batch(x, self.input_size, self._dtype, lengths, takes_tokens=self.tokens)
+    def _batch(
+        self, x: ArrayLike, lengths: ArrayLike | None, resets: ArrayLike | None = None
+    ) -> Batch:
+        return Batch(
+            x,
+            self.input_size,
+            self._dtype,
+            lengths,
+            takes_tokens=self.tokens,
+            resets=resets,
+        )
 
     def __call__(
         self,
@@ -36,6 +45,7 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
         state: Any = None,
         *,
         lengths: ArrayLike | None = None,
+        resets: ArrayLike | None = None,
         num_threads: int | None = None,
     ) -> Any:
         """Return the outputs for the sequences `x` and the final state.
@@ -53,6 +63,13 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
         lengths
             How many steps of each sequence exist; integers from 0 to time, in any order.
             What stands in `x` past a length is never read. All steps exist if None.
+        resets
+            Which steps begin something new, an episode say: booleans ``(batch, time)``, or
+            ``(time,)`` without a batch axis. Where it is true, the step starts from
+            `initial_state`, or from zeros, in place of what the steps before it left, or of
+            `state`. For a second direction, which comes from the other end, the steps
+            before that one start so, where they would go on from it. What stands past a
+            length is never read. None is for no such step.
         num_threads
             How many threads this call may use; as `gatewise.set_num_threads` says if None.
 
@@ -68,13 +85,14 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
         Raises
         ------
         TypeError
-            If `x` or `state` holds no real numbers, `lengths` no integers, or `num_threads`
-            is no integer.
+            If `x` or `state` holds no real numbers, `lengths` no integers, `resets` no
+            booleans, or `num_threads` is no integer.
         ValueError
             If a shape does not fit, a token or a length is out of range, or `num_threads`
             is less than 1.
         """
-        return self._call(self._holder.values.now(), x, state, lengths, num_threads)
+        snapshot = self._holder.values.now()
+        return self._call(snapshot, x, state, lengths, resets, num_threads)
 
     def _call(
         self,
@@ -82,10 +100,12 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
         x: ArrayLike,
         state: Any,
         lengths: ArrayLike | None,
+        resets: ArrayLike | None,
         num_threads: int | None,
     ) -> tuple[Array, State]:
         threads = thread_limits.resolve(num_threads)
-        y, state, _ = self._infer(snapshot, self._batch(x, lengths), state, threads)
+        batch = self._batch(x, lengths, resets)
+        y, state, _ = self._infer(snapshot, batch, state, threads)
         return y, state
 
     def _infer(
@@ -104,6 +124,7 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
             batch,
             parts,
             self._zoneout_rates,
+            form.resets(batch, snapshot.arrays),
             wants_cells=wants_cells,
             num_threads=threads,
         )
@@ -115,6 +136,7 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
         state: Any = None,
         *,
         lengths: ArrayLike | None = None,
+        resets: ArrayLike | None = None,
         num_threads: int | None = None,
     ) -> tuple[Array, Any, RecurrentTape]:
         """Return outputs, final state and a tape, with the dropout and zoneout of training.
@@ -125,13 +147,13 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
         Raises
         ------
         TypeError
-            If `x` or `state` holds no real numbers, `lengths` no integers, `num_threads` is
-            no integer, or the layer's weights are narrow.
+            If `x` or `state` holds no real numbers, `lengths` no integers, `resets` no
+            booleans, `num_threads` is no integer, or the layer's weights are narrow.
         ValueError
             If a shape does not fit, a token or a length is out of range, or `num_threads`
             is less than 1.
         """
-        return self._forward(self._snapshot(), x, state, lengths, num_threads)
+        return self._forward(self._snapshot(), x, state, lengths, resets, num_threads)
 
     def _forward(
         self,
@@ -139,11 +161,12 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
         x: ArrayLike,
         state: Any,
         lengths: ArrayLike | None,
+        resets: ArrayLike | None,
         num_threads: int | None,
     ) -> tuple[Array, Any, RecurrentTape]:
         self._check_trainable()
         threads = thread_limits.resolve(num_threads)
-        batch = self._batch(x, lengths)
+        batch = self._batch(x, lengths, resets)
         form = self._state_form
         parts = form.take("state", batch, state, snapshot.arrays)
         drawn = passes.Drawn(
@@ -154,7 +177,12 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
             self.variational,
         )
         rows, passed = passes.forward(
-            self._prepare(snapshot), batch, parts, drawn, num_threads=threads
+            self._prepare(snapshot),
+            batch,
+            parts,
+            drawn,
+            form.resets(batch, snapshot.arrays),
+            num_threads=threads,
         )
         y = batch.restore(rows)
         y.flags.writeable = False
@@ -193,11 +221,12 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
             The gradient of `x`, with zeros past each length; None for tokens.
         dstate
             The gradient of the initial state, whether `forward` was given one or not.
+            Nothing of what comes after a reset reaches it.
         gradients
             The gradients of the parameters, by the names of `parameters`. Those of
             ``initial_h`` and ``initial_c`` are there if the layer was made with
-            ``learn_initial_state=True``: the sums over the batch of what `dstate` holds, or
-            zeros where `forward` was given a state.
+            ``learn_initial_state=True``: the sums over the batch of what `dstate` holds,
+            unless `forward` was given a state, and over all resets.
 
         Raises
         ------
@@ -225,7 +254,12 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
         batch, form = tape.batch, self._state_form
         drows = batch.gradient_rows(dy, self._features()[1])
         dparts = form.take("dstate", batch, dstate)
-        dx, gradients = passes.backward(tape.passed, drows, dparts, num_threads=threads)
+        dresets = None
+        if self.learn_initial_state and batch.resets is not None:
+            dresets = tuple([np.zeros_like(part) for part in dparts])
+        dx, gradients = passes.backward(
+            tape.passed, drows, dparts, dresets, num_threads=threads
+        )
         found = {
             name + suffix: gradient
             for layer, directions in enumerate(gradients)
@@ -233,7 +267,7 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
             for name, gradient in self._named(weights).items()
         }
         if self.learn_initial_state:
-            found |= self._initial_gradients(dparts, tape.defaulted)
+            found |= self._initial_gradients(dparts, tape.defaulted, dresets)
         ordered = {name: found[name] for name in tape.snapshot.arrays if name in found}
         return (
             None if dx is None else batch.restore(dx),
@@ -269,8 +303,9 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
             return None
         parts = state if isinstance(state, tuple) else (state,)
         stages: list[tuple[Any, ...]] = []
+        starts = self._state_form.starts(snapshot.arrays, self._dtype)
         for layer, directions in enumerate(self._prepare(snapshot)):
             own = tuple(part[layer] for part in parts)
             table = [directions[0].table] if self.tokens and is_first and not layer else []
-            stages.append(("recurrent", directions[0].packed, own, *table))
+            stages.append(("recurrent", directions[0].packed, own, starts[layer], *table))
         return stages

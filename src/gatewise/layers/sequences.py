@@ -53,6 +53,8 @@ class Batch:
         How many steps of each sequence exist.
     takes_tokens
         Whether integers without the features are tokens.
+    resets
+        Which steps start anew, ``(batch, time)`` or ``(time,)``.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Batch:
         lengths: ArrayLike | None = None,
         *,
         takes_tokens: bool = False,
+        resets: ArrayLike | None = None,
     ) -> None:
         given = inputs.as_array("x", x)
         self.tokens = takes_tokens and inputs.is_integer(given) and given.ndim < 3
@@ -84,6 +87,7 @@ class Batch:
                 self.ragged = Ragged(counts)
         self.batch_sizes = None if self.ragged is None else self.ragged.batch_sizes
         self.rows = self._to_rows(array)
+        self.resets = None if resets is None else self._reset_rows(resets)
         self.owns_rows = not np.may_share_memory(self.rows, given)
 
     def _check_shape(self, array: Array, features: int, given: Array) -> None:
@@ -105,6 +109,13 @@ class Batch:
         if self.ragged is None:
             return array.swapaxes(0, 1)
         return array[self.ragged.sequence, self.ragged.time][None]
+
+    def _reset_rows(self, resets: ArrayLike) -> NDArray[np.bool_] | None:
+        """Which rows start anew, in an array that nobody else has; None if none does."""
+        shape = (self.size, self.time) if self.batched else (self.time,)
+        flags = inputs.sequence_resets("resets", resets, shape)
+        rows = np.array(self._to_rows(flags.reshape(self.size, self.time)), order="C")
+        return rows if rows.any() else None
 
     def empty(self, features: int) -> Array:
         """Rows to be filled, in the same order in memory as those of the input."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gatewise.kernels import chooser, products, thread_limits
+from gatewise.kernels.resets import Flags
 from gatewise.layers import parameters
 from gatewise.layers.kinds import Feedforward, Stateful, Streaming
 from gatewise.layers.module import Gradients, Module
@@ -210,11 +211,16 @@ class Sequential(Stateful):
         return stages
 
     def _advance(
-        self, snapshot: Snapshot, x: Array, state: Any, num_threads: int | None
+        self,
+        snapshot: Snapshot,
+        x: Array,
+        state: Any,
+        num_threads: int | None,
+        resets: Flags | None = None,
     ) -> tuple[Array, States]:
         after = []
         for layer, part, own in zip(self.layers, snapshot.parts, state, strict=True):
-            x, final = layer._advance(part, x, own, num_threads)
+            x, final = layer._advance(part, x, own, num_threads, resets)
             after.append(final)
         return x, tuple(after)
 
@@ -296,6 +302,7 @@ class Sequential(Stateful):
         state: Any = None,
         *,
         lengths: ArrayLike | None = None,
+        resets: ArrayLike | None = None,
         num_threads: int | None = None,
     ) -> tuple[Array, States]:
         """Return the last layer's output for `x`, and every layer's final state.
@@ -311,19 +318,23 @@ class Sequential(Stateful):
         lengths
             How many steps of each sequence exist, for the layers that go over steps. After
             a `Conv1d` they are the lengths of its output.
+        resets
+            Which steps begin something new, as a recurrent layer takes them: booleans
+            ``(batch, time)`` or ``(time,)``. They are for all recurrent layers.
         num_threads
             How many threads the layers may use; as `gatewise.set_num_threads` says if None.
 
         Raises
         ------
         TypeError
-            If `x` or `state` holds no real numbers, `lengths` no integers, or `num_threads`
-            is no integer.
+            If `x` or `state` holds no real numbers, `lengths` no integers, `resets` no
+            booleans, or `num_threads` is no integer.
         ValueError
-            If a shape does not fit, a token or a length is out of range, or `num_threads`
-            is less than 1.
+            If a shape does not fit, a token or a length is out of range, `resets` come with
+            a `Conv1d` whose windows are of more than one step, or `num_threads` is less
+            than 1.
         """
-        return self._call(self._snapshot(), x, state, lengths, num_threads)
+        return self._call(self._snapshot(), x, state, lengths, resets, num_threads)
 
     def _call(
         self,
@@ -331,9 +342,11 @@ class Sequential(Stateful):
         x: ArrayLike,
         state: Any,
         lengths: ArrayLike | None,
+        resets: ArrayLike | None,
         num_threads: int | None,
     ) -> tuple[Array, States]:
         threads = thread_limits.resolve(num_threads)
+        self._check_resets(resets)
         states: list[Any] = []
         value: Any = x
         initials = self._initial("state", state, is_call=True)
@@ -352,7 +365,7 @@ class Sequential(Stateful):
             final = None
             if isinstance(layer, Stateful):
                 initial = initials[position]
-                value, final = layer._call(part, value, initial, lengths, threads)
+                value, final = layer._call(part, value, initial, lengths, resets, threads)
             else:
                 value = layer._call_ragged(part, value, lengths, threads)
             lengths = layer._lengths_after(lengths)
@@ -400,6 +413,7 @@ class Sequential(Stateful):
         state: Any = None,
         *,
         lengths: ArrayLike | None = None,
+        resets: ArrayLike | None = None,
         num_threads: int | None = None,
     ) -> tuple[Array, States, SequentialTape]:
         """Return outputs and final states, as in training, and a tape for `backward`.
@@ -407,13 +421,14 @@ class Sequential(Stateful):
         Raises
         ------
         TypeError
-            If `x` or `state` holds no real numbers, `lengths` no integers, or `num_threads`
-            is no integer.
+            If `x` or `state` holds no real numbers, `lengths` no integers, `resets` no
+            booleans, or `num_threads` is no integer.
         ValueError
-            If a shape does not fit, a token or a length is out of range, or `num_threads`
-            is less than 1.
+            If a shape does not fit, a token or a length is out of range, `resets` come with
+            a `Conv1d` whose windows are of more than one step, or `num_threads` is less
+            than 1.
         """
-        return self._forward(self._snapshot(), x, state, lengths, num_threads)
+        return self._forward(self._snapshot(), x, state, lengths, resets, num_threads)
 
     def _forward(
         self,
@@ -421,16 +436,20 @@ class Sequential(Stateful):
         x: ArrayLike,
         state: Any,
         lengths: ArrayLike | None,
+        resets: ArrayLike | None,
         num_threads: int | None,
     ) -> tuple[Array, States, SequentialTape]:
         threads = thread_limits.resolve(num_threads)
+        self._check_resets(resets)
         states, tapes = [], []
         value: Any = x
         initials = self._initial("state", state, is_call=True)
         for layer, part, initial in zip(self.layers, snapshot.parts, initials, strict=True):
             final = None
             if isinstance(layer, Stateful):
-                value, final, tape = layer._forward(part, value, initial, lengths, threads)
+                value, final, tape = layer._forward(
+                    part, value, initial, lengths, resets, threads
+                )
             else:
                 value, tape = layer._forward_ragged(part, value, lengths, threads)
             lengths = layer._lengths_after(lengths)
@@ -486,6 +505,11 @@ class Sequential(Stateful):
         names = self._named_arrays(tape.snapshot)
         ordered = {name: sums[name] for name in names if name in sums}
         return dvalue, tuple(dinitials), ordered
+
+    def _check_resets(self, resets: ArrayLike | None) -> None:
+        reason = None if resets is None else self._reason_against_resets()
+        if reason is not None:
+            raise ValueError(reason)
 
     def _initial(self, name: str, state: Any, *, is_call: bool = False) -> States:
         if state is None:

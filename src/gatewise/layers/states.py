@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewise.kernels.resets import Resets
 from gatewise.layers.sequences import Batch
 
 Array = NDArray[Any]
 State = Array | tuple[Array, Array]
+Starts = list[tuple[Array, ...]]
 
-__all__ = ["PARAMETER_NAMES", "Form", "State"]
+__all__ = ["PARAMETER_NAMES", "Form", "Starts", "State"]
 
 _NONE: Mapping[str, Array] = MappingProxyType({})
 
@@ -66,6 +68,28 @@ class Form(NamedTuple):
             else:
                 parts.append(batch.zero_state(self.states, size))
         return tuple(parts)
+
+    def starts(self, arrays: Mapping[str, Array], dtype: np.dtype[Any]) -> Starts:
+        """What sequences start from, of a layer with these parameters.
+
+        For every direction of every layer a vector for each part of its state.
+        """
+        parts: list[Array] = []
+        for name, size in self.features.items():
+            initial = arrays.get(PARAMETER_NAMES[name])
+            zeros = np.zeros((self.states, size), dtype) if initial is None else initial
+            parts.append(zeros)
+        return list(zip(*parts, strict=True))
+
+    def resets(self, batch: Batch, arrays: Mapping[str, Array]) -> Iterator[Resets] | None:
+        """Which rows start anew and from what, for one direction after the other.
+
+        None if none does.
+        """
+        rows = batch.resets
+        if rows is None:
+            return None
+        return (Resets(rows, start) for start in self.starts(arrays, batch.dtype))
 
     def split(self, argument: str, state: Any) -> list[tuple[str, Any]]:
         """A state's parts, each with what an error calls it.

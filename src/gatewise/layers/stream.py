@@ -26,6 +26,10 @@ class Stream:
     ``tokens=True``, integers without the last axis are tokens; for a batch of one a token
     can be an integer.
 
+    ``stream(x, resets=...)`` lets sequences start anew, from where a new stream starts,
+    before a step: those for which `resets`, booleans of the shape of `x` without the
+    features, are true.
+
     The output of a step is an array that the stream owns: **the next step overwrites it**,
     so copy what is to be kept. The output of a chunk is the caller's.
 
@@ -35,11 +39,12 @@ class Stream:
     Raises
     ------
     ValueError
-        If a layer is bidirectional, or a `Conv1d` that is not causal; in a call, if `x` has
-        another shape or holds a token that the first layer does not have.
+        If a layer is bidirectional, or a `Conv1d` that is not causal; in a call, if `x` or
+        `resets` has another shape, `x` holds a token that the first layer does not have, or
+        `resets` come with a `Conv1d` whose windows are of more than one step.
     TypeError
         In a call, if `x` holds no real numbers, or none that are tokens where these are
-        wanted.
+        wanted, or `resets` no booleans.
 
     Examples
     --------
@@ -81,7 +86,7 @@ class Stream:
         self._kernels: object = None
         self._versions: Sequence[Version] = ()
         self._steps: Steps
-        self._step: Callable[[Any], Array | None] | None = None
+        self._step: Callable[..., Array | None] | None = None
 
     @property
     def state(self) -> Any:
@@ -122,15 +127,27 @@ class Stream:
         other._overwrite(self._state)
         return other
 
-    def __call__(self, x: ArrayLike) -> Array:
+    def __call__(self, x: ArrayLike, resets: ArrayLike | None = None) -> Array:
         """Advance by the step or the chunk `x` and return its output.
+
+        Parameters
+        ----------
+        x
+            A step or a chunk.
+        resets
+            Which sequences start anew, from where a new stream starts, and at which step:
+            booleans ``(batch,)`` for a step, for a chunk ``(batch, time)``, and one for a
+            step without a batch axis. None is for no such step.
 
         Raises
         ------
         TypeError
-            If `x` holds no real numbers, or no integers where tokens are wanted.
+            If `x` holds no real numbers, or no integers where tokens are wanted, or
+            `resets` holds no booleans.
         ValueError
-            If `x` has another shape, or holds a token that the first layer does not have.
+            If `x` or `resets` has another shape, `x` holds a token that the first layer
+            does not have, or `resets` come with a `Conv1d` whose windows are of more than
+            one step.
         """
         for holder, values, options in self._versions:
             if holder.values is not values or holder.options is not options:
@@ -142,11 +159,19 @@ class Stream:
             self._renew()
         # What a loop passes again and again goes straight to the kernels.
         step = self._step
+        if resets is not None:
+            return self._take_resets(x, resets)
         if step is not None:
             y = step(x)
             if y is not None:
                 return y
         return self._take(x)
+
+    def _take_resets(self, x: ArrayLike, resets: ArrayLike) -> Array:
+        if self._steps.no_resets is not None:
+            raise ValueError(self._steps.no_resets)
+        y = None if self._step is None else self._step(x, resets)
+        return self._take(x, resets) if y is None else y
 
     def _renew(self) -> None:
         """Make the kernels' step of what is valid now."""
@@ -165,17 +190,22 @@ class Stream:
         # Last, so that what failed is tried again.
         self._versions = steps.versions
 
-    def _take(self, x: ArrayLike) -> Array:
+    def _take(self, x: ArrayLike, resets: ArrayLike | None = None) -> Array:
         """Take whatever a stream takes, or say what it does not."""
         array = self._layer._stream_input(inputs.as_array("x", x))
         axes = self._leading_axes(array)
         self._check_time(array.shape[1] if axes == 2 else 1)
+        also: tuple[Array, ...] = ()
+        if resets is not None:
+            also = (inputs.sequence_resets("resets", resets, array.shape[:axes]),)
         # A copy, since it may be the stream's own output, which the step writes over.
-        y = None if self._step is None else self._step(array.copy())
+        y = None if self._step is None else self._step(array.copy(), *also)
         if y is not None:
             return y
-        chunk = array.reshape(self._batch, -1, *array.shape[axes:])
-        y, state = self._steps.run(chunk, self._state, self._num_threads)
+        time = array.shape[1] if axes == 2 else 1
+        chunk = array.reshape(self._batch, time, *array.shape[axes:])
+        also = tuple([flags.reshape(self._batch, time) for flags in also])
+        y, state = self._steps.run(chunk, self._state, self._num_threads, *also)
         self._overwrite(state)
         steps: Array = y if axes == 2 else y[:, 0] if axes == 1 else y[0, 0]
         return steps

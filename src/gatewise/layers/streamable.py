@@ -26,17 +26,20 @@ class Steps(NamedTuple):
 
     `features` is how many a step of the input has: 0 for tokens, None for any number.
     `run` takes a chunk ``(batch, time, features)``, the state before it and a number of
-    threads, and returns the outputs and the state after it. `stages`, of one `dtype`, tell
-    the kernels' ``stepper`` to do the same in place, and faster; None if no kernel does.
-    So many steps as `multiple` says make one of the output, and a chunk has a multiple.
+    threads, and returns the outputs and the state after it. Where steps may start anew, it
+    may be given booleans ``(batch, time)`` too, which say which do; `no_resets` says why
+    none may. `stages`, of one `dtype`, tell the kernels' ``stepper`` to do the same in
+    place, and faster; None if no kernel does. So many steps as `multiple` says make one of
+    the output, and a chunk has a multiple.
     """
 
     versions: Sequence[Version]
     features: int | None
-    run: Callable[[Array, Any, int | None], tuple[Array, Any]]
+    run: Callable[..., tuple[Array, Any]]
     stages: list[tuple[Any, ...]] | None
     dtype: np.dtype[Any] | None
     multiple: int = 1
+    no_resets: str | None = "resets should be None for this layer, which takes none"
 
 
 class Streamable(Protocol):

@@ -12,7 +12,7 @@ def chain(
 
 cdef class _Chain(_Stages):
     def __call__(self, x, *, num_threads=1):
-        cdef _extent extent = _extent(1, num_threads)
+        cdef _extent extent = _extent(1, num_threads, NULL)
         cdef Py_buffer view
         cdef gw_block block, out
         cdef gw_rows rows
@@ -38,7 +38,7 @@ cdef class _Chain(_Stages):
             memory = <char *>_address(room)
             with nogil:
                 status = self.run_all(
-                    extent, block.rows, _tokens(NULL, 0), block.time, rows, memory, size
+                    &extent, block.rows, _tokens(NULL, 0), block.time, rows, memory, size
                 )
             _check(status)
         finally:

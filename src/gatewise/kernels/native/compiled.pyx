@@ -44,6 +44,7 @@ from gatewise.kernels.native.core cimport (
     gw_linear,
     gw_packed,
     gw_release,
+    gw_resets,
     gw_rows,
     gw_sequence,
     gw_set_question,
@@ -114,6 +115,7 @@ __all__ = [
 ]
 
 cdef object ARRAY = np.ndarray
+cdef object BOOL = np.dtype(np.bool_)
 cdef object EMPTY = np.empty
 cdef object FLOAT32 = np.dtype(np.float32)
 cdef object FLOAT64 = np.dtype(np.float64)

@@ -2,7 +2,7 @@
 
 cimport cython
 from cython cimport floating
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint8_t
 
 
 cdef extern from "gatewise.h" nogil:
@@ -30,6 +30,14 @@ cdef extern from "gatewise.h" nogil:
         Py_ssize_t batch
         Py_ssize_t features
 
+    ctypedef struct gw_state:
+        void *h
+        void *c
+
+    ctypedef struct gw_resets:
+        const uint8_t *rows
+        gw_state state
+
     ctypedef struct gw_sequence:
         Py_ssize_t time
         Py_ssize_t batch
@@ -37,10 +45,7 @@ cdef extern from "gatewise.h" nogil:
         int reverse
         int odd
         int in_place
-
-    ctypedef struct gw_state:
-        void *h
-        void *c
+        gw_resets resets
 
     ctypedef struct gw_activation:
         const char *name
@@ -133,7 +138,7 @@ cdef extern from "gatewise.h" nogil:
         ) noexcept nogil
         gw_status (*backward)(
             const gw_packed *, const gw_sequence *, gw_rows, gw_rows, gw_rows, gw_state,
-            gw_rows, gw_state, gw_rows, gw_rows, int
+            gw_rows, gw_state, gw_rows, gw_rows, gw_state, int
         ) noexcept nogil
         gw_status (*project_back)(
             const gw_packed *, gw_block, gw_block, int
@@ -190,7 +195,8 @@ cdef extern from "memory/store.h" nogil:
 
 
 cdef inline gw_sequence sequence_of(
-    Py_ssize_t time, Py_ssize_t batch, const int64_t[::1] batch_sizes, bint reverse
+    Py_ssize_t time, Py_ssize_t batch, const int64_t[::1] batch_sizes, bint reverse,
+    gw_resets resets,
 ) noexcept:
     cdef gw_sequence sequence
     sequence.time = time
@@ -198,6 +204,7 @@ cdef inline gw_sequence sequence_of(
     sequence.batch_sizes = NULL
     sequence.reverse = reverse
     sequence.odd = sequence.in_place = False
+    sequence.resets = resets
     if batch_sizes is not None:
         sequence.time = batch_sizes.shape[0]
         with cython.boundscheck(False):

@@ -10,13 +10,18 @@ def infer(
     cells: Array | None = None,
     batch_sizes: NDArray[np.int64] | None = None,
     reverse: bool = False,
+    resets: Resets | None = None,
     num_threads: int = 1,
 ) -> None:
     c = state[1] if len(state) == 2 else None
     if (<Packed?>packed).single:
-        _infer[float](packed, x, state[0], c, y, cells, batch_sizes, reverse, num_threads)
+        _infer[float](
+            packed, x, state[0], c, y, cells, batch_sizes, reverse, resets, num_threads
+        )
     else:
-        _infer[double](packed, x, state[0], c, y, cells, batch_sizes, reverse, num_threads)
+        _infer[double](
+            packed, x, state[0], c, y, cells, batch_sizes, reverse, resets, num_threads
+        )
 
 
 def infer_shares(
@@ -28,16 +33,19 @@ def infer_shares(
     cells: Array | None = None,
     batch_sizes: NDArray[np.int64] | None = None,
     reverse: bool = False,
+    resets: Resets | None = None,
     num_threads: int = 1,
 ) -> None:
     c = state[1] if len(state) == 2 else None
     if (<Packed?>packed).single:
         _infer_shares[float](
-            packed, shares, state[0], c, y, cells, batch_sizes, reverse, num_threads
+            packed, shares, state[0], c, y, cells, batch_sizes, reverse, resets,
+            num_threads,
         )
     else:
         _infer_shares[double](
-            packed, shares, state[0], c, y, cells, batch_sizes, reverse, num_threads
+            packed, shares, state[0], c, y, cells, batch_sizes, reverse, resets,
+            num_threads,
         )
 
 
@@ -51,16 +59,19 @@ def forward(
     x: Array | None = None,
     batch_sizes: NDArray[np.int64] | None = None,
     reverse: bool = False,
+    resets: Resets | None = None,
     num_threads: int = 1,
 ) -> None:
     c = state[1] if len(state) == 2 else None
     if (<Packed?>packed).single:
         _forward[float](
-            packed, x, gates, state[0], c, y, extra, batch_sizes, reverse, num_threads
+            packed, x, gates, state[0], c, y, extra, batch_sizes, reverse, resets,
+            num_threads,
         )
     else:
         _forward[double](
-            packed, x, gates, state[0], c, y, extra, batch_sizes, reverse, num_threads
+            packed, x, gates, state[0], c, y, extra, batch_sizes, reverse, resets,
+            num_threads,
         )
 
 
@@ -77,6 +88,8 @@ def backward(
     *,
     batch_sizes: NDArray[np.int64] | None = None,
     reverse: bool = False,
+    resets: Resets | None = None,
+    dresets: tuple[Array, ...] | None = None,
     num_threads: int = 1,
 ) -> None:
     c = initial[1] if len(initial) == 2 else None
@@ -84,12 +97,12 @@ def backward(
     if (<Packed?>packed).single:
         _backward[float](
             packed, gates, extra, y, initial[0], c, dy, dstate[0], dc, dgates, dextra,
-            batch_sizes, reverse, num_threads,
+            batch_sizes, reverse, resets, dresets, num_threads,
         )
     else:
         _backward[double](
             packed, gates, extra, y, initial[0], c, dy, dstate[0], dc, dgates, dextra,
-            batch_sizes, reverse, num_threads,
+            batch_sizes, reverse, resets, dresets, num_threads,
         )
 
 
@@ -102,9 +115,12 @@ cdef _infer(
     floating[:, :, :] cells,
     const int64_t[::1] batch_sizes,
     bint reverse,
+    object resets,
     int threads,
 ):
-    cdef gw_sequence sequence = sequence_of(y.shape[0], h.shape[0], batch_sizes, reverse)
+    cdef gw_sequence sequence = sequence_of(
+        y.shape[0], h.shape[0], batch_sizes, reverse, _resets_of(resets)
+    )
     cdef gw_state state = state_of(h, c)
     cdef gw_status status
     with nogil:
@@ -123,9 +139,12 @@ cdef _infer_shares(
     floating[:, :, :] cells,
     const int64_t[::1] batch_sizes,
     bint reverse,
+    object resets,
     int threads,
 ):
-    cdef gw_sequence sequence = sequence_of(y.shape[0], h.shape[0], batch_sizes, reverse)
+    cdef gw_sequence sequence = sequence_of(
+        y.shape[0], h.shape[0], batch_sizes, reverse, _resets_of(resets)
+    )
     cdef gw_state state = state_of(h, c)
     cdef gw_status status
     with nogil:
@@ -146,9 +165,12 @@ cdef _forward(
     floating[:, :, :] extra,
     const int64_t[::1] batch_sizes,
     bint reverse,
+    object resets,
     int threads,
 ):
-    cdef gw_sequence sequence = sequence_of(y.shape[0], h.shape[0], batch_sizes, reverse)
+    cdef gw_sequence sequence = sequence_of(
+        y.shape[0], h.shape[0], batch_sizes, reverse, _resets_of(resets)
+    )
     cdef gw_state state = state_of(h, c)
     cdef gw_status status
     with nogil:
@@ -173,16 +195,42 @@ cdef _backward(
     floating[:, :, :] dextra,
     const int64_t[::1] batch_sizes,
     bint reverse,
+    object resets,
+    object dresets,
     int threads,
 ):
-    cdef gw_sequence sequence = sequence_of(y.shape[0], dh.shape[0], batch_sizes, reverse)
+    cdef gw_sequence sequence = sequence_of(
+        y.shape[0], dh.shape[0], batch_sizes, reverse, _resets_of(resets)
+    )
     cdef gw_state dstate = state_of(dh, dc)
     cdef gw_state initial = state_of(h, c)
+    cdef gw_state dreset = _addresses(dresets)
     cdef gw_status status
     _check(packed.kernels.prepare_backward(packed.layer))
     with nogil:
         status = packed.kernels.backward(
             packed.layer, &sequence, rows_of(gates), rows_of(extra), rows_of(y), initial,
-            rows_of(dy), dstate, rows_of(dgates), rows_of(dextra), threads,
+            rows_of(dy), dstate, rows_of(dgates), rows_of(dextra), dreset, threads,
         )
     _check(status)
+
+
+cdef gw_resets _resets_of(resets) except *:
+    """What the core takes; the caller keeps the arrays."""
+    cdef gw_resets found
+    found.rows, found.state = NULL, _addresses(None)
+    if resets is not None:
+        found.rows = <const uint8_t *>_address(resets.rows)
+        found.state = _addresses(resets.state)
+    return found
+
+
+cdef gw_state _addresses(parts) except *:
+    """The parts of a state that is already known to fit, which the caller keeps."""
+    cdef gw_state state
+    state.h = state.c = NULL
+    if parts is not None:
+        state.h = <void *>_address(parts[0])
+        if len(parts) == 2:
+            state.c = <void *>_address(parts[1])
+    return state

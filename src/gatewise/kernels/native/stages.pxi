@@ -20,6 +20,8 @@ cdef struct _stage:
     Py_ssize_t least_time
     gw_state state
     Py_ssize_t h_size, c_size
+    # What sequences that start anew do so from.
+    gw_state start
     # For each token a row: the output, or the input's share of the gates.
     const char *table
     Py_ssize_t columns
@@ -35,10 +37,12 @@ cdef struct _tokens:
     Py_ssize_t row
 
 
-# How many sequences there are, and how many threads.
+# How many sequences there are, how many threads, and which sequences start anew at which
+# step: a byte for each of a step, or NULL where none does.
 cdef struct _extent:
     Py_ssize_t batch
     int threads
+    const uint8_t *resets
 
 
 cdef class _Stages:
@@ -65,7 +69,7 @@ cdef class _Stages:
 
     def __init__(self, batch, features, dtype, threads, most):
         self.held, self.multiple = [], 1
-        self.extent, self.features = _extent(batch, threads), features
+        self.extent, self.features = _extent(batch, threads, NULL), features
         self.dtype = np.dtype(dtype.type)
         self.itemsize = dtype.itemsize
         self.kernels = gw_get_kernels(self.itemsize == 4)
@@ -86,9 +90,9 @@ cdef class _Stages:
             stage.kind, stage.features = TABLE, what[0].shape[1]
             self.set_table(stage, what[0])
         elif kind == "recurrent":
-            self.set_recurrent(stage, what[0], what[1])
-            if len(what) == 3:
-                self.set_table(stage, what[2])
+            self.set_recurrent(stage, what[0], what[1], what[2])
+            if len(what) == 4:
+                self.set_table(stage, what[3])
         elif kind == "linear":
             stage.kind, stage.linear = LINEAR, (<PackedLinear?>what[0]).layer
             stage.inputs, stage.features = stage.features, (<PackedLinear>what[0]).outputs
@@ -118,12 +122,13 @@ cdef class _Stages:
             return self.kernels.tanh
         raise ValueError(f"a stage should be of a kind that there is, got {kind!r}")
 
-    cdef set_recurrent(self, _stage *stage, Packed packed, state):
+    cdef set_recurrent(self, _stage *stage, Packed packed, state, start):
         stage.kind, stage.packed = RECURRENT, packed.layer
         stage.features = state[0].shape[1]
         stage.state.h, stage.h_size = <void *>_address(state[0]), state[0].nbytes
         if len(state) == 2:
             stage.state.c, stage.c_size = <void *>_address(state[1]), state[1].nbytes
+        stage.start = _addresses(start)
         self.saved_size += stage.h_size + stage.c_size
         self.recurrent += 1
 
@@ -150,8 +155,8 @@ cdef class _Stages:
         stage.shares = self.hold(EMPTY((self.extent.batch, stage.columns), self.dtype))
 
     cdef gw_status run_all(
-        self, _extent extent, gw_rows x, _tokens tokens, Py_ssize_t time, gw_rows out,
-        char *room, Py_ssize_t size,
+        self, const _extent *extent, gw_rows x, _tokens tokens, Py_ssize_t time,
+        gw_rows out, char *room, Py_ssize_t size,
     ) noexcept nogil:
         """Run all stages over some steps.
 
@@ -183,7 +188,7 @@ cdef class _Stages:
         return status
 
     cdef gw_status run(
-        self, const _stage *stage, _extent extent, gw_rows x, _tokens tokens,
+        self, const _stage *stage, const _extent *extent, gw_rows x, _tokens tokens,
         Py_ssize_t time, gw_rows y, char *shares, bint is_step,
     ) noexcept nogil:
         """Run one stage over some steps; in a step, histories are left as they are."""
@@ -196,6 +201,7 @@ cdef class _Stages:
             sequence.time, sequence.batch, sequence.batch_sizes = time, extent.batch, NULL
             sequence.reverse, sequence.odd = False, self.odd
             sequence.in_place = is_step
+            sequence.resets = gw_resets(extent.resets, stage.start)
             if tokens.first is NULL:
                 return self.kernels.infer(
                     stage.packed, &sequence, x, stage.state, y, none, extent.threads
@@ -216,8 +222,8 @@ cdef class _Stages:
         return GW_OK
 
     cdef gw_status slide(
-        self, const _stage *stage, _extent extent, gw_rows x, Py_ssize_t time, gw_rows y,
-        bint keeps,
+        self, const _stage *stage, const _extent *extent, gw_rows x, Py_ssize_t time,
+        gw_rows y, bint keeps,
     ) noexcept nogil:
         """Convolve some steps and those before them, and keep the last ones if wanted."""
         cdef gw_windows windows = stage.windows

@@ -24,6 +24,7 @@ def stepper(
     return stepper
 
 
+@cython.final
 cdef class _Stepper(_Stages):
     cdef char letter
     # A step's tokens, what a chunk's stages leave for each other, the states from before.
@@ -42,10 +43,19 @@ cdef class _Stepper(_Stages):
     cdef finish(self):
         self.saved = self.hold(EMPTY(self.saved_size, np.uint8))
 
-    def __call__(self, x):
+    def __call__(self, x, resets=None):
         cdef int64_t token
+        cdef const _extent *extent = &self.extent
+        cdef _extent anew
+        if resets is not None:
+            resets = self.copied(x, resets)
+            if resets is None:
+                return None
+            anew = self.extent
+            anew.resets = <const uint8_t *>_address(resets)
+            extent = &anew
         if type(x) is ARRAY:
-            return self.take(x)
+            return self.take(x, extent)
         if not self.token_count or self.extent.batch != 1 or self.multiple != 1:
             return None
         if type(x) is not int and not isinstance(x, INTEGER):
@@ -56,10 +66,25 @@ cdef class _Stepper(_Stages):
             return None
         if not 0 <= token < self.token_count:
             return None
-        self.step(gw_rows(NULL, 0, 0), _tokens(&token, 1))
+        self.step(gw_rows(NULL, 0, 0), _tokens(&token, 1), extent)
         return self.first
 
-    cdef take(self, x):
+    cdef copied(self, x, resets):
+        """Booleans in the order of the steps, which nobody else changes, if they fit x."""
+        cdef tuple shape = x.shape if type(x) is ARRAY else ()
+        if shape and not (self.token_count and x.dtype.kind in "iu"):
+            shape = shape[:len(shape) - 1]
+        if type(resets) is bool:
+            resets = np.array(resets)
+        if type(resets) is not ARRAY or resets.shape != shape or resets.dtype is not BOOL:
+            return None
+        if len(shape) > 2 or (shape[0] if shape else 1) != self.extent.batch:
+            return None
+        copies = EMPTY(resets.size, np.uint8)
+        _read_resets(resets, <uint8_t *>_address(copies))
+        return copies
+
+    cdef take(self, x, const _extent *extent):
         cdef Py_buffer view
         # The one object that arrays of these kinds have, nearly always: to have the format
         # spelt out takes longer.
@@ -73,17 +98,17 @@ cdef class _Stepper(_Stages):
             return None
         try:
             if is_plain:
-                return self.take_rows(&view)
+                return self.take_rows(&view, extent)
             if is_int64:
-                return self.take_tokens(&view, True) if self.token_count else None
+                return self.take_tokens(&view, True, extent) if self.token_count else None
             if view.format[0] == self.letter and view.format[1] == 0:
-                return self.take_rows(&view)
+                return self.take_rows(&view, extent)
             if self.token_count and _are_integers(&view):
-                return self.take_tokens(&view, view.format[0] >= b"a")
+                return self.take_tokens(&view, view.format[0] >= b"a", extent)
         finally:
             PyBuffer_Release(&view)
 
-    cdef take_rows(self, const Py_buffer *view):
+    cdef take_rows(self, const Py_buffer *view, const _extent *extent):
         cdef gw_rows rows = gw_rows(view.buf, 0, 0)
         cdef int last = view.ndim - 1, axis
         if self.stages[0].kind == TABLE:
@@ -105,10 +130,10 @@ cdef class _Stepper(_Stages):
             rows.row = view.strides[0] // view.itemsize
         if last == 2:
             rows.time = view.strides[1] // view.itemsize
-            return self.take_chunk(rows, _tokens(NULL, 0), view.shape[1])
+            return self.take_chunk(rows, _tokens(NULL, 0), view.shape[1], extent)
         if self.overlaps(view, (self.extent.batch - 1) * rows.row * view.itemsize):
             return None
-        self.step(rows, _tokens(NULL, 0))
+        self.step(rows, _tokens(NULL, 0), extent)
         return self.y if last else self.first
 
     cdef bint overlaps(self, const Py_buffer *view, Py_ssize_t last_row) noexcept:
@@ -119,7 +144,7 @@ cdef class _Stepper(_Stages):
         cdef char *end = <char *>view.buf + max(last_row, 0) + self.features * view.itemsize
         return first < y + size * view.itemsize and y < end
 
-    cdef take_tokens(self, const Py_buffer *view, bint is_signed):
+    cdef take_tokens(self, const Py_buffer *view, bint is_signed, const _extent *extent):
         cdef Py_ssize_t time = view.shape[1] if view.ndim == 2 else 1
         if view.ndim > 2 or (view.shape[0] if view.ndim else 1) != self.extent.batch:
             return None
@@ -134,11 +159,13 @@ cdef class _Stepper(_Stages):
         if not _read_tokens(view, is_signed, batch, time, self.token_count, first):
             return None
         if view.ndim == 2:
-            return self.take_chunk(gw_rows(NULL, 0, 0), _tokens(first, time), time)
-        self.step(gw_rows(NULL, 0, 0), _tokens(first, 1))
+            return self.take_chunk(
+                gw_rows(NULL, 0, 0), _tokens(first, time), time, extent
+            )
+        self.step(gw_rows(NULL, 0, 0), _tokens(first, 1), extent)
         return self.y if view.ndim else self.first
 
-    cdef step(self, gw_rows x, _tokens tokens):
+    cdef step(self, gw_rows x, _tokens tokens, const _extent *extent):
         cdef gw_status status = GW_OK
         cdef const _stage *stage
         cdef gw_rows rows = x, y
@@ -152,7 +179,7 @@ cdef class _Stepper(_Stages):
                 stage = &self.stages[k]
                 y = gw_rows(stage.y, stage.features, stage.features)
                 status = self.run(
-                    stage, self.extent, rows, tokens, 1, y, stage.shares, True
+                    stage, extent, rows, tokens, 1, y, stage.shares, True
                 )
                 if status != GW_OK:
                     break
@@ -175,7 +202,9 @@ cdef class _Stepper(_Stages):
                 self.keep_steps(stage, self.extent.batch, x, 1)
             x = gw_rows(stage.y, stage.features, stage.features)
 
-    cdef take_chunk(self, gw_rows rows, _tokens tokens, Py_ssize_t time):
+    cdef take_chunk(
+        self, gw_rows rows, _tokens tokens, Py_ssize_t time, const _extent *extent
+    ):
         if self.is_busy:
             # With another thread's chunk, for which there is room once.
             return None
@@ -191,7 +220,7 @@ cdef class _Stepper(_Stages):
         self.is_busy = True
         with nogil:
             self.copy_states(False, False)
-            status = self.run_chunk(rows, tokens, time, steps, out)
+            status = self.run_chunk(rows, tokens, time, steps, out, extent)
             if status != GW_OK:
                 self.copy_states(False, True)
         self.is_busy = False
@@ -219,10 +248,12 @@ cdef class _Stepper(_Stages):
                 saved += stage.h_size + stage.c_size
 
     cdef gw_status run_chunk(
-        self, gw_rows x, _tokens tokens, Py_ssize_t time, Py_ssize_t steps, gw_rows out
+        self, gw_rows x, _tokens tokens, Py_ssize_t time, Py_ssize_t steps, gw_rows out,
+        const _extent *extent,
     ) noexcept nogil:
         """Run a chunk some steps at a time, each of them through all stages."""
         cdef Py_ssize_t first = 0, count
+        cdef _extent here = extent[0]
         cdef Py_ssize_t size = self.extent.batch * steps * self.widest * self.itemsize
         cdef gw_status status = GW_OK
         cdef int64_t next_question = 0
@@ -230,11 +261,13 @@ cdef class _Stepper(_Stages):
             if gw_is_to_end(&next_question):
                 return GW_INTERRUPTED
             count = min(steps, time - first)
-            status = self.run_all(self.extent, x, tokens, count, out, self.room, size)
+            status = self.run_all(&here, x, tokens, count, out, self.room, size)
             if tokens.first is not NULL:
                 tokens.first += count
             else:
                 x.data = <char *>x.data + count * x.time * self.itemsize
+            if here.resets is not NULL:
+                here.resets += count * here.batch
             out.data = <char *>out.data + count // self.multiple * out.time * self.itemsize
             first += count
         return status
@@ -245,6 +278,22 @@ cdef inline void _copy(
 ) noexcept nogil:
     if size:
         memcpy(state if back else saved, saved if back else state, size)
+
+
+cdef _read_resets(resets, uint8_t *into):
+    """Copy booleans step by step."""
+    cdef Py_buffer view
+    cdef Py_ssize_t batch, time, b, t
+    cdef char *row
+    PyObject_GetBuffer(resets, &view, PyBUF_STRIDES)
+    batch = view.shape[0] if view.ndim else 1
+    time = view.shape[1] if view.ndim == 2 else 1
+    for b in range(batch):
+        row = <char *>view.buf + (b * view.strides[0] if view.ndim else 0)
+        for t in range(time):
+            into[t * batch + b] = row[0] != 0
+            row += view.strides[1] if view.ndim == 2 else 0
+    PyBuffer_Release(&view)
 
 
 cdef bint _are_integers(const Py_buffer *view) noexcept:

@@ -14,6 +14,7 @@ from gatewise.kernels.cells import look_up
 from gatewise.kernels.numpy.activations import functions_of
 from gatewise.kernels.numpy.equations import BACKWARD, FORWARD, Packed
 from gatewise.kernels.numpy.integers import IntegerWeights, add_product, integer_weights
+from gatewise.kernels.resets import Resets
 
 Array = NDArray[Any]
 
@@ -95,21 +96,30 @@ def infer(
     cells: Array | None = None,
     batch_sizes: NDArray[np.int64] | None = None,
     reverse: bool = False,
+    resets: Resets | None = None,
     num_threads: int = 1,
 ) -> None:
     """Run over `x` and write the outputs to `y`, keeping nothing for a backward pass.
 
     `x` holds I features a row, `y` P. `state` goes from the initial to the final one. For
     an LSTM, `cells` receives the cell state of every step where it is wanted. `reverse`
-    runs from each sequence's own end to its beginning; row t still belongs to step t. Up to
-    `num_threads` threads share the work; NumPy's own products keep to the number that its
-    user has set.
+    runs from each sequence's own end to its beginning; row t still belongs to step t. Rows
+    that `resets` names start their step from the state that it holds, whatever was before;
+    for a run in `reverse` they come as `Resets.backwards` returns them. Up to `num_threads`
+    threads share the work; NumPy's own products keep to the number that its user has set.
     """
     shares = np.empty((*x.shape[:2], len(packed.w_ih)), x.dtype)
     with np.errstate(all="ignore"):
         _write_shares(packed, x, shares)
     infer_shares(
-        packed, shares, state, y, cells=cells, batch_sizes=batch_sizes, reverse=reverse
+        packed,
+        shares,
+        state,
+        y,
+        cells=cells,
+        batch_sizes=batch_sizes,
+        reverse=reverse,
+        resets=resets,
     )
 
 
@@ -134,6 +144,7 @@ def infer_shares(
     cells: Array | None = None,
     batch_sizes: NDArray[np.int64] | None = None,
     reverse: bool = False,
+    resets: Resets | None = None,
     num_threads: int = 1,
 ) -> None:
     """Run as `infer` does, given the input's shares of the gates, biases included.
@@ -142,7 +153,16 @@ def infer_shares(
     """
     hidden_size = len(packed.w_ih) // look_up(packed.cell).gates
     extra = np.empty((*shares.shape[:2], hidden_size), y.dtype) if cells is None else cells
-    forward(packed, shares, state, y, extra, batch_sizes=batch_sizes, reverse=reverse)
+    forward(
+        packed,
+        shares,
+        state,
+        y,
+        extra,
+        batch_sizes=batch_sizes,
+        reverse=reverse,
+        resets=resets,
+    )
 
 
 def forward(
@@ -155,6 +175,7 @@ def forward(
     x: Array | None = None,
     batch_sizes: NDArray[np.int64] | None = None,
     reverse: bool = False,
+    resets: Resets | None = None,
     num_threads: int = 1,
 ) -> None:
     """Run over a sequence and keep what the backward pass reads.
@@ -162,17 +183,20 @@ def forward(
     `gates` ``(.., G*H)`` leaves as the gates' values. Without `x` it comes in as
     ``x @ w_ih.T + bias``. For an RNN it may be the same array as `y`. `extra` ``(.., H)``
     receives the LSTM's cell states, or for "gru" ``w_hn @ h + bias_hn``, or for
-    "gru_reset_before" ``r * h``; an RNN needs none. `y`, `state`, `reverse` and
-    `num_threads` are those of `infer`.
+    "gru_reset_before" ``r * h``; an RNN needs none. `y`, `state`, `reverse`,
+    `resets` and `num_threads` are those of `infer`.
     """
     if x is not None:
         with np.errstate(all="ignore"):
             _write_shares(packed, x, gates)
     step = FORWARD[packed.cell]
     gates_t, y_t, extra_t = (_by_step(a, batch_sizes) for a in (gates, y, extra))
+    resets_t = _by_step(None if resets is None else resets.rows, batch_sizes)
     with np.errstate(all="ignore"):
         for t in _order(len(y_t), reverse):
             now = _rows(state, batch_sizes, t)
+            if resets is not None:
+                resets.restart(resets_t[t], now)
             step(packed, gates_t[t], now, y_t[t], extra_t[t])
 
 
@@ -189,6 +213,8 @@ def backward(
     *,
     batch_sizes: NDArray[np.int64] | None = None,
     reverse: bool = False,
+    resets: Resets | None = None,
+    dresets: tuple[Array, ...] | None = None,
     num_threads: int = 1,
 ) -> None:
     """Carry the gradient of a loss back through what `forward` ran.
@@ -198,13 +224,16 @@ def backward(
     and leaves as that of the initial one. `dgates` ``(.., G*H)`` receives the gradient of
     ``x @ w_ih.T + bias`` and may be the same array as `gates`. `dextra` receives for "gru"
     the gradient ``(.., H)`` of ``w_hn @ h + bias_hn``, for an LSTM with `w_hr` the whole
-    gradient ``(.., P)`` of each step's output; other cells need none.
+    gradient ``(.., P)`` of each step's output; other cells need none. With `resets`, those
+    of `forward`, no gradient reaches the state before such a row. It is added to `dresets`,
+    of the form of `dstate`, where that is wanted.
     """
     step = BACKWARD[packed.cell]
     arrays = (gates, extra, y, dy, dgates, dextra)
     gates_t, extra_t, y_t, dy_t, dgates_t, dextra_t = (
         _by_step(a, batch_sizes) for a in arrays
     )
+    resets_t = _by_step(None if resets is None else resets.rows, batch_sizes)
     with np.errstate(all="ignore"):
         for t in _order(len(y_t), not reverse):
             dnow = _rows(dstate, batch_sizes, t)
@@ -212,6 +241,8 @@ def backward(
             # What the step started from: c where there is one, or else h.
             values = extra_t if len(dstate) == 2 else y_t
             before = _before(values, initial[-1], t, reverse)
+            if resets is not None:
+                before = np.where(resets_t[t][:, None], resets.state[-1], before)
             step(
                 packed,
                 gates_t[t],
@@ -222,6 +253,8 @@ def backward(
                 dgates_t[t],
                 dextra_t[t],
             )
+            if resets is not None:
+                resets.cut(resets_t[t], dnow, dresets)
 
 
 def _order(time: int, reverse: bool) -> Iterator[int]:

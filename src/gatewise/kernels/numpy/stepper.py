@@ -13,6 +13,7 @@ from gatewise.kernels.numpy import activations
 from gatewise.kernels.numpy import rows as recurrent
 from gatewise.kernels.numpy.convolution import convolve
 from gatewise.kernels.numpy.products import linear
+from gatewise.kernels.resets import Flags, Resets
 
 Array = NDArray[Any]
 
@@ -26,13 +27,14 @@ def stepper(
     dtype: np.dtype[Any],
     *,
     num_threads: int = 1,
-) -> Callable[[Any], Array | None]:
+) -> Callable[..., Array | None]:
     """Return a function that runs layers upon layers a step or a chunk on, in place.
 
     `stages` are what the layers do, one after another:
 
     - ``("table", table)`` gives the row of `table` that a token names. It is the first.
-    - ``("recurrent", packed, state)`` advances `state`. If it is the first, a fourth
+    - ``("recurrent", packed, state, start)`` advances `state`. `start` is what sequences
+      that start anew do so from, as in `Resets`. If the stage is the first, a fifth
       element can be a table with the input's share of the gates for every token.
     - ``("linear", packed)``
     - ``("convolution", packed, history)`` overwrites `history`, the steps before the next.
@@ -44,13 +46,16 @@ def stepper(
     takes chunks alone, whose time is a multiple of the product of these. It returns the
     last stage's output, for a step always the same array, for a chunk a new one.
 
-    It does nothing and returns None where `x` is something else: of another shape or dtype,
-    a token that is not in the table, numbers that are not aligned or whose features are not
-    contiguous, the array that it returned for a step. Where it raises, the states are those
-    from before.
+    A second argument can say which sequences start anew at which step: booleans of the
+    shape of the input without the features. Histories of convolutions do not.
+
+    It does nothing and returns None where `x` or that is something else: of another shape
+    or dtype, a token that is not in the table, numbers that are not aligned or whose
+    features are not contiguous, the array that it returned for a step. Where it raises, the
+    states are those from before.
     """
     first, states = stages[0], [array for s in stages for array in _state_of(s)]
-    table = first[-1] if first[0] == "table" or len(first) == 4 else ()
+    table = first[-1] if first[0] == "table" or len(first) == 5 else ()
     functions = [_stage(stage, num_threads) for stage in stages]
     outputs = features
     for stage in stages:
@@ -112,20 +117,20 @@ def _outputs(stage: tuple[Any, ...], features: int) -> int:
     return features
 
 
-def _stage(stage: tuple[Any, ...], num_threads: int) -> Callable[[Array], Array]:
-    """What a stage does with rows or with tokens."""
+def _stage(stage: tuple[Any, ...], num_threads: int) -> Callable[..., Array]:
+    """What a stage does with rows or with tokens, of which `flags` say which start anew."""
     kind, *what = stage
 
-    def look_up(rows: Array) -> Array:
+    def look_up(rows: Array, flags: Flags | None = None) -> Array:
         found: Array = what[0][rows]
         return found
 
-    def project(rows: Array) -> Array:
+    def project(rows: Array, flags: Flags | None = None) -> Array:
         projected = linear(what[0], np.ascontiguousarray(rows), num_threads=num_threads)
         assert projected is not None
         return projected
 
-    def slide(rows: Array) -> Array:
+    def slide(rows: Array, flags: Flags | None = None) -> Array:
         packed, *histories = what
         history = histories[0] if histories else None
         steps = np.ascontiguousarray(rows.swapaxes(0, 1))
@@ -137,22 +142,21 @@ def _stage(stage: tuple[Any, ...], num_threads: int) -> Callable[[Array], Array]
         history[...] = longer[:, steps.shape[1] :]
         return y.swapaxes(0, 1)
 
-    def activate(rows: Array) -> Array:
+    def activate(rows: Array, flags: Flags | None = None) -> Array:
         rows = np.ascontiguousarray(rows)
         values = rows.reshape(-1, rows.shape[-1]) if kind == "softmax" else rows.reshape(-1)
         out = np.empty_like(rows)
         getattr(activations, kind)(values, out.reshape(values.shape))
         return out
 
-    def advance(rows: Array) -> Array:
-        packed, state, *table = what
+    def advance(rows: Array, flags: Flags | None = None) -> Array:
+        packed, state, start, *table = what
+        resets = None if flags is None else Resets(flags, start)
         y = np.empty((*rows.shape[:2], state[0].shape[1]), state[0].dtype)
+        kernel: Callable[..., None] = recurrent.infer
         if rows.ndim == 2:
-            recurrent.infer_shares(
-                packed, table[0][rows], state, y, num_threads=num_threads
-            )
-        else:
-            recurrent.infer(packed, rows, state, y, num_threads=num_threads)
+            kernel, rows = recurrent.infer_shares, table[0][rows]
+        kernel(packed, rows, state, y, resets=resets, num_threads=num_threads)
         return y
 
     functions = {
@@ -174,7 +178,7 @@ class Stepper:
 
     def __init__(
         self,
-        stages: Sequence[Callable[[Array], Array]],
+        stages: Sequence[Callable[..., Array]],
         states: Sequence[Array],
         batch: int,
         features: int | None,
@@ -192,7 +196,7 @@ class Stepper:
         self._dtype = dtype
         self._y = np.empty((batch, outputs), dtype)
 
-    def __call__(self, x: Any) -> Array | None:
+    def __call__(self, x: Any, resets: Any = None) -> Array | None:
         """Take a step or a chunk, or nothing and return None."""
         if self._tokens and type(x) is not bool and isinstance(x, int | np.integer):
             x = np.asarray(x)
@@ -211,9 +215,19 @@ class Stepper:
             return None
         if (values.shape[1] if axes == 2 else 1) % self._multiple:
             return None
+        flags: Flags | None = None
+        if resets is not None:
+            if type(resets) is bool:
+                resets = np.array(resets)
+            shape, is_array = values.shape[:axes], type(resets) is np.ndarray
+            if not is_array or resets.dtype != np.bool_ or resets.shape != shape:
+                return None
+            flags = resets.T if axes == 2 else resets.reshape(1, self._batch)
         if axes == 2:
-            return np.ascontiguousarray(self._run(values.swapaxes(0, 1)).swapaxes(0, 1))
-        self._y[...] = self._run(values.reshape(1, self._batch, *values.shape[axes:]))[0]
+            y = self._run(values.swapaxes(0, 1), flags)
+            return np.ascontiguousarray(y.swapaxes(0, 1))
+        rows = values.reshape(1, self._batch, *values.shape[axes:])
+        self._y[...] = self._run(rows, flags)[0]
         return self._y if axes else self._y[0]
 
     def _are_tokens(self, x: Array) -> bool:
@@ -225,11 +239,11 @@ class Stepper:
         contiguous = x.shape[-1] == 1 or x.strides[-1] == x.itemsize or not x.size
         return contiguous and not np.may_share_memory(x, self._y)
 
-    def _run(self, rows: Array) -> Array:
+    def _run(self, rows: Array, flags: Flags | None) -> Array:
         before = [state.copy() for state in self._states]
         try:
             for stage in self._stages:
-                rows = stage(rows)
+                rows = stage(rows, flags)
         except BaseException:
             for state, old in zip(self._states, before, strict=True):
                 state[...] = old

@@ -1,0 +1,174 @@
+/* Steps of one row alone, whose sums never leave the registers on their way from the product to h.
+ *
+ * Such a step is over in a tenth of a microsecond, and mostly waits: for the one chain of multiply-adds that each
+ * sum is, and for the activations. So there are no calls between the parts of it, up to MOST_BLOCKS blocks of units
+ * wait together, and the input's term of the next step, which depends on nothing, fills the gaps. Each sum has the
+ * terms of every other kernel, in their order, and so the same bits. */
+#ifndef GATEWISE_ALONE_H
+#define GATEWISE_ALONE_H
+
+#include "cells/gru.h"
+#include "cells/lstm.h"
+#include "cells/rnn.h"
+
+/* So many blocks of units have as many sums as keep the multipliers busy; and that the registers hold so many. */
+#define MOST_BLOCKS 3
+#define BLOCKS_HELD(gates) (MAX_ROWS(MOST_VECTORS) * MOST_VECTORS / (gates))
+
+/* A step of one row. `c` and both `h` have whole vectors. */
+struct lone_step {
+    const gw_packed *layer;
+    int descending; /* the order of the groups */
+    /* The inputs or, if NULL, their share of the gates, bias included. */
+    const real *x, *gates;
+    const real *h_before;
+    real *h, *c;
+    real *y, *extra, *kept; /* the last two may be NULL */
+};
+
+/* How many of the elements from `unit` on are units. */
+INLINE ptrdiff_t units_left(const struct lone_step *step, ptrdiff_t unit) {
+    const ptrdiff_t left = step->layer->hidden_size - unit;
+    return left < WIDTH ? left : WIDTH;
+}
+
+/* Where the sums of `blocks` blocks start from. */
+INLINE void start_alone(const struct lone_step *step, ptrdiff_t block, vreal *sum, const int gates,
+                        const int blocks) {
+    const real *const from = step->x ? step->layer->bias : step->gates;
+    UNROLL for (int b = 0; b < blocks; b++) {
+        const ptrdiff_t unit = (block + b) * WIDTH, n = units_left(step, unit);
+        UNROLL for (int g = 0; g < gates; g++)
+            sum[b * gates + g] = load_some(from + g * step->layer->hidden_size + unit, n);
+    }
+}
+
+/* Adds a term to the sums of `blocks` blocks. */
+INLINE void add_alone(const struct panels *p, const real *row, ptrdiff_t block, vreal *sum, const int vectors,
+                      const int blocks) {
+    add_products(&row, p->inputs, block_panel(p, block), p->inputs * vectors * WIDTH, sum, load_full, 1,
+                 vectors, blocks);
+}
+
+INLINE void lstm_alone(const struct lone_step *step, ptrdiff_t block, const int blocks) {
+    const gw_packed *layer = step->layer;
+    const ptrdiff_t hidden_size = layer->hidden_size;
+    const struct peepholes none = {0};
+    vreal sum[4 * MOST_BLOCKS];
+    start_alone(step, block, sum, 4, blocks);
+    if (step->x)
+        add_alone(&layer->input, step->x, block, sum, 4, blocks);
+    add_alone(&layer->recurrent, step->h_before, block, sum, 4, blocks);
+    UNROLL for (int b = 0; b < blocks; b++) {
+        const ptrdiff_t unit = (block + b) * WIDTH, n = units_left(step, unit);
+        const vreal *const of = sum + 4 * b;
+        const struct lstm s = lstm(of[0], of[1], of[2], of[3], v_load(step->c + unit), none, &STANDARD);
+        const vreal h = lstm_h(&s);
+        v_store(step->h + unit, h);
+        v_store(step->c + unit, s.c);
+        store_some(step->y + unit, n, h);
+        if (step->extra)
+            store_some(step->extra + unit, n, s.c);
+        if (step->kept) {
+            real *gates = step->kept + unit;
+            store_some(gates, n, s.i);
+            store_some(gates + hidden_size, n, s.f);
+            store_some(gates + 2 * hidden_size, n, s.g);
+            store_some(gates + 3 * hidden_size, n, s.o);
+        }
+    }
+}
+
+INLINE void gru_alone(const struct lone_step *step, ptrdiff_t block, const int blocks) {
+    const gw_packed *layer = step->layer;
+    const ptrdiff_t hidden_size = layer->hidden_size;
+    vreal sum[3 * MOST_BLOCKS], n_input[MOST_BLOCKS];
+    start_alone(step, block, sum, 3, blocks);
+    if (step->x)
+        add_alone(&layer->input, step->x, block, sum, 3, blocks);
+    UNROLL for (int b = 0; b < blocks; b++) {
+        const ptrdiff_t unit = (block + b) * WIDTH;
+        n_input[b] = sum[3 * b + 2];
+        sum[3 * b + 2] = load_some(layer->bias_hn + unit, units_left(step, unit));
+    }
+    add_alone(&layer->recurrent, step->h_before, block, sum, 3, blocks);
+    UNROLL for (int b = 0; b < blocks; b++) {
+        const ptrdiff_t unit = (block + b) * WIDTH, n = units_left(step, unit);
+        const struct gru s = gru(sum[3 * b], sum[3 * b + 1], sum[3 * b + 2], n_input[b],
+                                 v_load(step->h_before + unit), &STANDARD);
+        v_store(step->h + unit, s.h);
+        store_some(step->y + unit, n, s.h);
+        if (step->kept) {
+            real *gates = step->kept + unit;
+            store_some(gates, n, s.r);
+            store_some(gates + hidden_size, n, s.z);
+            store_some(gates + 2 * hidden_size, n, s.candidate);
+            store_some(step->extra + unit, n, sum[3 * b + 2]);
+        }
+    }
+}
+
+/* One panel of so many vectors. */
+INLINE void rnn_alone(const struct lone_step *step, ptrdiff_t block, const int vectors) {
+    const gw_packed *layer = step->layer;
+    vreal sum[MOST_VECTORS];
+    start_alone(step, block * MOST_VECTORS, sum, 1, vectors);
+    if (step->x)
+        add_alone(&layer->input, step->x, block, sum, vectors, 1);
+    add_alone(&layer->recurrent, step->h_before, block, sum, vectors, 1);
+    UNROLL for (int v = 0; v < vectors; v++) {
+        const ptrdiff_t unit = (block * MOST_VECTORS + v) * WIDTH;
+        const vreal h = rnn(sum[v], &STANDARD.candidate);
+        v_store(step->h + unit, h);
+        store_some(step->y + unit, units_left(step, unit), h);
+    }
+}
+
+typedef void alone_function(const struct lone_step *step, ptrdiff_t block);
+
+/* More blocks than there are registers for are never asked for. */
+#define DEFINE_ALONE(cell, count, most)                                                                      \
+    static void cell##_##count(const struct lone_step *step, ptrdiff_t block) {                              \
+        if ((count) <= (most))                                                                               \
+            cell(step, block, count);                                                                        \
+    }
+#define DEFINE_ALONES(cell, most)                                                                            \
+    DEFINE_ALONE(cell, 1, most)                                                                              \
+    DEFINE_ALONE(cell, 2, most)                                                                              \
+    DEFINE_ALONE(cell, 3, most)                                                                              \
+    static alone_function *const cell##s[] = {cell##_1, cell##_2, cell##_3};
+
+DEFINE_ALONES(lstm_alone, BLOCKS_HELD(4))
+DEFINE_ALONES(gru_alone, BLOCKS_HELD(3))
+
+DEFINE_ALONE(rnn_alone, 1, MOST_VECTORS)
+DEFINE_ALONE(rnn_alone, 2, MOST_VECTORS)
+DEFINE_ALONE(rnn_alone, 3, MOST_VECTORS)
+DEFINE_ALONE(rnn_alone, 4, MOST_VECTORS)
+static alone_function *const rnn_alones[] = {rnn_alone_1, rnn_alone_2, rnn_alone_3, rnn_alone_4};
+
+/* All blocks, in groups of about equal numbers. */
+INLINE void in_groups(const struct lone_step *step, alone_function *const *functions, ptrdiff_t held) {
+    const ptrdiff_t blocks = block_count(&step->layer->recurrent);
+    const ptrdiff_t groups = ceiling(blocks, held < MOST_BLOCKS ? held : MOST_BLOCKS);
+    for (ptrdiff_t n = 0; n < groups; n++) {
+        const ptrdiff_t group = step->descending ? groups - 1 - n : n;
+        const ptrdiff_t block = blocks * group / groups, end = blocks * (group + 1) / groups;
+        functions[end - block - 1](step, block);
+    }
+}
+
+static void lstm_step_alone(const struct lone_step *step) { in_groups(step, lstm_alones, BLOCKS_HELD(4)); }
+
+static void gru_step_alone(const struct lone_step *step) { in_groups(step, gru_alones, BLOCKS_HELD(3)); }
+
+static void rnn_step_alone(const struct lone_step *step) {
+    const struct panels *p = &step->layer->recurrent;
+    const ptrdiff_t blocks = block_count(p);
+    for (ptrdiff_t n = 0; n < blocks; n++) {
+        const ptrdiff_t block = step->descending ? blocks - 1 - n : n;
+        rnn_alones[block_vectors(p, block) - 1](step, block);
+    }
+}
+
+#endif
