@@ -58,6 +58,23 @@ static int has_avx512(void) {
 static int has_avx512_vnni(void) { return has_avx512() && (leaf_7(0, 2) >> 11 & 1); }
 
 static int has_avx2_vnni(void) { return has_avx2() && (leaf_7(1, 0) >> 4 & 1); }
+#elif IS_ARM64
+#if defined(__APPLE__)
+/* All of Apple's that run macOS. */
+static int has_dot_products(void) { return 1; }
+#elif defined(_WIN32)
+#include <windows.h>
+
+/* PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE, which older headers do not name. */
+static int has_dot_products(void) { return IsProcessorFeaturePresent(43) != 0; }
+#elif defined(__linux__)
+#include <sys/auxv.h>
+
+/* HWCAP_ASIMDDP, which older headers do not name. */
+static int has_dot_products(void) { return getauxval(AT_HWCAP) >> 20 & 1; }
+#else
+static int has_dot_products(void) { return 0; }
+#endif
 #endif
 
 /* The variants of this kind of CPU, best first: what they are called, a file in variants/, whether it may use
@@ -69,7 +86,8 @@ static int has_avx2_vnni(void) { return has_avx2() && (leaf_7(1, 0) >> 4 & 1); }
             one("scalar", scalar, 0, NULL)
 #define FILES(one) one(avx512) one(avx2) one(sse2) one(scalar)
 #elif IS_ARM64
-#define VARIANTS(one) one("neon", neon, 0, NULL) one("scalar", scalar, 0, NULL)
+#define VARIANTS(one)                                                                                        \
+    one("neon_dotprod", neon, 1, has_dot_products) one("neon", neon, 0, NULL) one("scalar", scalar, 0, NULL)
 #define FILES(one) one(neon) one(scalar)
 #else
 #define VARIANTS(one) one("scalar", scalar, 0, NULL)

@@ -1,18 +1,29 @@
-/* Four inputs at once: weights with a sign times elements without one, to which `zero` has been added; what that is
- * too much stands in the offsets that the sums start from. Of two planes the upper one alone has it. */
+/* Four inputs at once. Where a product takes elements without a sign, `DOTS_ZERO` has been added to them; what that
+ * is too much stands in the offsets that the sums start from. Of two planes the upper one alone has it. Where it takes
+ * elements with a sign, both planes have one. */
 #ifndef GATEWISE_INT8_DOTS_H
 #define GATEWISE_INT8_DOTS_H
 
 #include "products/int8.h"
 
+#ifdef DOTS_HAVE_SIGN
+#define DOTS_ZERO 0
+/* What makes the upper plane the nearest integer, so that the lower one is from -128 to 127. */
+#define TO_NEAREST 128
+#else
+#define DOTS_ZERO 128
+#define TO_NEAREST 0
+#endif
+
 INLINE void put_dots_15(char *elements, ptrdiff_t count, ptrdiff_t k, vint steps) {
-    i_store_8((uint8_t *)elements + k, i_add(i_high(steps), i_set(128)));
+    const vint upper = i_high(i_add(steps, i_set(TO_NEAREST)));
+    i_store_8((uint8_t *)elements + k, i_add(upper, i_set(DOTS_ZERO)));
     i_store_8((uint8_t *)elements + count + k, steps);
 }
 
 INLINE void put_dots_8(char *elements, ptrdiff_t count, ptrdiff_t k, vint steps) {
     (void)count;
-    i_store_8((uint8_t *)elements + k, i_add(steps, i_set(128)));
+    i_store_8((uint8_t *)elements + k, i_add(steps, i_set(DOTS_ZERO)));
 }
 
 /* One group of inputs of one row. */
@@ -27,7 +38,7 @@ INLINE void add_dots_of_one(const int8_t *panel, const char *row, ptrdiff_t elem
     }
 }
 
-/* One row keeps too few sums in flight, so it has several for each output, of every so-manieth group. (The panels of
+/* One row keeps too few sums in flight, so it has several for each output, each of every second or fourth group. (The panels of
  * several outputs side by side would do that as well, but reading them by turns takes half as long again.) */
 #define SUMS_IN_FLIGHT (WIDTH == 16 ? 16 : 8)
 #define SETS_OF(sums) (2 * (sums) > SUMS_IN_FLIGHT ? 1 : 4 * (sums) > SUMS_IN_FLIGHT ? 2 : 4)
@@ -123,7 +134,7 @@ INLINE void dots_tile(const struct int8_tile *tile, float *sums, const int plane
     }
 }
 
-DEFINE_INT8(dots_15, ROWS_OF_DOTS_15, dots_tile, 2, 4, 128, 2)
-DEFINE_INT8(dots_8, ROWS_OF_DOTS_8, dots_tile, 1, 4, 128, 1)
+DEFINE_INT8(dots_15, ROWS_OF_DOTS_15, dots_tile, 2, 4, DOTS_ZERO, 2)
+DEFINE_INT8(dots_8, ROWS_OF_DOTS_8, dots_tile, 1, 4, DOTS_ZERO, 1)
 
 #endif

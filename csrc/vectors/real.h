@@ -22,8 +22,8 @@
  *   i_store_16 i_store_8    the low bits of each
  *   vpairs vpair            2 weights for each unit, 2 elements for all: pairs_load, pair_set,
  *                           i_add_pairs(sum, weights, x); ROWS_OF_PAIRS(vectors), as MAX_ROWS
- *   vfours vfour            the same of 4 bytes, the elements without a sign, where DOTS_CONDITION is defined,
- *                           which says whether the processor has them
+ *   vfours vfour            the same of 4 bytes, the elements without a sign unless DOTS_HAVE_SIGN is defined, where
+ *                           DOTS_CONDITION is, which says whether the processor has them
  */
 #ifndef GATEWISE_REAL_H
 #define GATEWISE_REAL_H

@@ -165,9 +165,7 @@ class RecurrentWeights(Quantizable, Stateful):
                 bias = arrays["bias_ih" + suffix] + arrays["bias_hh" + suffix]
         else:
             bias = np.zeros(len(w_ih), self._dtype)
-        return Weights(
-            self._cell, self._activations, self._kernel_format, w_ih, w_hh, bias
-        )
+        return Weights(self._cell, self._activations, self._kernel_format, w_ih, w_hh, bias)
 
     def _named(self, gradients: Weights) -> Gradients:
         """The gradients of one direction by the names of `_shapes`."""
