@@ -120,9 +120,12 @@ struct narrow {
 
 static void begin_narrow(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row,
                          int count, real *sums) {
-    const struct large_rows *rows = context;
-    const struct rows bias = {(real *)rows->large->bias, 0};
-    load_sums(p, block, bias, row, count, sums);
+    const real *bias = ((const struct large_rows *)context)->large->bias;
+    const int vectors = block_vectors(p, block);
+    (void)row;
+    for (int r = 0; r < count; r++)
+        for (int v = 0; v < vectors; v++, sums += WIDTH)
+            v_store(sums, load_some(bias + vector_offset(p, block, v), vector_length(p, block, v)));
 }
 
 static void end_narrow(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,

@@ -11,12 +11,35 @@ INLINE void put_pairs(char *elements, ptrdiff_t count, ptrdiff_t k, vint steps) 
 #define put_pairs_15 put_pairs
 #define put_pairs_8 put_pairs
 
+/* One pair of one row. */
+INLINE void add_pairs_of_one(const int8_t *panel, const char *row, vint *sum, const int vectors) {
+    const vpair x = pair_set(row);
+    UNROLL for (int v = 0; v < vectors; v++)
+        sum[v] = i_add_pairs(sum[v], pairs_load(panel + v * WIDTH * 2), x);
+}
+
+/* Several at once, since one is not much more than what the loop itself takes. */
+INLINE void add_pairs_of_row(const int8_t *panel, const char *row, const char *end, vint *sum,
+                             const int vectors) {
+    const int step = vectors * WIDTH * 2;
+    for (; end - row >= 16; row += 16, panel += 4 * step) {
+        UNROLL for (int pair = 0; pair < 4; pair++)
+            add_pairs_of_one(panel + pair * step, row + 4 * pair, sum, vectors);
+    }
+    for (; row < end; row += 4, panel += step)
+        add_pairs_of_one(panel, row, sum, vectors);
+}
+
 /* Adds so many pairs to sums that cannot leave 32 bits on the way. */
 INLINE void add_pairs(const struct int8_tile *tile, ptrdiff_t first, ptrdiff_t pairs, vint *sum,
                       const int row_count, const int vectors) {
     const int8_t *panel = tile->panel + first * vectors * WIDTH * 2;
     const char *row = tile->row + ROW_HEAD + first * 4;
     const char *end = row + pairs * 4;
+    if (row_count == 1) {
+        add_pairs_of_row(panel, row, end, sum, vectors);
+        return;
+    }
     /* As for dots. */
     do {
         vpair x[MOST_ROWS];
