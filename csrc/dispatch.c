@@ -11,14 +11,16 @@
 #include <immintrin.h>
 #include <intrin.h>
 
-static void ask_cpu(int leaf, unsigned int *registers) { __cpuidex((int *)registers, leaf, 0); }
+static void ask_cpu(int leaf, int subleaf, unsigned int *registers) {
+    __cpuidex((int *)registers, leaf, subleaf);
+}
 
 static uint64_t kept_by_system(void) { return _xgetbv(0); }
 #else
 #include <cpuid.h>
 
-static void ask_cpu(int leaf, unsigned int *registers) {
-    __cpuid_count(leaf, 0, registers[0], registers[1], registers[2], registers[3]);
+static void ask_cpu(int leaf, int subleaf, unsigned int *registers) {
+    __cpuid_count(leaf, subleaf, registers[0], registers[1], registers[2], registers[3]);
 }
 
 static uint64_t kept_by_system(void) {
@@ -31,19 +33,19 @@ static uint64_t kept_by_system(void) {
 /* Whether the system keeps these registers for each thread, as bits that xgetbv has. */
 static int keeps(uint64_t states) {
     unsigned int r[4];
-    ask_cpu(1, r);
+    ask_cpu(1, 0, r);
     const int osxsave = r[2] >> 27 & 1;
     return osxsave && (kept_by_system() & states) == states;
 }
 
 static int has_avx2(void) {
     unsigned int r[4];
-    ask_cpu(0, r);
+    ask_cpu(0, 0, r);
     if (r[0] < 7)
         return 0;
-    ask_cpu(1, r);
+    ask_cpu(1, 0, r);
     const int fma = r[2] >> 12 & 1, avx = r[2] >> 28 & 1, f16c = r[2] >> 29 & 1;
-    ask_cpu(7, r);
+    ask_cpu(7, 0, r);
     return fma && avx && f16c && (r[1] >> 5 & 1) && keeps(0x6);
 }
 
@@ -51,33 +53,77 @@ static int has_avx512(void) {
     unsigned int r[4];
     if (!has_avx2())
         return 0;
-    ask_cpu(7, r);
+    ask_cpu(7, 0, r);
+    const int f = r[1] >> 16 & 1, bw = r[1] >> 30 & 1;
 #if defined(__APPLE__)
-    /* Which keeps them from their first use on, and says so only then. */
-    return r[1] >> 16 & 1;
+    /* Which keeps the registers from their first use on, and says so only then. */
+    return f && bw;
 #else
-    return (r[1] >> 16 & 1) && keeps(0xe6);
+    return f && bw && keeps(0xe6);
 #endif
 }
-#endif
 
-/* The variants of this kind of CPU, best first: a file in variants/ each, and what says whether a CPU runs it;
- * NULL where all do. */
-#if IS_X86_64
-#define VARIANTS(one) one(avx512, has_avx512) one(avx2, has_avx2) one(sse2, NULL) one(scalar, NULL)
+static int has_avx512_vnni(void) {
+    unsigned int r[4];
+    ask_cpu(7, 0, r);
+    return has_avx512() && (r[2] >> 11 & 1);
+}
+
+static int has_avx2_vnni(void) {
+    unsigned int r[4];
+    if (!has_avx2())
+        return 0;
+    ask_cpu(7, 0, r);
+    if (r[0] < 1)
+        return 0;
+    ask_cpu(7, 1, r);
+    return r[0] >> 4 & 1;
+}
 #elif IS_ARM64
-#define VARIANTS(one) one(neon, NULL) one(scalar, NULL)
+#if defined(__APPLE__)
+/* All of Apple's that run macOS. */
+static int has_dot_products(void) { return 1; }
+#elif defined(_WIN32)
+#include <windows.h>
+
+/* PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE, which older headers do not name. */
+static int has_dot_products(void) { return IsProcessorFeaturePresent(43) != 0; }
+#elif defined(__linux__)
+#include <sys/auxv.h>
+
+/* HWCAP_ASIMDDP, which older headers do not name. */
+static int has_dot_products(void) { return getauxval(AT_HWCAP) >> 20 & 1; }
 #else
-#define VARIANTS(one) one(scalar, NULL)
+static int has_dot_products(void) { return 0; }
+#endif
 #endif
 
-#define DECLARE(name, is_supported) extern const gw_kernels gw_##name##_single, gw_##name##_double;
-VARIANTS(DECLARE)
+/* The variants of this kind of CPU, best first: what they are called, a file in variants/, whether it may use
+ * products of four bytes, and what says whether a CPU runs it; NULL where all do. */
+#if IS_X86_64
+#define VARIANTS(one)                                                                                        \
+    one("avx512_vnni", avx512, 1, has_avx512_vnni) one("avx512", avx512, 0, has_avx512)                      \
+        one("avx2_vnni", avx2, 1, has_avx2_vnni) one("avx2", avx2, 0, has_avx2) one("sse2", sse2, 0, NULL)   \
+            one("scalar", scalar, 0, NULL)
+#define FILES(one) one(avx512) one(avx2) one(sse2) one(scalar)
+#elif IS_ARM64
+#define VARIANTS(one)                                                                                        \
+    one("neon_dotprod", neon, 1, has_dot_products) one("neon", neon, 0, NULL) one("scalar", scalar, 0, NULL)
+#define FILES(one) one(neon) one(scalar)
+#else
+#define VARIANTS(one) one("scalar", scalar, 0, NULL)
+#define FILES(one) one(scalar)
+#endif
 
-#define ROW(name, is_supported) {#name, &gw_##name##_single, &gw_##name##_double, is_supported},
+#define DECLARE(file) extern const gw_kernels gw_##file##_single, gw_##file##_double;
+FILES(DECLARE)
+
+#define ROW(name, file, has_dots, is_supported)                                                              \
+    {name, &gw_##file##_single, &gw_##file##_double, has_dots, is_supported},
 static const struct variant {
     const char *name;
     const gw_kernels *single_precision, *double_precision;
+    int has_dots;
     int (*is_supported)(void);
 } variants[] = {VARIANTS(ROW)};
 
@@ -108,6 +154,8 @@ int gw_choose_instruction_set(const char *name) {
 }
 
 const char *gw_instruction_set(void) { return chosen->name; }
+
+int gw_has_dots(void) { return chosen->has_dots; }
 
 const gw_kernels *gw_get_kernels(int single) {
     return single ? chosen->single_precision : chosen->double_precision;

@@ -141,10 +141,11 @@ typedef struct gw_kernels {
                           gw_rows y, gw_state initial, gw_rows dy, gw_state dstate, gw_rows dgates,
                           gw_rows dextra, gw_state dresets, int threads);
     gw_status (*project_back)(const gw_packed *packed, gw_block dgates, gw_block dx, int threads);
-    /* weight is (outputs, inputs) and contiguous; bias may be NULL. It is for `convolve` if `taps` is not 0: then a
-     * row's inputs are those of so many steps. */
-    gw_status (*pack_linear)(ptrdiff_t inputs, ptrdiff_t outputs, const void *weight, const void *bias,
-                             ptrdiff_t taps, gw_linear **packed);
+    /* weight is (outputs, inputs) and contiguous, in the format of this name, or in the sums' own if that is NULL;
+     * bias may be NULL, and scales where the format has none. It is for `convolve` if `taps` is not 0: then a row's
+     * inputs are those of so many steps. */
+    gw_status (*pack_linear)(ptrdiff_t inputs, ptrdiff_t outputs, const char *format, const void *weight,
+                             const void *scales, const void *bias, ptrdiff_t taps, gw_linear **packed);
     void (*release_linear)(gw_linear *packed);
     /* As for prepare_backward; with the weights that were packed. */
     gw_status (*prepare_linear_back)(gw_linear *packed, const void *weight);
@@ -177,6 +178,9 @@ const char *gw_instruction_set_at(int index);
 int gw_choose_instruction_set(const char *name);
 
 const char *gw_instruction_set(void);
+
+/* Whether the chosen variant may use the products of four bytes that not all its processors have. */
+int gw_has_dots(void);
 
 /* The chosen variant's kernels for float (single) or double. */
 const gw_kernels *gw_get_kernels(int single);

@@ -26,7 +26,7 @@ Array = np.ndarray[Any, Any]
 STORED = {
     "inference, float32": "49f856b7f6bd5c6d",
     "inference, float64": "552569512f2a7076",
-    "inference, narrow weights": "c9709272eeee6cd1",
+    "inference, narrow weights": "09cba337a5a11f41",
     "gradients, float32": "3d966ab7bd90ad37",
     "gradients, float64": "cb0424dababf36a7",
     "fit, float32": "f21db5c473f4ef9d",

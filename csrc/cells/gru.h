@@ -193,7 +193,7 @@ static void gru_reset_before_step(const struct step *step) {
     const struct term reset_h = {&layer->candidate, 0, layer->hidden_size, step->hidden_rows};
     const struct tiles candidate = {&layer->candidate,   1,    {reset_h},
                                     gru_candidate_begin, NULL, gru_candidate_end,
-                                    step->descending,    NULL};
+                                    step->descending,    NULL, step->row_space};
     for_each_tile(&candidate, step->rows, step, step->member);
 }
 
@@ -273,8 +273,9 @@ static void gru_reset_before_step_back(const struct back_step *step) {
     const gw_packed *layer = step->layer;
     for_each_unit(step, layer->hidden_size, gru_reset_before_units_back);
     const struct term dn = {&layer->back_candidate, 0, layer->hidden_size, step->dn_rows};
-    const struct tiles tiles = {&layer->back_candidate, 1,   {dn}, begin_zero, NULL, gru_reset_back_end,
-                                step->descending,       NULL};
+    const struct tiles tiles = {
+        &layer->back_candidate, 1,    {dn},        begin_zero, NULL, gru_reset_back_end,
+        step->descending,       NULL, {NULL, NULL}};
     for_each_tile(&tiles, step->rows, step, step->member);
     const struct tiles last = back_tiles(step, begin_dh, back_term(step, 2 * layer->hidden_size));
     for_each_tile(&last, step->rows, step, step->member);

@@ -2,7 +2,7 @@
 #ifndef GATEWISE_LAYER_H
 #define GATEWISE_LAYER_H
 
-#include "products/panels.h"
+#include "products/tiles.h"
 #include "vectors/activations.h"
 
 struct step;
@@ -56,6 +56,7 @@ struct step {
     struct rows y, extra;
     struct rows hidden; /* h before the projection, or what a hidden product multiplies */
     const real *const *hidden_rows;
+    struct row_space row_space;
 };
 
 /* What one step of the backward pass reads and writes. */
@@ -140,8 +141,15 @@ INLINE struct term back_term(const struct back_step *step, ptrdiff_t columns) {
 }
 
 INLINE struct tiles back_tiles(const struct back_step *step, tile_function *begin, struct term dgates) {
-    return (struct tiles){
-        &step->layer->back_recurrent, 1, {dgates}, begin, NULL, store_dh, step->descending, step->ahead};
+    return (struct tiles){&step->layer->back_recurrent,
+                          1,
+                          {dgates},
+                          begin,
+                          NULL,
+                          store_dh,
+                          step->descending,
+                          step->ahead,
+                          {NULL, NULL}};
 }
 
 /* The sums start from the input's share, or from the bias if the inputs are still to be multiplied. */
@@ -158,9 +166,11 @@ INLINE struct tiles step_tiles(const struct step *step, tile_function *begin, ti
     const gw_packed *layer = step->layer;
     const struct term h = {&layer->recurrent, 0, layer->output_size, step->h_before};
     if (!step->x_rows)
-        return (struct tiles){&layer->recurrent, 1, {h}, begin, NULL, end, step->descending, NULL};
+        return (struct tiles){&layer->recurrent, 1, {h}, begin, NULL, end, step->descending, NULL,
+                              step->row_space};
     const struct term x = {&layer->input, 0, layer->input_size, step->x_rows};
-    return (struct tiles){&layer->recurrent, 2, {x, h}, begin, between, end, step->descending, NULL};
+    return (struct tiles){&layer->recurrent, 2,    {x, h},         begin, between, end,
+                          step->descending,  NULL, step->row_space};
 }
 
 #endif

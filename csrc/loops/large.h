@@ -112,6 +112,75 @@ static gw_status multiply_packed(gw_block x, const struct panels *panels, const 
     return gw_close(&call, GW_OK);
 }
 
+/* The same with narrow weights, tile by tile. */
+struct narrow {
+    struct large large;
+    char *converted; /* for each thread */
+    size_t converted_size;
+};
+
+static void begin_narrow(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row,
+                         int count, real *sums) {
+    const real *bias = ((const struct large_rows *)context)->large->bias;
+    const int vectors = block_vectors(p, block);
+    (void)row;
+    for (int r = 0; r < count; r++)
+        for (int v = 0; v < vectors; v++, sums += WIDTH)
+            v_store(sums, load_some(bias + vector_offset(p, block, v), vector_length(p, block, v)));
+}
+
+static void end_narrow(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
+                       real *sums) {
+    const struct large_rows *rows = context;
+    for (int r = 0; r < count; r++) {
+        const struct rows out = {rows->out[row + r], 0};
+        store_sums(p, block, out, 0, 1, sums + r * block_vectors(p, block) * WIDTH);
+    }
+}
+
+static void narrow_part(void *context, gw_member *member) {
+    const struct narrow *narrow = context;
+    const struct large *large = &narrow->large;
+    const ptrdiff_t all = block_rows(&large->out);
+    const struct row_space space = {narrow->converted + (size_t)member->thread * narrow->converted_size,
+                                    narrow->converted};
+    ptrdiff_t first = 0, end = all;
+    gw_member alone = gw_alone(member->watch);
+    if (all >= 2 * member->threads) {
+        first = all * member->thread / member->threads;
+        end = all * (member->thread + 1) / member->threads;
+        member = &alone;
+    }
+    struct large_rows rows;
+    rows.large = large;
+    const struct term term = {large->panels, 0, large->panels->inputs, (const real *const *)rows.x};
+    const struct tiles tiles = {large->panels, 1, {term}, begin_narrow, NULL, end_narrow, 0, NULL, space};
+    for (; first < end && gw_goes_on(member->watch, 0); first += LARGE_ROWS) {
+        rows.count = end - first < LARGE_ROWS ? end - first : LARGE_ROWS;
+        point_rows(&large->x, first, rows.count, rows.x);
+        point_rows(&large->out, first, rows.count, rows.out);
+        for_each_tile(&tiles, rows.count, &rows, member);
+    }
+}
+
+static gw_status multiply_narrow(gw_block x, const struct panels *panels, const real *bias, gw_block out,
+                                 int threads) {
+    const ptrdiff_t all = block_rows(&out), most = all < LARGE_ROWS ? all : LARGE_ROWS;
+    struct narrow narrow = {.large = {panels, bias, x, out, 0}};
+    struct workspace space;
+    gw_call call;
+    threads = product_threads(&x, &out, threads);
+    open_space(&space);
+    narrow.converted_size = (converted_size(panels, most) + 63) / 64 * 64;
+    narrow.converted = take_space(&space, (size_t)threads * narrow.converted_size);
+    gw_watch watch = gw_open(&call, 1);
+    if (narrow.converted)
+        gw_run(&watch, narrow_part, &narrow, threads);
+    const gw_status status = gw_close(&call, narrow.converted ? GW_OK : GW_NO_MEMORY);
+    release_space(&space);
+    return status;
+}
+
 static gw_status project_back(const gw_packed *layer, gw_block dgates, gw_block dx, int threads) {
     return multiply_packed(dgates, &layer->back_input, NULL, dx, threads, 0);
 }

@@ -174,10 +174,14 @@ static int pack_lanes(gw_linear *layer, const real *weight, gw_watch *watch) {
     return 1;
 }
 
-static gw_status pack_linear(ptrdiff_t inputs, ptrdiff_t outputs, const void *weight, const void *bias,
-                             ptrdiff_t taps, gw_linear **packed) {
-    gw_linear *layer = gw_allocate(sizeof *layer);
+static gw_status pack_linear(ptrdiff_t inputs, ptrdiff_t outputs, const char *format_name, const void *weight,
+                             const void *scales, const void *bias, ptrdiff_t taps, gw_linear **packed) {
+    const struct format *format = format_name ? find_format(format_name) : FULL;
     *packed = NULL;
+    if (!format)
+        return GW_UNKNOWN;
+    const int is_full = format == FULL;
+    gw_linear *layer = gw_allocate(sizeof *layer);
     if (!layer)
         return GW_NO_MEMORY;
     memset(layer, 0, sizeof *layer);
@@ -185,10 +189,10 @@ static gw_status pack_linear(ptrdiff_t inputs, ptrdiff_t outputs, const void *we
     gw_watch watch = gw_open(&call, 1);
     layer->inputs = inputs;
     layer->outputs = outputs;
-    layer->in_parts = !taps && outputs <= MORE_OUTPUTS && inputs >= MANY_INPUTS;
-    int done = !taps && outputs <= FEW_OUTPUTS
+    layer->in_parts = is_full && !taps && outputs <= MORE_OUTPUTS && inputs >= MANY_INPUTS;
+    int done = is_full && !taps && outputs <= FEW_OUTPUTS
                    ? pack_lanes(layer, weight, &watch)
-                   : pack_panels(&layer->panels, 1, outputs, inputs, FULL, weight, NULL, &watch);
+                   : pack_panels(&layer->panels, 1, outputs, inputs, format, weight, scales, &watch);
     layer->bias = gw_allocate((size_t)outputs * sizeof(real));
     done = done && layer->bias;
     /* Neither -0 nor a denormal, to which a product with 0 could make a difference. */
@@ -219,6 +223,8 @@ static gw_status prepare_linear_back(gw_linear *layer, const void *weight) {
 }
 
 static gw_status linear(const gw_linear *layer, gw_block x, gw_block out, int threads) {
+    if (!layer->lanes && layer->panels.format != FULL)
+        return multiply_narrow(x, &layer->panels, layer->bias, out, threads);
     if (!layer->lanes)
         return multiply_packed(x, &layer->panels, layer->bias, out, threads, layer->in_parts);
     struct lanes_product product = {layer, x, out};

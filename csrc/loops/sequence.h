@@ -27,10 +27,11 @@ struct run {
     /* So many rows at most go through all steps before the next do. */
     ptrdiff_t block;
     ptrdiff_t chunk;
-    /* Scratch of all threads; those who share a step share it, but for the pointers. */
+    /* Scratch of all threads; those who share a step share it, but for the pointers and rows of their own. */
     struct scratch {
         real *chunk_gates, *hidden;
         const real **pointers;
+        struct row_space row_space;
     } scratch;
 };
 
@@ -44,19 +45,32 @@ INLINE ptrdiff_t chunk_size(const struct run *run) {
     return run->chunk * run->block * run->layer->cell->gates * run->layer->hidden_size;
 }
 
+/* Whether something of a step's comes between its gates and its output. */
+INLINE int has_hidden(const gw_packed *layer) {
+    return layer->cell->has_hidden_product || layer->projection.data;
+}
+
+/* The bytes that one thread needs for converted rows: those of both terms of a step, or of one of its others. */
+INLINE size_t converted_bytes(const struct run *run) {
+    const gw_packed *layer = run->layer;
+    const ptrdiff_t rows = run->block, chunk = run->chunk ? run->chunk : 1;
+    size_t most = converted_size(&layer->recurrent, rows), other = converted_size(&layer->candidate, rows);
+    most = most > other ? most : other;
+    other = converted_size(&layer->projection, rows);
+    most = most > other ? most : other;
+    /* Where threads begin, in no line of another one's. */
+    return (converted_size(&layer->input, run->x.data ? chunk * rows : 0) + most + 63) / 64 * 64;
+}
+
 INLINE struct scratch scratch_of(const struct run *run, int thread) {
     struct scratch scratch = run->scratch;
     scratch.pointers += thread * pointer_count(run);
+    scratch.row_space.own = scratch.row_space.shared + (size_t)thread * converted_bytes(run);
     if (run->by_rows) {
         scratch.chunk_gates += thread * chunk_size(run);
         scratch.hidden += thread * run->block * run->layer->hidden_size;
     }
     return scratch;
-}
-
-/* Whether something of a step's comes between its gates and its output. */
-INLINE int has_hidden(const gw_packed *layer) {
-    return layer->cell->has_hidden_product || layer->projection.data;
 }
 
 static int open_run(struct run *run, struct workspace *space, int threads) {
@@ -68,8 +82,9 @@ static int open_run(struct run *run, struct workspace *space, int threads) {
     scratch->pointers = take_space(space, (size_t)(threads * pointer_count(run)) * sizeof(real *));
     scratch->hidden = take_space(space, (size_t)hidden * sizeof(real));
     scratch->chunk_gates = take_space(space, (size_t)(own * chunk_size(run)) * sizeof(real));
+    scratch->row_space.shared = take_space(space, (size_t)threads * converted_bytes(run));
     return (run->starts || !run->sequence->batch_sizes) && scratch->pointers && scratch->hidden &&
-           scratch->chunk_gates;
+           scratch->chunk_gates && scratch->row_space.shared;
 }
 
 /* Lets the rows of a step that start anew do so. */
@@ -132,7 +147,8 @@ static struct rows project_chunk(const struct run *run, const struct timeline *l
         all.rows += rows_at(line, t);
     }
     const struct term x = {&layer->input, 0, layer->input_size, x_rows};
-    const struct tiles tiles = {&layer->input, 1, {x}, begin_bias, NULL, store_gates, 0, NULL};
+    const struct tiles tiles = {&layer->input, 1, {x},  begin_bias,        NULL,
+                                store_gates,   0, NULL, scratch->row_space};
     for_each_tile(&tiles, all.rows, &all, member);
     return all.gates;
 }
@@ -144,7 +160,7 @@ static void run_steps(const struct run *run, const struct timeline *line, const 
     struct rows projected = {0};
     for (ptrdiff_t n = 0; n < sequence->time && gw_goes_on(member->watch, STEP_WORK); n++) {
         const ptrdiff_t t = time_of(line, n, sequence->reverse);
-        struct step step = {.layer = run->layer, .member = member};
+        struct step step = {.layer = run->layer, .member = member, .row_space = scratch->row_space};
         /* Back and forth: what a step read last is still in a cache when the next one begins with it. */
         step.descending = sequence->odd ^ (n % 2);
         step.kept = step_rows(line, &run->gates, t);

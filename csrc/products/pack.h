@@ -7,6 +7,7 @@
 static void free_panels(struct panels *p) {
     gw_free(p->data);
     gw_free(p->scales);
+    gw_free(p->offsets);
 }
 
 static void release(gw_packed *layer) {
@@ -34,6 +35,12 @@ static int copy_vector(real **target, const void *source, ptrdiff_t count) {
     if (*target)
         memcpy(*target, source, (size_t)count * sizeof(real));
     return *target != NULL;
+}
+
+/* Whether h, or what a hidden product makes of it, stays within 1 where it begins there. */
+static int is_bounded(const gw_packed *layer) {
+    const struct activations *by = &layer->activations;
+    return !layer->projection.data && stays_within_one(layer->cell->has_c ? &by->output : &by->candidate);
 }
 
 /* 0 where the table has none of a name. */
@@ -86,6 +93,7 @@ static gw_status pack(const gw_weights *weights, gw_packed **packed) {
     if (weights->w_hr)
         done = done && pack_panels(&layer->projection, 1, outputs, hidden, format, weights->w_hr,
                                    weights->scale_hr, &watch);
+    layer->recurrent.is_bounded = layer->candidate.is_bounded = is_bounded(layer);
     const gw_status status = gw_close(&call, done ? GW_OK : GW_NO_MEMORY);
     if (status == GW_OK)
         *packed = layer;

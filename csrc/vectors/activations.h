@@ -274,6 +274,11 @@ INLINE vreal slope_at(const struct activation *a, vreal y) {
     return slope_by_table(a, y);
 }
 
+/* Whether no value is beyond 1. */
+INLINE int stays_within_one(const struct activation *a) {
+    return a->code == SIGMOID || a->code == TANH || a->code == HARD_SIGMOID || a->code == SOFTSIGN;
+}
+
 /* The activations of a cell: of its gates, its candidate, and of c on its way to h. */
 struct activations {
     struct activation gate, candidate, output;

@@ -10,6 +10,8 @@
 #pragma GCC target("avx2,fma,f16c")
 #endif
 
+#include <string.h>
+
 #include "vectors/totals_avx.h"
 
 #define MAX_ROWS(vectors) ((vectors) == 4 ? 3 : (vectors) == 3 ? 4 : 6)
@@ -76,9 +78,85 @@ INLINE void v_totals(vreal a, vreal b, vreal c, vreal d, real *totals) { totals_
 #if SINGLE
 INLINE vreal v_load_half(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const void *)p)); }
 
-INLINE vreal v_load_int8(const int8_t *p) {
-    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)p)));
+typedef __m256i vint;
+#define i_set _mm256_set1_epi32
+#define i_load(p) _mm256_loadu_si256((const void *)(p))
+#define i_add _mm256_add_epi32
+#define i_high(a) _mm256_srai_epi32(a, 8)
+#define i_times_256(a) _mm256_slli_epi32(a, 8)
+#define i_low(a) _mm256_and_si256(a, _mm256_set1_epi32(255))
+#define i_to_real _mm256_cvtepi32_ps
+#define i_round _mm256_cvtps_epi32
+
+INLINE vint i_larger_size(vint most, vreal x) {
+    return _mm256_max_epi32(most, _mm256_castps_si256(v_abs(x)));
 }
+
+INLINE int32_t i_largest(vint a) {
+    __m128i most = _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    most = _mm_max_epi32(most, _mm_shuffle_epi32(most, 0x4e));
+    return _mm_cvtsi128_si32(_mm_max_epi32(most, _mm_shuffle_epi32(most, 0xb1)));
+}
+
+INLINE void i_store_16(int16_t *p, vint a) {
+    /* Each half of the low 16 bits in its own low half. */
+    const __m256i places = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, -1, -1, -1, -1, -1, -1, -1, -1, 0, 1, 4,
+                                            5, 8, 9, 12, 13, -1, -1, -1, -1, -1, -1, -1, -1);
+    const __m256i halves = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(a, places), 0x08);
+    _mm_storeu_si128((void *)p, _mm256_castsi256_si128(halves));
+}
+
+INLINE void i_store_8(uint8_t *p, vint a) {
+    const __m256i places = _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 4,
+                                            8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+    const __m256i halves = _mm256_shuffle_epi8(a, places);
+    _mm_storel_epi64((void *)p,
+                     _mm_unpacklo_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1)));
+}
+
+typedef __m256i vpairs, vpair;
+#define ROWS_OF_PAIRS(vectors) ((vectors) == 4 ? 2 : (vectors) == 3 ? 3 : (vectors) == 2 ? 4 : 6)
+
+INLINE vpair pair_set(const char *p) {
+    int32_t pair;
+    memcpy(&pair, p, sizeof pair);
+    return _mm256_set1_epi32(pair);
+}
+
+INLINE vpairs pairs_load(const int8_t *p) { return _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)p)); }
+
+INLINE vint i_add_pairs(vint sum, vpairs weights, vpair x) {
+    const __m256i products = _mm256_madd_epi16(weights, x);
+#if defined(__GNUC__)
+    /* Not the intrinsic: GCC copies its sums, which are of two types to it, from register to register. */
+    __asm__("vpaddd %1, %0, %0" : "+x"(sum) : "x"(products));
+    return sum;
+#else
+    return i_add(sum, products);
+#endif
+}
+
+/* AVX-VNNI, which compilers and their assemblers have known for a shorter time. */
+#if defined(__clang__) ? __clang_major__ >= 12 : defined(__GNUC__) ? __GNUC__ >= 11 : _MSC_VER >= 1929
+#define DOTS_CONDITION gw_has_dots
+#define ROWS_OF_DOTS_8(vectors) ((vectors) == 4 ? 2 : (vectors) == 3 ? 3 : (vectors) == 2 ? 4 : 6)
+#define ROWS_OF_DOTS_15(vectors) ((vectors) == 4 ? 1 : (vectors) == 3 ? 2 : (vectors) == 2 ? 2 : 4)
+
+typedef __m256i vfour, vfours;
+#define fours_load(p) _mm256_loadu_si256((const void *)(p))
+
+#if defined(__GNUC__)
+/* As in avx512.h; "vex" since that with 256 bits is an instruction of AVX-512, too. */
+INLINE vint i_add_dots(vint sum, vfours weights, vfour x) {
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "xm"(weights));
+    return sum;
+}
+#else
+#define i_add_dots(sum, weights, x) _mm256_dpbusd_avx_epi32(sum, x, weights)
+#endif
+
+INLINE vfour four_set(const char *p) { return pair_set(p); }
+#endif
 #endif
 
 #endif

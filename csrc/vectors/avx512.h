@@ -1,14 +1,16 @@
-/* AVX-512F: 32 registers of 512 bits, masks for the last vector of a row. */
+/* AVX-512F and BW: 32 registers of 512 bits, masks for the last vector of a row. */
 #ifndef GATEWISE_VECTOR_AVX512_H
 #define GATEWISE_VECTOR_AVX512_H
 
 /* MSVC needs no switch for intrinsics. */
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx2,fma,f16c"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx2,fma,f16c"))), apply_to = function)
 #define TARGET_PUSHED
 #elif defined(__GNUC__)
-#pragma GCC target("avx512f,avx2,fma,f16c")
+#pragma GCC target("avx512f,avx512bw,avx2,fma,f16c")
 #endif
+
+#include <string.h>
 
 #include "vectors/totals_avx.h"
 
@@ -89,9 +91,65 @@ INLINE void v_totals(vreal a, vreal b, vreal c, vreal d, real *totals) {
 #if SINGLE
 INLINE vreal v_load_half(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)p)); }
 
-INLINE vreal v_load_int8(const int8_t *p) {
-    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)p)));
+typedef __m512i vint;
+#define i_set _mm512_set1_epi32
+#define i_load(p) _mm512_loadu_si512((const void *)(p))
+#define i_add _mm512_add_epi32
+#define i_high(a) _mm512_srai_epi32(a, 8)
+#define i_times_256(a) _mm512_slli_epi32(a, 8)
+#define i_low(a) _mm512_and_si512(a, _mm512_set1_epi32(255))
+#define i_to_real _mm512_cvtepi32_ps
+#define i_round _mm512_cvtps_epi32
+#define i_largest _mm512_reduce_max_epi32
+
+INLINE vint i_larger_size(vint most, vreal x) { return _mm512_max_epi32(most, AS_INT(v_abs(x))); }
+
+INLINE void i_store_8(uint8_t *p, vint a) { _mm_storeu_si128((void *)p, _mm512_cvtepi32_epi8(a)); }
+
+INLINE void i_store_16(int16_t *p, vint a) { _mm256_storeu_si256((void *)p, _mm512_cvtepi32_epi16(a)); }
+
+typedef __m512i vpairs, vpair;
+#define ROWS_OF_PAIRS(vectors) ((vectors) == 4 ? 5 : 6)
+
+INLINE vpair pair_set(const char *p) {
+    int32_t pair;
+    memcpy(&pair, p, sizeof pair);
+    return _mm512_set1_epi32(pair);
 }
+
+INLINE vpairs pairs_load(const int8_t *p) {
+    return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const void *)p));
+}
+
+INLINE vint i_add_pairs(vint sum, vpairs weights, vpair x) {
+    const __m512i products = _mm512_madd_epi16(weights, x);
+#if defined(__GNUC__)
+    /* Not the intrinsic: GCC copies its sums, which are of two types to it, from register to register. */
+    __asm__("vpaddd %1, %0, %0" : "+v"(sum) : "v"(products));
+    return sum;
+#else
+    return i_add(sum, products);
+#endif
+}
+
+#define DOTS_CONDITION gw_has_dots
+#define ROWS_OF_DOTS_8(vectors) 6
+#define ROWS_OF_DOTS_15(vectors) ((vectors) == 4 ? 3 : (vectors) == 3 ? 4 : 6)
+
+typedef __m512i vfour, vfours;
+#define fours_load(p) _mm512_loadu_si512((const void *)(p))
+
+#if defined(__GNUC__)
+/* As for pairs. */
+INLINE vint i_add_dots(vint sum, vfours weights, vfour x) {
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "vm"(weights));
+    return sum;
+}
+#else
+#define i_add_dots(sum, weights, x) _mm512_dpbusd_epi32(sum, x, weights)
+#endif
+
+INLINE vfour four_set(const char *p) { return pair_set(p); }
 #endif
 
 #endif

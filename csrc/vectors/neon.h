@@ -94,12 +94,69 @@ INLINE void v_totals(vreal a, vreal b, vreal c, vreal d, real *totals) {
 #if SINGLE
 INLINE vreal v_load_half(const uint16_t *p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
 
-INLINE vreal v_load_int8(const int8_t *p) {
-    uint32_t four;
-    memcpy(&four, p, sizeof four);
-    const int8x8_t bytes = vreinterpret_s8_u32(vdup_n_u32(four));
-    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(bytes))));
+typedef int32x4_t vint;
+#define i_set vdupq_n_s32
+#define i_load vld1q_s32
+#define i_add vaddq_s32
+#define i_high(a) vshrq_n_s32(a, 8)
+#define i_low(a) vandq_s32(a, vdupq_n_s32(255))
+#define i_to_real vcvtq_f32_s32
+#define i_round vcvtnq_s32_f32
+#define i_largest vmaxvq_s32
+
+INLINE vint i_larger_size(vint most, vreal x) { return vmaxq_s32(most, vreinterpretq_s32_f32(vabsq_f32(x))); }
+
+INLINE void i_store_16(int16_t *p, vint a) { vst1_s16(p, vmovn_s32(a)); }
+
+typedef int16x8_t vpairs, vpair;
+#define ROWS_OF_PAIRS(vectors) ((vectors) == 4 ? 3 : (vectors) == 3 ? 4 : 6)
+
+INLINE vpair pair_set(const char *p) {
+    int32_t pair;
+    memcpy(&pair, p, sizeof pair);
+    return vreinterpretq_s16_s32(vdupq_n_s32(pair));
 }
+
+INLINE vpairs pairs_load(const int8_t *p) { return vmovl_s8(vld1_s8(p)); }
+
+INLINE vint i_add_pairs(vint sum, vpairs weights, vpair x) {
+    const int32x4_t low = vmull_s16(vget_low_s16(weights), vget_low_s16(x));
+    return vaddq_s32(sum, vpaddq_s32(low, vmull_high_s16(weights, x)));
+}
+
+#define i_times_256(a) vshlq_n_s32(a, 8)
+
+INLINE void i_store_8(uint8_t *p, vint a) {
+    const int16x4_t halves = vmovn_s32(a);
+    const int32x2_t bytes = vreinterpret_s32_s8(vmovn_s16(vcombine_s16(halves, halves)));
+    const int32_t four = vget_lane_s32(bytes, 0);
+    memcpy(p, &four, sizeof four);
+}
+
+/* The dot products of ARMv8.2, of bytes with a sign. */
+#define DOTS_CONDITION gw_has_dots
+#define DOTS_HAVE_SIGN
+#define ROWS_OF_DOTS_8(vectors) ((vectors) == 4 ? 5 : 6)
+#define ROWS_OF_DOTS_15(vectors) ((vectors) == 4 ? 3 : (vectors) == 3 ? 4 : 6)
+
+typedef int8x16_t vfour, vfours;
+#define fours_load vld1q_s8
+
+INLINE vfour four_set(const char *p) {
+    int32_t four;
+    memcpy(&four, p, sizeof four);
+    return vreinterpretq_s8_s32(vdupq_n_s32(four));
+}
+
+#if defined(__GNUC__)
+/* Not the intrinsic, which needs a switch for all of the file, and compilers then use such products elsewhere. */
+INLINE vint i_add_dots(vint sum, vfours weights, vfour x) {
+    __asm__(".arch_extension dotprod\n\tsdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(weights), "w"(x));
+    return sum;
+}
+#else
+#define i_add_dots vdotq_s32
+#endif
 #endif
 
 #endif

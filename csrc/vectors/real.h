@@ -14,7 +14,17 @@
  *   v_if_positive(x, a, b)  a where x > 0, else b
  *   v_power_of_two(shifted) 2^n, given n + MAGIC: see activations.h
  *   v_totals(a, b, c, d, t) four sums of all elements: the second half is added to the first, and so on
- *   v_load_half v_load_int8 where `real` is float: WIDTH numbers of half precision, or small integers
+ *   v_load_half             where `real` is float: WIDTH numbers of half precision
+ * and for int8, again where `real` is float,
+ *   vint                    WIDTH integers of 32 bits; i_set i_load i_add, i_high(a): a >> 8, i_low(a): a & 255, and
+ *                           for vfours i_times_256
+ *   i_to_real i_round       from and to integers, to the nearest, of two the even one
+ *   i_larger_size(most, x)  the larger of bits and the bits of |x|, in whose order NaN comes last; i_largest
+ *   i_store_16 i_store_8    the low bits of each
+ *   vpairs vpair            2 weights for each unit, 2 elements for all: pairs_load, pair_set,
+ *                           i_add_pairs(sum, weights, x); ROWS_OF_PAIRS(vectors), as MAX_ROWS
+ *   vfours vfour            the same of 4 bytes, the elements without a sign unless DOTS_HAVE_SIGN is defined, where
+ *                           DOTS_CONDITION is, which says whether the processor has them
  */
 #ifndef GATEWISE_REAL_H
 #define GATEWISE_REAL_H

@@ -84,7 +84,36 @@ INLINE vreal v_load_half(const uint16_t *p) {
     return v_copysign(magnitude < (1u << 10) ? (vreal)magnitude / (1 << 24) : normal, from_bits(sign));
 }
 
-INLINE vreal v_load_int8(const int8_t *p) { return *p; }
+typedef int32_t vint;
+INLINE vint i_set(int32_t x) { return x; }
+INLINE vint i_load(const int32_t *p) { return *p; }
+INLINE vint i_add(vint a, vint b) { return a + b; }
+/* As an arithmetic shift does it, which C leaves to the compiler. */
+INLINE vint i_high(vint a) { return a < 0 ? -((-(a + 1)) >> 8) - 1 : a >> 8; }
+INLINE vint i_low(vint a) { return a & 255; }
+INLINE vreal i_to_real(vint a) { return (vreal)a; }
+INLINE vint i_round(vreal a) { return a > -65536 && a < 65536 ? (vint)((a + MAGIC) - MAGIC) : 0; }
+INLINE vint i_larger_size(vint most, vreal x) {
+    const vint size = (vint)to_bits(v_abs(x));
+    return size > most ? size : most;
+}
+INLINE int32_t i_largest(vint a) { return a; }
+INLINE void i_store_16(int16_t *p, vint a) { *p = (int16_t)a; }
+
+typedef struct {
+    int32_t first, second;
+} vpairs, vpair;
+#define ROWS_OF_PAIRS(vectors) 2
+
+INLINE vpair pair_set(const char *p) {
+    int16_t pair[2];
+    memcpy(pair, p, sizeof pair);
+    return (vpair){pair[0], pair[1]};
+}
+INLINE vpairs pairs_load(const int8_t *p) { return (vpairs){p[0], p[1]}; }
+INLINE vint i_add_pairs(vint sum, vpairs weights, vpair x) {
+    return sum + weights.first * x.first + weights.second * x.second;
+}
 #endif
 
 #endif

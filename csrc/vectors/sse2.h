@@ -97,13 +97,46 @@ INLINE vreal v_load_half(const uint16_t *p) {
     return AS_REAL(_mm_or_si128(chosen, sign));
 }
 
-INLINE vreal v_load_int8(const int8_t *p) {
-    int32_t four;
-    memcpy(&four, p, sizeof four);
-    __m128i bytes = _mm_cvtsi32_si128(four);
-    bytes = _mm_unpacklo_epi8(bytes, bytes);
-    return _mm_cvtepi32_ps(_mm_srai_epi32(_mm_unpacklo_epi16(bytes, bytes), 24));
+typedef __m128i vint;
+#define i_set _mm_set1_epi32
+#define i_load(p) _mm_loadu_si128((const void *)(p))
+#define i_add _mm_add_epi32
+#define i_high(a) _mm_srai_epi32(a, 8)
+#define i_low(a) _mm_and_si128(a, _mm_set1_epi32(255))
+#define i_to_real _mm_cvtepi32_ps
+#define i_round _mm_cvtps_epi32
+
+INLINE vint i_larger_size(vint most, vreal x) {
+    const __m128i size = _mm_castps_si128(v_abs(x)), is_larger = _mm_cmpgt_epi32(size, most);
+    return _mm_or_si128(_mm_and_si128(is_larger, size), _mm_andnot_si128(is_larger, most));
 }
+
+INLINE int32_t i_largest(vint a) {
+    int32_t all[4];
+    _mm_storeu_si128((void *)all, a);
+    for (int k = 1; k < 4; k++)
+        all[0] = all[k] > all[0] ? all[k] : all[0];
+    return all[0];
+}
+
+/* Of numbers that 16 bits hold. */
+INLINE void i_store_16(int16_t *p, vint a) { _mm_storel_epi64((void *)p, _mm_packs_epi32(a, a)); }
+
+typedef __m128i vpairs, vpair;
+#define ROWS_OF_PAIRS(vectors) ((vectors) == 4 ? 2 : (vectors) == 3 ? 3 : (vectors) == 2 ? 4 : 6)
+
+INLINE vpair pair_set(const char *p) {
+    int32_t pair;
+    memcpy(&pair, p, sizeof pair);
+    return _mm_set1_epi32(pair);
+}
+
+INLINE vpairs pairs_load(const int8_t *p) {
+    const __m128i bytes = _mm_loadl_epi64((const void *)p);
+    return _mm_srai_epi16(_mm_unpacklo_epi8(bytes, bytes), 8);
+}
+
+#define i_add_pairs(sum, weights, x) i_add(sum, _mm_madd_epi16(weights, x))
 #endif
 
 #endif

@@ -100,7 +100,9 @@ def test_files_of_the_first_layout_load_for_ever(backend: str, name: str) -> Non
     with np.load(SAVED / "outputs.npz") as expected:
         found = make_saved.outputs(model, features)
         assert found.dtype == expected[name].dtype
-        np.testing.assert_allclose(found, expected[name], rtol=1e-5, atol=1e-6)
+        # Integers were multiplied by what was no integer then.
+        limit = 1e-4 if name.endswith("int8") else 1e-6
+        np.testing.assert_allclose(found, expected[name], rtol=1e-5, atol=limit)
 
 
 def test_shared_layers_stay_shared(path: Path) -> None:

@@ -159,7 +159,7 @@ def test_recurrent_kernels(cell: str, shape: str, trial: Any) -> None:
         assert fail_each(trial, make) >= least, entry
 
 
-@pytest.mark.parametrize("narrow", ["float16", "int8"])
+@pytest.mark.parametrize("narrow", ["float16", "int8", "int8_8"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_narrow_weights(cell: str, narrow: str, trial: Any) -> None:
     def make() -> Call:

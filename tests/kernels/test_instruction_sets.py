@@ -28,7 +28,7 @@ for kind in (gatewise.RNN, gatewise.LSTM, gatewise.GRU):
         layer = kind(5, 37, 2, bidirectional=True, dtype=dtype, seed=0)
         x = random.standard_normal((7, 6, 5))
         resets = random.random((7, 6)) < 0.3
-        results = []
+        results, integers = [], []
         for name in ("native", "numpy"):
             with chooser.use(name):
                 y, _, tape = layer.forward(x)
@@ -38,7 +38,11 @@ for kind in (gatewise.RNN, gatewise.LSTM, gatewise.GRU):
                 dx, _, gradients = layer.backward(tape, np.ones_like(y))
                 results[-1] += [layer(x, resets=resets)[0], y, dx, *gradients.values()]
                 if dtype == "float32":
-                    results[-1] += [layer.quantize(f)(x)[0] for f in ("float16", "int8")]
+                    results[-1].append(layer.quantize("float16")(x)[0])
+                    integers.append(layer.quantize("int8")(x)[0])
+        # What differs in the last bit may be rounded to another step.
+        if integers:
+            np.testing.assert_allclose(*integers, rtol=0, atol=1e-4)
         for found, wanted in zip(*results, strict=True):
             limit = tolerance * max(1, np.abs(wanted).max())
             np.testing.assert_allclose(found, wanted, rtol=0, atol=limit)

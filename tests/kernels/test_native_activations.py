@@ -215,7 +215,9 @@ def test_narrow_weights(native: Any, name: str, weight_format: str) -> None:
         native.infer(packed, net.x.astype("f4"), state, y)
         wanted, _ = net.expected(net.bias, net.state)
         scale = max(1, np.abs(wanted).max())
-        np.testing.assert_allclose(y, wanted, rtol=0, atol=4e-6 * scale)
+        # What int8 multiplies is rounded as well, to 15 bits.
+        limit = 4e-6 if weight_format == "float16" else 5e-4
+        np.testing.assert_allclose(y, wanted, rtol=0, atol=limit * scale)
 
 
 def at(kernels: Any, name: str, z: Array) -> tuple[Array, Array]:
@@ -264,7 +266,9 @@ def test_unknown_names_are_refused(native: Any) -> None:
     expected = "cell should be one of rnn, lstm, gru, gru_reset_before, got 'rnn_tanh'"
     with pytest.raises(ValueError, match=f"^{expected}$"):
         pack(native, "rnn_tanh")
-    expected = "format should be one of float32, float64, float16, int8, got 'float8'"
+    expected = (
+        "format should be one of float32, float64, float16, int8, int8_8, got 'float8'"
+    )
     with pytest.raises(ValueError, match=f"^{expected}$"):
         pack(native, weight_format="float8")
     unknown = SIGMOID._replace(name="swish")

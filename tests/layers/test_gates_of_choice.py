@@ -309,7 +309,9 @@ def test_quantized(
     x = np.float32(draw(3, 6, 3))
     y, state = narrow(x, lengths=[6, 0, 2])
     wanted, wanted_state = layer(x, lengths=[6, 0, 2])
-    assert_close((y, *tuple_of(state)), (wanted, *tuple_of(wanted_state)), 2e-6)
+    # What int8 multiplies is rounded as well, to 15 bits.
+    limit = 1e-4 if weight_format == "int8" else 2e-6
+    assert_close((y, *tuple_of(state)), (wanted, *tuple_of(wanted_state)), limit)
 
 
 @pytest.mark.parametrize(("kind", "options"), KINDS, ids=str)

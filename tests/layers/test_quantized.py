@@ -17,6 +17,9 @@ from gatewise.kernels import chooser
 Array = np.ndarray[Any, Any]
 
 FORMATS = ["float16", "int8"]
+# Integer weights multiply rows of 15 bits; where backends differ in a last bit, these may
+# differ in theirs.
+TOLERANCES = {"float16": 1e-6, "int8": 2e-4}
 LAYERS: list[tuple[str, dict[str, Any]]] = [
     ("RNN", {}),
     ("RNN", {"nonlinearity": "relu", "num_layers": 2}),
@@ -96,15 +99,16 @@ def test_it_is_the_layer_of_the_rounded_weights(
     narrow, wide = layer.quantize(weight_format), rounded(layer, weight_format)
     x = draw(batch, 8, 7)
     y, state = narrow(x)
-    assert_close((y, state), wide(x))
-    assert_close(narrow(x, state), wide(x, state))
+    limit = TOLERANCES[weight_format]
+    assert_close((y, state), wide(x), limit)
+    assert_close(narrow(x, state), wide(x, state), limit)
     lengths = np.arange(batch) % 9
-    assert_close(narrow(x, lengths=lengths), wide(x, lengths=lengths))
+    assert_close(narrow(x, lengths=lengths), wide(x, lengths=lengths), limit)
     tokens = np.random.default_rng(0).integers(0, 7, (batch, 8))
-    assert_close(narrow(tokens), wide(tokens))
-    assert_close(narrow(x[0]), wide(x[0]))
+    assert_close(narrow(tokens), wide(tokens), limit)
+    assert_close(narrow(x[0]), wide(x[0]), limit)
     if kind == "LSTM":
-        assert_close(narrow(x, return_cells=True), wide(x, return_cells=True))
+        assert_close(narrow(x, return_cells=True), wide(x, return_cells=True), limit)
 
 
 @every_format
@@ -116,7 +120,7 @@ def test_backends_agree(
     for name in ("numpy", "native"):
         with chooser.use(name):
             results.append(make(kind, options).quantize(weight_format)(draw(3, 8, 7)))
-    assert_close(*results)
+    assert_close(*results, TOLERANCES[weight_format])
 
 
 @every_format

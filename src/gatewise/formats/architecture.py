@@ -33,6 +33,7 @@ from gatewise.layers import (
     Tanh,
     parameters,
 )
+from gatewise.layers.quantizable import Quantizable
 
 __all__ = ["CLASSES", "as_classes", "describe", "is_known", "make"]
 
@@ -60,6 +61,8 @@ CLASSES: Mapping[str, Any] = {
 }
 # What parameters and generators start from, which is no part of a finished layer.
 _STARTS = {"seed", "forget_bias"}
+# The bits that int8 weights go with where a file, as the first ones, does not say.
+_ACTIVATIONS = 15
 # Layers in layers, and places in all of them: one that stands in two layers that stand in
 # two, and so on, would soon stand in more than there is memory for.
 _DEEPEST = 100
@@ -141,11 +144,16 @@ def _described_alone(model: Module) -> dict[str, Any]:
         "class": type(model).__name__,
         "arguments": model._arguments(),
     }
-    if isinstance(model, Recurrent):
-        if model._is_narrow:
-            said["weight_format"] = model.weight_format
-        if model.initial_state is not None and not model.learn_initial_state:
-            said["initial_state"] = True
+    if isinstance(model, Quantizable) and model._is_narrow:
+        said["weight_format"] = model.weight_format
+        if model.activation_bits not in (None, _ACTIVATIONS):
+            said["activations"] = model.activation_bits
+    if (
+        isinstance(model, Recurrent)
+        and model.initial_state is not None
+        and not model.learn_initial_state
+    ):
+        said["initial_state"] = True
     return said
 
 
@@ -269,11 +277,13 @@ def _made_alone(kind: Any, fields: Fields) -> Module:
                 f"{name} should have a {argument} such as {own.get(argument)!r}, "
                 f"got {reprlib.repr(value)}"
             )
-    if isinstance(model, Recurrent):
-        if fields.has("initial_state"):
-            model._add_initial_state()
-        if fields.has("weight_format"):
-            model = model.quantize(fields.text("weight_format"))
+    if isinstance(model, Recurrent) and fields.has("initial_state"):
+        model._add_initial_state()
+    if isinstance(model, Quantizable) and fields.has("weight_format"):
+        bits = (
+            fields.integer("activations", lowest=1) if fields.has("activations") else None
+        )
+        model = model.quantize(fields.text("weight_format"), activations=bits)
     return model
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "Spelling",
     "activation",
     "spelling",
+    "stays_within_one",
 ]
 
 # Whatever the precision of a layer, its activations' numbers are normal ones in single.
@@ -72,6 +73,11 @@ ACTIVATIONS: Mapping[str, Mapping[str, float]] = MappingProxyType(
 
 SIGMOID, TANH = Activation("sigmoid"), Activation("tanh")
 STANDARD = Activations(SIGMOID, TANH, TANH)
+
+
+def stays_within_one(activation: Activation) -> bool:
+    """Whether no value of an activation is beyond 1 or -1."""
+    return activation.name in ("sigmoid", "tanh", "hard_sigmoid", "softsign")
 
 
 def activation(argument: str, given: Any) -> Activation:

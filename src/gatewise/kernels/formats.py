@@ -16,13 +16,15 @@ class Format(NamedTuple):
     """A format: the dtype of its elements, and whether each row has a scale as well.
 
     What is not `narrow` has the precision of the sums. `largest` is the largest weight that
-    a narrow one can hold.
+    a narrow one can hold. Where there are `steps`, the products are those of integers: the
+    rows that the weights multiply are rounded to so many steps of their largest element.
     """
 
     dtype: np.dtype[Any]
     narrow: bool
     scaled: bool
     largest: float
+    steps: int = 0
 
 
 def _largest(dtype: Any) -> float:
@@ -33,7 +35,9 @@ FORMATS = {
     "float32": Format(np.dtype(np.float32), False, False, _largest(np.float32)),
     "float64": Format(np.dtype(np.float64), False, False, _largest(np.float64)),
     "float16": Format(np.dtype(np.float16), True, False, _largest(np.float16)),
-    "int8": Format(np.dtype(np.int8), True, True, _largest(np.float32)),
+    # Rows in two planes of 8 bits, and in one.
+    "int8": Format(np.dtype(np.int8), True, True, _largest(np.float32), 127 << 8),
+    "int8_8": Format(np.dtype(np.int8), True, True, _largest(np.float32), 127),
 }
 
 

@@ -1,7 +1,7 @@
 """How weights become narrow: rounded, with a scale for each row where the format has them.
 
-The kernels widen weights as they read them, so a quantized layer is a layer like any other
-but for how its weights are stored, and that it cannot be trained.
+A quantized layer is a layer like any other but for how its weights are stored, what the
+kernels make of the rows that these multiply, and that it cannot be trained.
 """
 
 from __future__ import annotations
@@ -18,23 +18,74 @@ from gatewise.layers.parameters import placeholder
 
 Array = NDArray[Any]
 
-__all__ = ["check_format", "misfit", "narrow_placeholders", "narrowed", "scales"]
+__all__ = [
+    "RECURRENT",
+    "check_format",
+    "kernel_format",
+    "misfit",
+    "narrow_placeholders",
+    "narrowed",
+    "scales",
+    "shown",
+]
 
-# In the order of the kernels' scales; all other parameters stay as they are.
-_NARROW = ("weight_ih", "weight_hh", "weight_hr")
+# What the kernels call each format, by the bits of the rows that it multiplies.
+_KERNELS: dict[str, dict[int | None, str]] = {
+    "float16": {None: "float16"},
+    "int8": {15: "int8", 8: "int8_8"},
+}
+
+# A recurrent layer's weights, by what their names begin with, in the order of the kernels'
+# scales; all other parameters stay as they are.
+RECURRENT = ("weight_ih", "weight_hh", "weight_hr")
 
 
-def check_format(weight_format: str) -> None:
-    """Raise unless weights can be rounded to a format of this name."""
-    names = [name for name, each in formats.FORMATS.items() if each.narrow]
+def check_format(
+    weight_format: str, activations: int | None, names: tuple[str, ...]
+) -> int | None:
+    """Return the bits of activations that a format goes with, those given or its own.
+
+    Raises
+    ------
+    ValueError
+        If the format is none of these names, or does not go with these bits.
+    """
     if not isinstance(weight_format, str) or weight_format not in names:
+        expected = ("one of " if len(names) > 1 else "") + ", ".join(names)
+        raise ValueError(f"weight_format should be {expected}, got {weight_format!r}")
+    known = _KERNELS[weight_format]
+    if activations is None:
+        return next(iter(known))
+    if isinstance(activations, bool) or activations not in known:
+        bits = " or ".join(map(str, known))
         raise ValueError(
-            f"weight_format should be one of {', '.join(names)}, got {weight_format!r}"
+            f"activations should be {bits} with {weight_format}, got {activations!r}"
         )
+    return activations
 
 
-def narrowed(arrays: Mapping[str, Array], weight_format: str) -> dict[str, Array]:
+def kernel_format(weight_format: str, activations: int | None) -> str:
+    """Return what the kernels call a layer's format."""
+    if weight_format not in _KERNELS:
+        return weight_format
+    known = _KERNELS[weight_format]
+    return known[next(iter(known)) if activations is None else activations]
+
+
+def shown(weight_format: str, activations: int | None) -> str:
+    """Return a narrow format as the arguments of `quantize` name it."""
+    own = kernel_format(weight_format, None) == kernel_format(weight_format, activations)
+    return f"weight_format={weight_format!r}" + (
+        "" if own else f", activations={activations}"
+    )
+
+
+def narrowed(
+    arrays: Mapping[str, Array], weight_format: str, names: tuple[str, ...]
+) -> dict[str, Array]:
     """Return a layer's parameters with narrow weights, each followed by its scales.
+
+    The weights are those parameters whose names begin with one of these.
 
     Raises
     ------
@@ -44,7 +95,7 @@ def narrowed(arrays: Mapping[str, Array], weight_format: str) -> dict[str, Array
     chosen = formats.look_up(weight_format)
     found: dict[str, Array] = {}
     for name, array in arrays.items():
-        if not name.startswith(_NARROW):
+        if not name.startswith(names):
             found[name] = array
             continue
         largest = np.abs(array).max(axis=1)
@@ -63,14 +114,14 @@ def narrowed(arrays: Mapping[str, Array], weight_format: str) -> dict[str, Array
 
 
 def narrow_placeholders(
-    arrays: Mapping[str, Array], weight_format: str
+    arrays: Mapping[str, Array], weight_format: str, names: tuple[str, ...]
 ) -> dict[str, Array]:
     """Return what `narrowed` would, with dtypes and shapes but without values."""
     chosen = formats.look_up(weight_format)
     found: dict[str, Array] = {}
     for name, array in arrays.items():
         found[name] = array
-        if name.startswith(_NARROW):
+        if name.startswith(names):
             found[name] = placeholder(array.shape, np.dtype(chosen.dtype))
             if chosen.scaled:
                 found[f"{name}_scale"] = placeholder(array.shape[:1], array.dtype)
@@ -91,7 +142,7 @@ def scales(
     arrays: Mapping[str, Array], suffix: str
 ) -> tuple[Array | None, Array | None, Array | None]:
     """What the kernels multiply the rows of a direction's weights by; None for nothing."""
-    w_ih, w_hh, w_hr = (arrays.get(f"{name}{suffix}_scale") for name in _NARROW)
+    w_ih, w_hh, w_hr = (arrays.get(f"{name}{suffix}_scale") for name in RECURRENT)
     return w_ih, w_hh, w_hr
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gatewise._checks import with_article
 from gatewise.kernels import thread_limits
 from gatewise.layers import inputs, passes
 from gatewise.layers.keras_arrays import KerasArrays
@@ -329,10 +328,3 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
             table = [directions[0].table] if self.tokens and is_first and not layer else []
             stages.append(("recurrent", directions[0].packed, own, starts[layer], *table))
         return stages
-
-    def _check_trainable(self) -> None:
-        if self._is_narrow:
-            raise TypeError(
-                f"{with_article(type(self))} with {self.weight_format} weights is for "
-                "inference only; train the layer that it was made from"
-            )

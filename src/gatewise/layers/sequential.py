@@ -111,7 +111,7 @@ class Sequential(Stateful):
         ends = [layer._time_axis() for layer in self.layers]
         return any(needs for needs, _ in ends), any(ended for _, ended in ends)
 
-    def quantize(self, weight_format: str) -> Sequential:
+    def quantize(self, weight_format: str, *, activations: int | None = None) -> Sequential:
         """Return a copy for inference whose recurrent layers' weights take fewer bytes.
 
         The other layers are copied as they are. The copy is called and streams like this
@@ -120,6 +120,8 @@ class Sequential(Stateful):
         Parameters
         ----------
         weight_format : {"float16", "int8"}
+            As for a recurrent layer's `quantize`.
+        activations : {15, 8}, optional
             As for a recurrent layer's `quantize`.
 
         Returns
@@ -146,7 +148,7 @@ class Sequential(Stateful):
                 "quantize should find a recurrent layer, as only RNN, LSTM and GRU can be "
                 f"quantized, got {self._description()}"
             )
-        return self._at_one_moment(lambda: self._quantized(weight_format, {}))
+        return self._at_one_moment(lambda: self._quantized(weight_format, activations, {}))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         def copied() -> tuple[Any, dict[int, Any]]:
@@ -168,15 +170,17 @@ class Sequential(Stateful):
             if self._look() == parts:
                 return made
 
-    def _quantized(self, weight_format: str, made: dict[Module, Module]) -> Sequential:
+    def _quantized(
+        self, weight_format: str, activations: int | None, made: dict[Module, Module]
+    ) -> Sequential:
         """`quantize`; a layer that stands in several places does so in the copy."""
         for layer in self.layers:
             if layer in made:
                 continue
             if isinstance(layer, Sequential):
-                made[layer] = layer._quantized(weight_format, made)
+                made[layer] = layer._quantized(weight_format, activations, made)
             elif isinstance(layer, Recurrent):
-                made[layer] = layer.quantize(weight_format)
+                made[layer] = layer.quantize(weight_format, activations=activations)
             else:
                 made[layer] = copy.copy(layer)
         return Sequential(*(made[layer] for layer in self.layers))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -159,12 +159,6 @@ class Embedding(EmbeddingFromStateDict, Feedforward):
         }
 
 
-def _pack_linear(snapshot: Snapshot) -> Any:
-    """A Linear's parameters in the form that the present backend runs on."""
-    arrays = snapshot.arrays
-    return chooser.kernels.pack_linear(arrays["weight"], arrays.get("bias"))
-
-
 class Linear(LinearFromStateDict, Feedforward):
     """``y = x W^T + b`` on the last axis.
 
@@ -197,6 +191,9 @@ class Linear(LinearFromStateDict, Feedforward):
     array([5., 5.], dtype=float32)
     """
 
+    _formats = ("float16", "int8")
+    _narrow_names = ("weight",)
+
     def __init__(
         self,
         in_features: int,
@@ -216,6 +213,55 @@ class Linear(LinearFromStateDict, Feedforward):
         if self.bias:
             self._add_parameter("bias", (self.out_features,), draw)
 
+    def quantize(self, weight_format: str, *, activations: int | None = None) -> Self:
+        """Return a copy of this layer for inference whose weights take fewer bytes.
+
+        The copy is called and streams like this layer, but cannot be trained. A net's
+        `quantize` leaves its `Linear` layers as they are: the last one's outputs feel every
+        rounding, and the recurrent layers take most of the time.
+
+        Parameters
+        ----------
+        weight_format : {"float16", "int8"}
+            As for a recurrent layer's `quantize`; ``"int8"`` multiplies integers.
+        activations : {15, 8}, optional
+            The bits that ``"int8"`` rounds each row of the input to; 15 if None.
+
+        Returns
+        -------
+        Linear
+            With the narrow weights and, of int8, their scales, ``weight_scale``, as
+            parameters.
+
+        Raises
+        ------
+        ValueError
+            If there is no such format, it does not go with these bits, the layer is not
+            float32, or has a weight that the format cannot hold.
+        TypeError
+            If the layer is quantized already.
+
+        Examples
+        --------
+        >>> import gatewise
+        >>> gatewise.Linear(256, 64, seed=0).quantize("int8")
+        Linear(256, 64, weight_format='int8') with 16,896 bytes of weights
+        """
+        return self._quantized_copy(weight_format, activations)
+
+    def _pack(self, snapshot: Snapshot) -> Any:
+        """The parameters in the form that the present backend runs on."""
+        arrays = snapshot.arrays
+        weight, bias = arrays["weight"], arrays.get("bias")
+        if not self._is_narrow:
+            return chooser.kernels.pack_linear(weight, bias)
+        return chooser.kernels.pack_linear(
+            weight,
+            bias,
+            weight_format=self._kernel_format,
+            scale=arrays.get("weight_scale"),
+        )
+
     def _rows(self, x: ArrayLike) -> Array:
         rows = inputs.real("x", x, self._dtype)
         if rows.ndim == 0 or rows.shape[-1] != self.in_features:
@@ -225,14 +271,14 @@ class Linear(LinearFromStateDict, Feedforward):
         return rows
 
     def _call(self, snapshot: Snapshot, x: ArrayLike, num_threads: int | None) -> Array:
-        packed = snapshot.prepared(_pack_linear)
+        packed = snapshot.prepared(self._pack)
         # A small product takes no longer than a look at the host's limits.
         given = num_threads is not None
         threads = (
             thread_limits.resolve(num_threads) if given else thread_limits.last_known()
         )
         y: Array | None = None
-        if products.blas_from < math.inf:
+        if products.blas_from < math.inf and not self._is_narrow:
             weight, bias = snapshot.arrays["weight"], snapshot.arrays.get("bias")
             y = products.linear(self._rows(x), weight, bias)
         if y is None:
@@ -246,6 +292,7 @@ class Linear(LinearFromStateDict, Feedforward):
     def _forward(
         self, snapshot: Snapshot, x: ArrayLike, num_threads: int | None
     ) -> tuple[Array, SimpleTape]:
+        self._check_trainable()
         rows = self._rows(x)
         tape = SimpleTape(self, snapshot, rows, rows.shape, self._dtype)
         return self._call(snapshot, rows, num_threads), tape
@@ -258,14 +305,15 @@ class Linear(LinearFromStateDict, Feedforward):
         Raises
         ------
         TypeError
-            If `tape` is not what `forward` returned, `dy` holds no real numbers, or
-            `num_threads` is no integer.
+            If `tape` is not what `forward` returned, `dy` holds no real numbers,
+            `num_threads` is no integer, or the layer's weights are narrow.
         ValueError
             If `tape` is another layer's, a shape does not fit, or `num_threads` is less
             than 1.
         RuntimeError
             If the parameters have changed since `forward`.
         """
+        self._check_trainable()
         check_tape(tape, SimpleTape, self)
         drows = _gradient(dy, (*tape.shape[:-1], self.out_features), self._dtype)
         flat = _as_rows(drows)
@@ -279,7 +327,7 @@ class Linear(LinearFromStateDict, Feedforward):
         dx: Array = chooser.kernels.empty(tape.shape, self._dtype)
         rows = _as_rows(dx)
         if not products.write_back(flat, tape.snapshot.arrays["weight"], rows):
-            packed = tape.snapshot.prepared(_pack_linear)
+            packed = tape.snapshot.prepared(self._pack)
             chooser.kernels.linear_back(packed, flat, rows, num_threads=threads)
         return dx, gradients
 
@@ -292,7 +340,7 @@ class Linear(LinearFromStateDict, Feedforward):
     def _stages(
         self, snapshot: Snapshot, state: Any, *, is_first: bool
     ) -> list[tuple[Any, ...]]:
-        return [("linear", snapshot.prepared(_pack_linear))]
+        return [("linear", snapshot.prepared(self._pack))]
 
     def _arguments_and_defaults(self) -> dict[str, tuple[Any, Any]]:
         return {

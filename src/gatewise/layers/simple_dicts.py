@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
+from gatewise.layers.quantizable import Quantizable
 from gatewise.layers.state_dicts import FromStateDict, Read, Shape, complain, matrix
 
 Array = NDArray[Any]
@@ -44,12 +46,12 @@ class ConvolutionFromStateDict(FromStateDict):
         return _prefix_of_weight(name, shape, 3)
 
 
-class LinearFromStateDict(FromStateDict):
+class LinearFromStateDict(Quantizable, FromStateDict):
     """A Linear that can be made of arrays."""
 
     @classmethod
     def _is_like(cls, name: str) -> bool:
-        return name in ("weight", "bias")
+        return name in ("weight", "weight_scale", "bias")
 
     @classmethod
     def _read(cls, own: dict[str, Array]) -> Read:
@@ -57,12 +59,27 @@ class LinearFromStateDict(FromStateDict):
         bias = own.get("bias")
         if bias is not None and bias.shape != (out_features,):
             complain(cls, [f"bias should have shape {(out_features,)}, got {bias.shape}"])
+        scale, dtype = own.get("weight_scale"), own["weight"].dtype
+        if scale is not None:
+            if scale.shape != (out_features,):
+                expected = f"weight_scale should have shape {(out_features,)}"
+                complain(cls, [f"{expected}, got {scale.shape}"])
+            if dtype != np.int8:
+                complain(cls, [f"weight should be int8 with its scales, got {dtype}"])
         arguments = {
             "in_features": in_features,
             "out_features": out_features,
             "bias": bias is not None,
         }
         return Read(arguments, own)
+
+    def _filled(self, arrays: dict[str, Array]) -> Self:
+        if "weight_scale" in arrays:
+            return self._quantized_copy("int8", None)._written(arrays)
+        return self._written(arrays)
+
+    def _written(self, arrays: dict[str, Array]) -> Self:
+        return super()._filled(arrays)
 
     @classmethod
     def _found_at(cls, name: str, shape: Shape, named: Mapping[str, Any]) -> str | None:

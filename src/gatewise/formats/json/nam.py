@@ -338,8 +338,9 @@ def _parts(model: Sequential) -> tuple[LSTM, Linear]:
         got, wanted = getattr(lstm, name), getattr(plain, name)
         if got != wanted:
             raise ValueError(f"model should have {name}={wanted!r}, got {got!r}")
-    if lstm.weight_format not in ("float32", "float64"):
-        raise ValueError(f"model should not be quantized, got {lstm.weight_format}")
+    for layer in (lstm, head):
+        if layer.weight_format not in ("float32", "float64"):
+            raise ValueError(f"model should not be quantized, got {layer.weight_format}")
     return lstm, head
 
 

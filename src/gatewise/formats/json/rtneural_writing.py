@@ -139,6 +139,11 @@ def _flat(model: Sequential) -> Iterator[Module]:
             yield layer
 
 
+def _check_wide(layer: Linear | LSTM | GRU) -> None:
+    if layer.weight_format not in ("float32", "float64"):
+        raise ValueError(f"model should not be quantized, got {layer.weight_format}")
+
+
 def _written(layer: Module, size: int) -> Iterator[Entry]:
     """What a layer is in the file: nothing, or one or more of its layers."""
     kind = type(layer)
@@ -146,6 +151,7 @@ def _written(layer: Module, size: int) -> Iterator[Entry]:
     if kind in _ACTIVATIONS:
         yield _entry("activation", size, [], _ACTIVATIONS[kind])
     elif isinstance(layer, Linear):
+        _check_wide(layer)
         given = [arrays[name] for name in ("bias",) if name in arrays]
         yield _entry("dense", layer.out_features, [arrays["weight"].T, *given])
     elif isinstance(layer, Conv1d):
@@ -157,8 +163,7 @@ def _written(layer: Module, size: int) -> Iterator[Entry]:
         yield {**entry, **sizes, "groups": 1}
     elif isinstance(layer, LSTM | GRU):
         _check(layer, _LSTM if isinstance(layer, LSTM) else _GRU)
-        if layer.weight_format not in ("float32", "float64"):
-            raise ValueError(f"model should not be quantized, got {layer.weight_format}")
+        _check_wide(layer)
         if layer.initial_state is not None and any(map(np.any, layer.initial_state)):
             raise ValueError(
                 f"model should start from zeros, got {layer._description()} with "

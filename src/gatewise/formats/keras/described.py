@@ -99,6 +99,11 @@ def _described(layer: Module) -> Iterator[Described]:
     if isinstance(layer, Recurrent):
         yield from _recurrent(layer)
     elif isinstance(layer, room.Linear):
+        if layer._is_narrow:
+            raise TypeError(
+                f"the weights should be float32 or float64, got {layer.weight_format}; "
+                "convert the layer that was quantized"
+            )
         arrays = layer.state_dict()
         config = {
             "units": layer.out_features,

@@ -16,6 +16,7 @@ from gatewise.direction import Weights
 from gatewise.kernels.numpy import rows
 from gatewise.kernels.numpy.activations import Function, Functions, functions_of
 from gatewise.kernels.numpy.equations import FORWARD, Packed
+from gatewise.kernels.numpy.integers import add_product, product
 
 Array = NDArray[Any]
 
@@ -53,7 +54,7 @@ def infer(
     with np.errstate(all="ignore"):
         for where, count in _steps(x, batch_sizes, reverse):
             now = tuple(part[:count] for part in state)
-            gates = np.dot(x[where], packed.w_ih_transposed)
+            gates = product(x[where], packed.w_ih_transposed)
             gates += packed.bias
             step(packed, gates, now, y[where], np.empty_like(now[0]))
 
@@ -81,7 +82,7 @@ def _coupled(packed: Packed, gates: Array, state: Any, y: Array, extra: Array) -
     """
     h, c = state
     gate, candidate, output = packed.functions
-    gates += np.dot(h, packed.w_hh_transposed)
+    add_product(h, packed.w_hh_transposed, gates)
     i, _, g, o = np.split(gates, 4, axis=1)
     if packed.peepholes is not None:
         i += packed.peepholes[0] * c

@@ -12,6 +12,7 @@ from gatewise.formats.files import replacing
 from gatewise.formats.onnx.graph import Graph
 from gatewise.formats.onnx.nodes import Value, add_recurrent
 from gatewise.formats.onnx.tensors import number_of
+from gatewise.kernels import formats
 from gatewise.layers import (
     Conv1d,
     Dropout,
@@ -148,7 +149,10 @@ class _Writer:
             table = graph.constant(f"{own}weight", arrays["weight"])
             return x._replace(name=graph.node("Gather", [table, x.name]), dtype=layer.dtype)
         if isinstance(layer, Linear):
-            weight = graph.constant(f"{own}weight", arrays["weight"].T)
+            wide = formats.widened(
+                arrays["weight"], layer.weight_format, arrays.get("weight_scale")
+            )
+            weight = graph.constant(f"{own}weight", wide.T)
             name = graph.node("MatMul", [x.name, weight])
             if layer.bias:
                 bias = graph.constant(f"{own}bias", arrays["bias"])

@@ -144,7 +144,8 @@ cdef extern from "gatewise.h" nogil:
             const gw_packed *, gw_block, gw_block, int
         ) noexcept nogil
         gw_status (*pack_linear)(
-            Py_ssize_t, Py_ssize_t, const void *, const void *, Py_ssize_t, gw_linear **
+            Py_ssize_t, Py_ssize_t, const char *, const void *, const void *, const void *,
+            Py_ssize_t, gw_linear **,
         ) noexcept nogil
         void (*release_linear)(gw_linear *) noexcept nogil
         gw_status (*prepare_linear_back)(gw_linear *, const void *) noexcept nogil

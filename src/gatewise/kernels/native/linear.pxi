@@ -18,23 +18,40 @@ cdef class PackedLinear:
         raise TypeError("packed weights are remade, not pickled")
 
 
-def pack_linear(weight: Array, bias: Array | None) -> PackedLinear:
-    return _pack_linear(weight, bias, 0)
+def pack_linear(
+    weight: Array,
+    bias: Array | None,
+    *,
+    weight_format: str | None = None,
+    scale: Array | None = None,
+) -> PackedLinear:
+    if weight_format is not None:
+        format_table.check(weight_format, FLOAT64 if weight.itemsize == 8 else FLOAT32)
+    return _pack_linear(weight, bias, 0, weight_format, scale)
 
 
-cdef PackedLinear _pack_linear(weight, bias, Py_ssize_t taps):
+cdef PackedLinear _pack_linear(
+    weight, bias, Py_ssize_t taps, weight_format=None, scale=None
+):
     cdef PackedLinear packed = PackedLinear.__new__(PackedLinear)
     cdef const void *weights = _address(weight)
     cdef const void *biases = _address(bias)
+    cdef const void *scales = _address(scale)
+    cdef const char *name = NULL
+    # Narrow weights go with sums in single precision.
+    cdef bint single = weight.itemsize < 8
+    if weight_format is not None:
+        name = PyUnicode_AsUTF8(weight_format)
     packed.weight = weight
     packed.outputs, packed.inputs = weight.shape
-    packed.dtype = FLOAT32 if weight.itemsize == 4 else FLOAT64
-    packed.letter = b"f" if weight.itemsize == 4 else b"d"
-    packed.kernels = gw_get_kernels(weight.itemsize == 4)
+    packed.dtype = FLOAT32 if single else FLOAT64
+    packed.letter = b"f" if single else b"d"
+    packed.kernels = gw_get_kernels(single)
     cdef gw_status status
     with nogil:
         status = packed.kernels.pack_linear(
-            packed.inputs, packed.outputs, weights, biases, taps, &packed.layer
+            packed.inputs, packed.outputs, name, weights, scales, biases, taps,
+            &packed.layer,
         )
     _check(status, "packed weights")
     return packed

@@ -54,7 +54,7 @@ def convolve(
     None is for what is no array of the weights' dtype, has another shape, or has steps that
     are not aligned or whose features are not contiguous.
     """
-    weight, bias = packed.product
+    weight, bias = packed.product.weight, packed.product.bias
     windows = packed.windows
     features = weight.shape[1] // windows.taps
     if type(x) is not np.ndarray or x.dtype != weight.dtype or x.ndim not in (2, 3):

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewise.kernels.numpy.activations import Functions
+from gatewise.kernels.numpy.integers import IntegerWeights, add_product, product
 
 Array = NDArray[Any]
 
@@ -147,13 +148,14 @@ class Packed(NamedTuple):
     bias_hn: Array | None
     w_hr: Array | None
     peepholes: Array | None
-    # Copies: BLAS takes up to twice as long to multiply few rows by a transpose.
-    w_ih_transposed: Array
-    w_hh_transposed: Array
+    # Copies: BLAS takes up to twice as long to multiply few rows by a transpose. Narrow
+    # weights may be integers here.
+    w_ih_transposed: Array | IntegerWeights
+    w_hh_transposed: Array | IntegerWeights
+    w_hr_transposed: Array | IntegerWeights | None
 
 
-# In the steps, gates come in without the recurrent product. `np.dot` costs half as much as
-# `@` where arrays are small.
+# In the steps, gates come in without the recurrent product.
 
 
 def _parts(gates: Array, count: int) -> list[Array]:
@@ -163,7 +165,7 @@ def _parts(gates: Array, count: int) -> list[Array]:
 
 def _rnn(packed: Packed, gates: Array, state: Any, y: Array, extra: None) -> None:
     (h,) = state
-    gates += np.dot(h, packed.w_hh_transposed)
+    add_product(h, packed.w_hh_transposed, gates)
     rnn(gates, packed.functions)
     h[...] = gates
     y[...] = h
@@ -171,13 +173,14 @@ def _rnn(packed: Packed, gates: Array, state: Any, y: Array, extra: None) -> Non
 
 def _lstm(packed: Packed, gates: Array, state: Any, y: Array, extra: Array) -> None:
     h, c = state
-    gates += np.dot(h, packed.w_hh_transposed)
+    add_product(h, packed.w_hh_transposed, gates)
     i, f, g, o = _parts(gates, 4)
     i_and_f = gates[:, : 2 * c.shape[1]]
     _, hidden = lstm(
         i, f, g, o, c, packed.functions, packed.peepholes, i_and_f=i_and_f, out=c
     )
-    h[...] = hidden if packed.w_hr is None else np.dot(hidden, packed.w_hr.T)
+    projection = packed.w_hr_transposed
+    h[...] = hidden if projection is None else product(hidden, projection)
     y[...] = h
     extra[...] = c
 
@@ -187,7 +190,7 @@ def _gru(packed: Packed, gates: Array, state: Any, y: Array, extra: Array) -> No
     gate, candidate, _ = packed.functions
     assert packed.bias_hn is not None
     both = 2 * h.shape[1]
-    recurrent = np.dot(h, packed.w_hh_transposed)
+    recurrent = product(h, packed.w_hh_transposed)
     r_and_z = gates[:, :both]
     r_and_z += recurrent[:, :both]
     gate.value(r_and_z, r_and_z)
@@ -206,14 +209,21 @@ def _gru_reset_before(
     gate, candidate, _ = packed.functions
     both = 2 * h.shape[1]
     r_and_z = gates[:, :both]
-    r_and_z += np.dot(h, packed.w_hh_transposed[:, :both])
+    of_gates, of_candidate = slice(None, both), slice(both, None)
+    add_product(h, _outputs(packed.w_hh_transposed, of_gates), r_and_z)
     gate.value(r_and_z, r_and_z)
     r, z, n = _parts(gates, 3)
     np.multiply(r, h, extra)
-    n += np.dot(extra, packed.w_hh_transposed[:, both:])
+    add_product(extra, _outputs(packed.w_hh_transposed, of_candidate), n)
     candidate.value(n, n)
     blend(h, n, z, 1 - z, h)
     y[...] = h
+
+
+def _outputs(weights: Array | IntegerWeights, which: slice) -> Array | IntegerWeights:
+    if isinstance(weights, IntegerWeights):
+        return weights.outputs(which)
+    return weights[:, which]
 
 
 # In the steps back, dh and dc come in as the gradients of what the step left and leave as

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewise.kernels import formats
 from gatewise.kernels.numpy.equations import Packed
+from gatewise.kernels.numpy.integers import IntegerWeights, add_product, integer_weights
 
 Array = NDArray[Any]
 
@@ -39,14 +41,30 @@ class PackedLinear(NamedTuple):
 
     weight: Array
     bias: Array | None
+    integers: IntegerWeights | None = None
 
 
-def pack_linear(weight: Array, bias: Array | None) -> PackedLinear:
+def pack_linear(
+    weight: Array,
+    bias: Array | None,
+    *,
+    weight_format: str | None = None,
+    scale: Array | None = None,
+) -> PackedLinear:
     """Bring a Linear's `weight` ``(O, I)`` and `bias` ``(O,)`` into that form.
 
-    The arrays are referred to, and may not change any more.
+    The arrays are referred to, and may not change any more. `weight_format` and `scale` are
+    for narrow weights, as ``pack`` takes them.
     """
-    return PackedLinear(weight, bias)
+    if weight_format is None:
+        return PackedLinear(weight, bias)
+    single = weight.itemsize < 8
+    formats.check(weight_format, np.dtype(np.float32 if single else np.float64))
+    steps = formats.look_up(weight_format).steps
+    wide = formats.widened(weight, weight_format, scale)
+    if not steps:
+        return PackedLinear(wide, bias)
+    return PackedLinear(wide, bias, integer_weights(weight, scale, steps))
 
 
 def linear(packed: PackedLinear, x: Array, *, num_threads: int = 1) -> Array | None:
@@ -55,13 +73,20 @@ def linear(packed: PackedLinear, x: Array, *, num_threads: int = 1) -> Array | N
     None is for what is no array of the weights' dtype, has another shape, or whose rows do
     not lie at one or two distances, each aligned and with contiguous features.
     """
-    weight, bias = packed
+    weight, bias = packed.weight, packed.bias
     if type(x) is not np.ndarray or x.dtype != weight.dtype or not _is_rows(x):
         return None
     if x.shape[-1] != weight.shape[1]:
         return None
+    y: Array
     with np.errstate(all="ignore"):
-        y: Array = np.matmul(x, weight.T)
+        if packed.integers is not None:
+            y = np.zeros((*x.shape[:-1], len(weight)), x.dtype)
+            if bias is not None:
+                y += bias
+            add_product(x, packed.integers, y)
+            return y
+        y = np.matmul(x, weight.T)
         if bias is not None:
             y += bias
     return y

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewise.kernels import formats
-from gatewise.kernels.activations import Activations
+from gatewise.kernels.activations import Activations, stays_within_one
 from gatewise.kernels.cells import look_up
 from gatewise.kernels.numpy.activations import functions_of
 from gatewise.kernels.numpy.equations import BACKWARD, FORWARD, Packed
+from gatewise.kernels.numpy.integers import IntegerWeights, add_product, integer_weights
 from gatewise.kernels.resets import Resets
 
 Array = NDArray[Any]
@@ -44,18 +45,46 @@ def pack(
 
     `weight_format` is how `w_ih`, `w_hh` and `w_hr` come. For inference in float32 it may
     be a narrow one; where that is scaled, `scales`, a vector for each of the three,
-    multiply the rows of their matrix. A cell, a format or an activation that is in no table
-    is a ValueError.
+    multiply the rows of their matrix. Where it has steps, products are those of integers. A
+    cell, a format or an activation that is in no table is a ValueError.
     """
-    look_up(cell)
+    has_c = len(look_up(cell).states) == 2
     formats.check(weight_format, bias.dtype)
     functions = functions_of(activations)
+    last = activations.output if has_c else activations.candidate
+    is_bounded = w_hr is None and stays_within_one(last)
+    w_ih_transposed = _transposed(w_ih, weight_format, scales[0])
+    w_hh_transposed = _transposed(w_hh, weight_format, scales[1], is_bounded=is_bounded)
+    w_hr_transposed = None
+    if w_hr is not None:
+        w_hr_transposed = _transposed(w_hr, weight_format, scales[2])
     w_ih = formats.widened(w_ih, weight_format, scales[0])
     w_hh = formats.widened(w_hh, weight_format, scales[1])
     if w_hr is not None:
         w_hr = formats.widened(w_hr, weight_format, scales[2])
-    transposed = w_ih.T.copy(), w_hh.T.copy()
-    return Packed(cell, functions, w_ih, w_hh, bias, bias_hn, w_hr, peepholes, *transposed)
+    return Packed(
+        cell,
+        functions,
+        w_ih,
+        w_hh,
+        bias,
+        bias_hn,
+        w_hr,
+        peepholes,
+        w_ih_transposed,
+        w_hh_transposed,
+        w_hr_transposed,
+    )
+
+
+def _transposed(
+    matrix: Array, weight_format: str, scale: Array | None, *, is_bounded: bool = False
+) -> Array | IntegerWeights:
+    """A matrix in the form that rows are multiplied by."""
+    steps = formats.look_up(weight_format).steps
+    if not steps:
+        return formats.widened(matrix, weight_format, scale).T.copy()
+    return integer_weights(matrix, scale, steps, is_bounded=is_bounded)
 
 
 def infer(
@@ -81,8 +110,7 @@ def infer(
     """
     shares = np.empty((*x.shape[:2], len(packed.w_ih)), x.dtype)
     with np.errstate(all="ignore"):
-        np.matmul(x, packed.w_ih_transposed, out=shares)
-        shares += packed.bias
+        _write_shares(packed, x, shares)
     infer_shares(
         packed,
         shares,
@@ -93,6 +121,18 @@ def infer(
         reverse=reverse,
         resets=resets,
     )
+
+
+def _write_shares(packed: Packed, x: Array, shares: Array) -> None:
+    """Write the input's shares of the gates."""
+    weights = packed.w_ih_transposed
+    if isinstance(weights, IntegerWeights):
+        # In the core's order.
+        shares[...] = packed.bias
+        add_product(x, weights, shares)
+    else:
+        np.matmul(x, weights, out=shares)
+        shares += packed.bias
 
 
 def infer_shares(
@@ -148,8 +188,7 @@ def forward(
     """
     if x is not None:
         with np.errstate(all="ignore"):
-            np.matmul(x, packed.w_ih_transposed, out=gates)
-            gates += packed.bias
+            _write_shares(packed, x, gates)
     step = FORWARD[packed.cell]
     gates_t, y_t, extra_t = (_by_step(a, batch_sizes) for a in (gates, y, extra))
     resets_t = _by_step(None if resets is None else resets.rows, batch_sizes)
