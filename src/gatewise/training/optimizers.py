@@ -458,7 +458,8 @@ def _as_betas(betas: object) -> tuple[float, float]:
         raise TypeError(f"betas should be two numbers, got {describe(betas)}") from None
     if len(pair) != 2:
         raise ValueError(f"betas should be two numbers, got {betas!r}")
-    first, second = (as_number(f"betas[{i}]", beta) for i, beta in enumerate(pair))
+    # A list, since PyPy has other words for what a generator raises.
+    first, second = [as_number(f"betas[{i}]", beta) for i, beta in enumerate(pair)]
     if not (first < 1 and second < 1):
         raise ValueError(f"betas should be two numbers in [0, 1), got {betas!r}")
     return first, second
