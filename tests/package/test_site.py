@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+import gatewise
+
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(
     page
@@ -78,7 +80,7 @@ def test_the_reference_has_everything_public() -> None:
         public = import_module(f"gatewise{name}").__all__
         assert set(public) - last - {"__version__"} == set()
     for name in OPTIONAL:
-        home = DOCS.parent / "src" / "gatewise" / name / "__init__.py"
+        home = Path(gatewise.__file__).parent / name / "__init__.py"
         [public] = [
             ast.literal_eval(node.value)
             for node in ast.parse(home.read_text("utf-8")).body
