@@ -17,7 +17,7 @@ from gatewise.kernels.numpy import columns
 from gatewise.notebook import gru, lstm, rnn
 
 Array = np.ndarray[Any, Any]
-CELLS = {"rnn": rnn._CELL, "lstm": lstm._CELL, "gru": gru._CELL}
+CELLS = {"rnn": rnn.CELL, "lstm": lstm.CELL, "gru": gru.CELL}
 TOLERANCE = {"float32": 3e-6, "float64": 1e-14}
 
 LAYOUTS = {
