@@ -214,9 +214,9 @@ class RecurrentWeights(Quantizable, Stateful):
 
         ``"int8"`` multiplies integers: on a processor with instructions for it, from 256
         units on, a layer takes a half to a sixth of its time in float32, as PERFORMANCE.md
-        says. Each row that meets the weights, of x or of h, is rounded to whole steps: of
-        its largest element or, where h cannot exceed 1, of 1. So the result of a sequence
-        depends on no other. The sums of integers are exact, and so the same
+        says. Each row that meets the weights, of x or of h, is rounded to whole steps of
+        its own: of its largest element or, where h cannot exceed 1, of 1. So a sequence's
+        result depends on no other. The sums of integers are exact, and so the same
         everywhere; gates and state are float32. A row with NaN or infinity gives NaN, in
         its sequence alone.
 
