@@ -92,6 +92,15 @@ def test_a_model_without_a_state(backend: str) -> None:
         parallel.forward(x, lengths=[1] * 6)
 
 
+def test_tokens_of_a_recurrent_layer(backend: str) -> None:
+    layer = gatewise.GRU(5, 3, tokens=True, seed=0)
+    tokens = np.array([[0, 4, 2], [1, 1, 3], [2, 0, 0]])
+    found = DataParallel(layer, 2).forward(tokens)[0]
+    np.testing.assert_allclose(found, layer(tokens)[0], rtol=1e-5)
+    with pytest.raises(ValueError, match=r"^x should have an axis of examples and 2 axes"):
+        DataParallel(layer, 2).forward(tokens[0])
+
+
 def test_dtypes_may_be_mixed() -> None:
     def gradients(communicator: Any) -> dict[str, Any]:
         model = gatewise.Sequential(

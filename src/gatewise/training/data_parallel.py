@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gatewise.layers import Feedforward, Module, Stateful
-from gatewise.layers.kinds import Streaming
 from gatewise.layers.module import Gradients
 from gatewise.layers.parameters import Snapshot
 from gatewise.layers.tape import ModuleTape, check_tape
 from gatewise.training import random_states
 from gatewise.training.arguments import as_count, describe
+from gatewise.training.measuring import example_axes
 from gatewise.training.shard_sums import Sums
 
 Array = NDArray[Any]
@@ -275,9 +275,7 @@ class DataParallel(Stateful):
     def _batch(self, x: ArrayLike) -> Array:
         """The batch as an array, in which examples have an axis of their own."""
         batch = np.asarray(x)
-        least = 1
-        if any(isinstance(leaf, Streaming) for _, leaf in self._leaves()):
-            least = 2 if self._features()[0] == 0 else 3
+        least = example_axes(self.model, batch) + 1
         if batch.ndim < least:
             raise ValueError(
                 f"x should have an axis of examples and {least} axes or more, "
