@@ -263,14 +263,21 @@ class DataParallel(Stateful):
                 return model.backward(recorded, dy, num_threads=threads)[2]
 
             return outputs, backward
+        self._check_options(options)
+        outputs, tape = model._forward_ragged(
+            model._snapshot(), x, options["lengths"], num_threads
+        )
+        return outputs, lambda dy, threads: model.backward(tape, dy, num_threads=threads)[1]
+
+    def _check_options(self, options: dict[str, Any]) -> None:
+        """Raise ValueError for what a model without a state has no use for."""
+        takes_lengths = self.model._time_axis()[0]
         for name, value in options.items():
-            if value is not None:
+            if value is not None and not (name == "lengths" and takes_lengths):
                 raise ValueError(
-                    f"{name} should be None for a {type(model).__name__}, "
+                    f"{name} should be None for a {type(self.model).__name__}, "
                     f"got {describe(value)}"
                 )
-        outputs, tape = model.forward(x, num_threads=num_threads)
-        return outputs, lambda dy, threads: model.backward(tape, dy, num_threads=threads)[1]
 
     def _batch(self, x: ArrayLike) -> Array:
         """The batch as an array, in which examples have an axis of their own."""
@@ -316,7 +323,8 @@ class DataParallel(Stateful):
     ) -> Any:
         if isinstance(self.model, Stateful):
             return self.model._call(snapshot, x, state, lengths, resets, num_threads)
-        return self.model._call(snapshot, x, num_threads), None
+        self._check_options({"lengths": lengths, "resets": resets})
+        return self.model._call_ragged(snapshot, x, lengths, num_threads), None
 
     def _stream_state(self, name: str, state: Any, batch: int) -> Any:
         raise ValueError("stream should be the model's own, got DataParallel's")
