@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import pickle
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,22 @@ def test_batches_do_not_matter(name: str) -> None:
         for cut in np.array_split(np.arange(60), 7)
     )
     assert metric.value(sums) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        accuracy,
+        gatewise.training.f1_score,
+        gatewise.training.mean_absolute_error,
+        gatewise.training.root_mean_squared_error,
+        gatewise.training.r2_score,
+    ],
+)
+def test_metrics_go_to_other_processes(metric: Metric) -> None:
+    outputs, targets = np.array([0.5, -2.0, 1.0]), np.array([1, 0, 0])
+    sent = pickle.loads(pickle.dumps(metric))
+    assert sent(outputs, targets) == metric(outputs, targets)
 
 
 def test_by_hand() -> None:
