@@ -162,6 +162,11 @@ def make_model() -> gatewise.Sequential:
             r"metrics\[0\] should have a name that is not taken, got 'loss'",
         ),
         (
+            [Metric("validation_loss", lambda *a: [1], lambda s: 0.0)],
+            ValueError,
+            r"metrics\[0\] should have a name that is not taken, got 'validation_loss'",
+        ),
+        (
             [lambda outputs, targets: "a"],
             TypeError,
             "the metric <lambda> should return a n",

@@ -197,7 +197,8 @@ def as_metrics(metrics: Sequence[MetricLike]) -> dict[str, MetricLike]:
                 f"function of outputs and targets, got {describe(metric)}"
             )
         name = _name(metric)
-        if name in found or name in ("epoch", "loss", "learning_rate"):
+        shown = name.removeprefix("validation_")
+        if name in found or shown in ("epoch", "loss", "learning_rate"):
             raise ValueError(
                 f"metrics[{index}] should have a name that is not taken, got {name!r}"
             )
