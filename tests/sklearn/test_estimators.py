@@ -127,7 +127,9 @@ def test_frames_of_any_numbers_in_one_order() -> None:
     with pytest.raises(ValueError, match=r"^Input X contains NaN"):
         fitted.predict(nullable)
     for wrong in ("text", "2.5"):
-        with pytest.raises(TypeError, match=r"^X\[0\] should hold real numbers, got object"):
+        with pytest.raises(
+            TypeError, match=r"^X\[0\] should hold real numbers, got object"
+        ):
             fitted.predict([frames[0].assign(b=wrong).astype({"b": object})])
 
 
@@ -247,6 +249,19 @@ def test_the_size_of_values_does_not_matter(size: float) -> None:
     large = WHOLE.astype(np.float64) * size
     again = classifier().fit(large, LABELS).predict_proba(large)
     np.testing.assert_allclose(again, found, rtol=1e-3)
+
+
+def test_values_beyond_what_the_network_takes_are_refused() -> None:
+    huge = [np.full((3, 2), 1e300)]
+    text = r"^X should hold values within float32's range, scaled .* got 1e\+300"
+    for estimator in (classifier().fit(SEQUENCES, LABELS), regressor().fit(WHOLE, MEANS)):
+        with pytest.raises(ValueError, match=text):
+            estimator.predict(huge)
+    with pytest.raises(ValueError, match=text):
+        classifier(standardize=False).fit(huge * 2, LABELS[:2])
+    forecaster = RecurrentForecaster(2, hidden_size=4, max_iter=1).fit(WHOLE)
+    with pytest.raises(ValueError, match=text):
+        forecaster.predict(huge)
 
 
 def test_numbers_come_back_in_their_own_size() -> None:

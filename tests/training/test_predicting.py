@@ -104,8 +104,18 @@ def test_tokens_and_whatever_is_indexed(backend: str) -> None:
         (X, {"num_threads": 0}, ValueError, "num_threads should be at least 1, got 0"),
         ([np.ones((3, 2))], {}, ValueError, r"x should have shape \(batch, time, 3\)"),
         ([np.ones(3), np.ones((3, 3))], {}, ValueError, r"x\[1\] should have shape \(time"),
-        (X[0], {}, ValueError, r"x should hold examples of shape \(time, features\), got one"),
-        ([[1, 2, 3]], {}, ValueError, r"x should hold examples of shape \(time, features\)"),
+        (
+            X[0],
+            {},
+            ValueError,
+            r"x should hold examples of shape \(time, features\), got one",
+        ),
+        (
+            [[1, 2, 3]],
+            {},
+            ValueError,
+            r"x should hold examples of shape \(time, features\)",
+        ),
     ],
 )
 def test_bad_input_is_refused(
