@@ -428,3 +428,12 @@ def test_the_layers_of_a_net_are_at_hand(backend: str) -> None:
     assert (part(x)[0] == model[1](gru(x)[0])).all()
     with pytest.raises(ValueError, match="layers should be at least one layer, got none"):
         model[3:]
+
+
+def test_a_copy_leaves_no_ids_of_what_is_gone() -> None:
+    memo: dict[int, Any] = {}
+    model = net("nested")
+    copy.deepcopy({"model": model, "again": model}, memo)
+    kept = memo.pop(id(memo))
+    # Another object may get the id of one that is not kept, and be taken for it.
+    assert memo.keys() <= {id(each) for each in kept}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from typing import Any
 
@@ -107,6 +108,31 @@ def test_frames(package: str) -> None:
     )
 
 
+def test_frames_of_any_numbers_in_one_order() -> None:
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    signs = [np.stack([x[:, 0], x[:, 1] > 0], axis=1) for x in SEQUENCES]
+    plain = classifier().fit(signs, LABELS).predict_proba(signs)
+    frames = [pandas.DataFrame({"a": x[:, 0], "b": x[:, 1] > 0}) for x in SEQUENCES]
+    fitted = classifier().fit(frames, LABELS)
+    np.testing.assert_array_equal(fitted.predict_proba(frames), plain)
+    assert fitted.feature_names_in_.tolist() == ["a", "b"]
+    nullable = [frame.astype({"a": "Float64", "b": "boolean"}) for frame in frames]
+    np.testing.assert_array_equal(fitted.predict_proba(nullable), plain)
+    np.testing.assert_array_equal(fitted.predict_proba(signs), plain)
+    with pytest.raises(ValueError, match=r"^X should have frames with the columns \['a'"):
+        fitted.predict([frame[["b", "a"]] for frame in frames])
+    with pytest.raises(ValueError, match=r"^X\[1\] should have the columns \['a', 'b'\]"):
+        classifier().fit([frames[0], frames[1][["b", "a"]]], LABELS[:2])
+    nullable[0].loc[0, "a"] = pandas.NA
+    with pytest.raises(ValueError, match=r"^Input X contains NaN"):
+        fitted.predict(nullable)
+    for wrong in ("text", "2.5"):
+        with pytest.raises(
+            TypeError, match=r"^X\[0\] should hold real numbers, got object"
+        ):
+            fitted.predict([frames[0].assign(b=wrong).astype({"b": object})])
+
+
 def test_a_table_is_one_of_single_values() -> None:
     fitted = classifier().fit(TABLE, LABELS)
     assert fitted.n_features_in_ == 6
@@ -208,12 +234,34 @@ def test_class_weights_are_those_of_repeated_examples() -> None:
     assert weighted.predict_proba(WHOLE)[:, 1].mean() > plain[:, 1].mean() + 0.05
 
 
+def test_a_copy_goes_on_as_the_estimator_does() -> None:
+    fitted = classifier().fit(SEQUENCES, LABELS)
+    twins = [copy.deepcopy(fitted), pickle.loads(pickle.dumps(fitted))]
+    expected = fitted.partial_fit(SEQUENCES, LABELS).predict_proba(SEQUENCES)
+    for twin in twins:
+        found = twin.partial_fit(SEQUENCES, LABELS).predict_proba(SEQUENCES)
+        np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("size", [1e-300, 1e-9, 1e9, 1e300])
 def test_the_size_of_values_does_not_matter(size: float) -> None:
     found = classifier().fit(WHOLE, LABELS).predict_proba(WHOLE)
     large = WHOLE.astype(np.float64) * size
     again = classifier().fit(large, LABELS).predict_proba(large)
     np.testing.assert_allclose(again, found, rtol=1e-3)
+
+
+def test_values_beyond_what_the_network_takes_are_refused() -> None:
+    huge = [np.full((3, 2), 1e300)]
+    text = r"^X should hold values within float32's range, scaled .* got 1e\+300"
+    for estimator in (classifier().fit(SEQUENCES, LABELS), regressor().fit(WHOLE, MEANS)):
+        with pytest.raises(ValueError, match=text):
+            estimator.predict(huge)
+    with pytest.raises(ValueError, match=text):
+        classifier(standardize=False).fit(huge * 2, LABELS[:2])
+    forecaster = RecurrentForecaster(2, hidden_size=4, max_iter=1).fit(WHOLE)
+    with pytest.raises(ValueError, match=text):
+        forecaster.predict(huge)
 
 
 def test_numbers_come_back_in_their_own_size() -> None:

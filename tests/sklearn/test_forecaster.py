@@ -151,5 +151,7 @@ def test_futures_that_cannot_be() -> None:
         fitted.predict(X, np.ones((2, 2)))
     with pytest.raises(ValueError, match=r"^Input future contains NaN"):
         fitted.predict(X, np.full((2, 2, 1), np.nan))
+    with pytest.raises(ValueError, match=r"^future should hold values within float32's"):
+        fitted.predict(X, np.full((2, 2, 1), 1e300))
     with pytest.raises(ValueError, match=r"^future should be None where no features"):
         forecaster(2, max_iter=1).fit(X).predict(X, np.ones((2, 2, 1)))

@@ -92,6 +92,30 @@ def test_a_model_without_a_state(backend: str) -> None:
         parallel.forward(x, lengths=[1] * 6)
 
 
+def test_a_pool_alone_has_lengths(backend: str) -> None:
+    x = np.random.default_rng(0).standard_normal((3, 4, 2))
+    layer = gatewise.AttentionPool(2, dtype="float64", seed=0)
+    parallel, lengths, dy = DataParallel(layer, 2), [4, 1, 2], np.ones((3, 2))
+    expected, whole = layer.forward(x, lengths=lengths)
+    outputs, _, tape = parallel.forward(x, lengths=lengths)
+    np.testing.assert_allclose(outputs, expected)
+    np.testing.assert_allclose(parallel(x, lengths=lengths)[0], expected)
+    found = parallel.backward(tape, dy)[2]
+    for name, value in layer.backward(whole, dy)[1].items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-12, atol=1e-12)
+    with pytest.raises(ValueError, match=r"^resets should be None for a AttentionPool"):
+        parallel(x, resets=np.zeros((3, 4), bool))
+
+
+def test_tokens_of_a_recurrent_layer(backend: str) -> None:
+    layer = gatewise.GRU(5, 3, tokens=True, seed=0)
+    tokens = np.array([[0, 4, 2], [1, 1, 3], [2, 0, 0]])
+    found = DataParallel(layer, 2).forward(tokens)[0]
+    np.testing.assert_allclose(found, layer(tokens)[0], rtol=1e-5)
+    with pytest.raises(ValueError, match=r"^x should have an axis of examples and 2 axes"):
+        DataParallel(layer, 2).forward(tokens[0])
+
+
 def test_dtypes_may_be_mixed() -> None:
     def gradients(communicator: Any) -> dict[str, Any]:
         model = gatewise.Sequential(

@@ -248,6 +248,16 @@ def test_resuming_wants_the_same_mix(tmp_path: Path) -> None:
             "lengths should add up to the 5 rows, got 4",
         ),
         (
+            lambda: JoinedSequences(np.ones((4, 2)), np.array([2**64 - 1, 5], np.uint64)),
+            ValueError,
+            "lengths should add up to the 4 rows, got 18446744073709551620",
+        ),
+        (
+            lambda: JoinedSequences(np.ones((3, 2)), [-1, 4]),
+            ValueError,
+            "lengths should add up to the 3 rows, got one of -1",
+        ),
+        (
             lambda: JoinedSequences(np.ones((5, 2)), [2.0, 3.0]),
             TypeError,
             "lengths should be a list of integers",

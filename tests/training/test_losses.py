@@ -220,3 +220,9 @@ def test_inputs_stay_as_they_are() -> None:
 def test_bad_input_is_named(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("options", [{}, {"sample_weight": [2.0]}])
+def test_what_is_certain_costs_nothing(options: Any, backend: str) -> None:
+    loss, _ = softmax_cross_entropy(np.array([[1e30, 0.0]]), [0], **options)
+    assert str(loss) == "0.0"

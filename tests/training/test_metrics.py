@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import pickle
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,22 @@ def test_batches_do_not_matter(name: str) -> None:
     assert metric.value(sums) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    "metric",
+    [
+        accuracy,
+        gatewise.training.f1_score,
+        gatewise.training.mean_absolute_error,
+        gatewise.training.root_mean_squared_error,
+        gatewise.training.r2_score,
+    ],
+)
+def test_metrics_go_to_other_processes(metric: Metric) -> None:
+    outputs, targets = np.array([0.5, -2.0, 1.0]), np.array([1, 0, 0])
+    sent = pickle.loads(pickle.dumps(metric))
+    assert sent(outputs, targets) == metric(outputs, targets)
+
+
 def test_by_hand() -> None:
     scores = np.array([[2.0, 1.0], [0.0, 3.0], [1.0, 0.0]])
     assert accuracy(scores, [0, 1, 1]) == pytest.approx(2 / 3)
@@ -143,6 +160,11 @@ def make_model() -> gatewise.Sequential:
             [Metric("loss", lambda *a: [1], lambda s: 0.0)],
             ValueError,
             r"metrics\[0\] should have a name that is not taken, got 'loss'",
+        ),
+        (
+            [Metric("validation_loss", lambda *a: [1], lambda s: 0.0)],
+            ValueError,
+            r"metrics\[0\] should have a name that is not taken, got 'validation_loss'",
         ),
         (
             [lambda outputs, targets: "a"],

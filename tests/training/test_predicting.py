@@ -76,6 +76,10 @@ def test_tokens_and_whatever_is_indexed(backend: str) -> None:
     assert [y.shape for y in found] == [(3, 3), (1, 3), (2, 3)]
     np.testing.assert_allclose(found[1], alone(model, np.array([8])), rtol=0, atol=1e-6)
 
+    direct = gatewise.GRU(9, 3, tokens=True, seed=0)
+    tokens = np.array([[1, 2, 3], [4, 5, 8]])
+    np.testing.assert_array_equal(predict(direct, tokens), direct(tokens)[0])
+
     class Lazy:
         def __len__(self) -> int:
             return 2
@@ -100,6 +104,18 @@ def test_tokens_and_whatever_is_indexed(backend: str) -> None:
         (X, {"num_threads": 0}, ValueError, "num_threads should be at least 1, got 0"),
         ([np.ones((3, 2))], {}, ValueError, r"x should have shape \(batch, time, 3\)"),
         ([np.ones(3), np.ones((3, 3))], {}, ValueError, r"x\[1\] should have shape \(time"),
+        (
+            X[0],
+            {},
+            ValueError,
+            r"x should hold examples of shape \(time, features\), got one",
+        ),
+        (
+            [[1, 2, 3]],
+            {},
+            ValueError,
+            r"x should hold examples of shape \(time, features\)",
+        ),
     ],
 )
 def test_bad_input_is_refused(

@@ -154,6 +154,18 @@ def test_an_exception_gives_the_rate_back() -> None:
     assert optimizer.learning_rate == 0.5
 
 
+@pytest.mark.parametrize(
+    ("value", "error"), [(math.nan, ValueError), (-1.0, ValueError), (None, TypeError)]
+)
+def test_a_factor_that_is_none_is_refused(value: Any, error: type[Exception]) -> None:
+    class Wrong(Schedule):
+        def factor(self, epoch: float, epochs: int) -> float:
+            return value  # type: ignore[no-any-return]
+
+    with pytest.raises(error, match=r"^schedule\.factor\(\.\.\.\) should be a "):
+        train(Wrong())
+
+
 def test_a_number_that_is_watched_has_to_be_there() -> None:
     with pytest.raises(
         ValueError, match=r"^monitor should be one of loss, learning_rate, "

@@ -159,6 +159,9 @@ class Sequential(Stateful):
 
         made: tuple[Self, dict[int, Any]] = self._at_one_moment(copied)
         other, known = made
+        # What keeps copied objects alive stands by the dict's id, which another object may
+        # have soon.
+        memo.setdefault(id(memo), []).extend(known.pop(id(known), []))
         memo.update(known)
         return other
 

@@ -156,8 +156,9 @@ class Recurrent(BaseEstimator):
         )
 
     def _scaled(self, panel: Panel) -> Array:
-        scaled: Array = (panel.x - self._mean) / self._scale
-        return scaled.astype(np.float32)
+        with np.errstate(all="ignore"):
+            scaled = (panel.x - self._mean) / self._scale
+        return as_float32(scaled, panel.x)
 
     def _outputs(self, panel: Panel) -> Array:
         """What the network says of each sequence."""
@@ -199,6 +200,19 @@ class Pooled(Recurrent):
             "max": gatewise.MaxPool,
         }
         return [made[self.pooling]()]
+
+
+def as_float32(scaled: Array, given: Array, name: str = "X") -> Array:
+    """Scaled values as the network takes them; those that are too large are refused."""
+    with np.errstate(all="ignore"):
+        found: Array = scaled.astype(np.float32)
+    wrong = ~np.isfinite(found)
+    if wrong.any():
+        raise ValueError(
+            f"{name} should hold values within float32's range, scaled as those of fit were, "
+            f"got {float(given[wrong][0])!r}"
+        )
+    return found
 
 
 def mean_and_scale(values: Array) -> tuple[Array, Array]:

@@ -79,7 +79,7 @@ class RecurrentClassifier(ClassifierMixin, Pooled):
     n_features_in_ : int
         The features of a step, or the columns of a table.
     feature_names_in_ : ndarray of str
-        Of a frame whose columns have names.
+        Of a frame, or of frames for sequences, whose columns have names.
 
     Examples
     --------

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import r2_score
 
 import gatewise
-from gatewise.sklearn.base import Recurrent
+from gatewise.sklearn.base import Recurrent, as_float32
 from gatewise.sklearn.inputs import Panel, as_panel
 from gatewise.sklearn.options import check_integer, check_options
 from gatewise.sklearn.windows import Windows, as_future, features_of, shifted, windows
@@ -219,9 +219,13 @@ class RecurrentForecaster(Recurrent):
 
     def _forecast(self, panel: Panel, known: Array) -> Array:
         """The targets of the steps to come, ``(n, horizon, targets)``."""
-        scaled = Panel((panel.x - self._mean) / self._scale, panel.lengths)
         places = list(self.known)
-        future = (known - self._mean[places]) / self._scale[places]
+        with np.errstate(all="ignore"):
+            x = (panel.x - self._mean) / self._scale
+            future = (known - self._mean[places]) / self._scale[places]
+        as_float32(x, panel.x)
+        as_float32(future, known, "future")
+        scaled = Panel(x, panel.lengths)
         series = shifted(scaled, self.horizon, places, future)
         last = [steps[-1, self.targets_] for steps in series.targets]
         outputs = gatewise.predict(
@@ -266,4 +270,4 @@ class RecurrentForecaster(Recurrent):
         return Panel(panel.x, lengths - self.horizon), future
 
     def _scaled(self, panel: Panel) -> Array:
-        return panel.x.astype(np.float32)
+        return as_float32(panel.x, panel.x)

@@ -55,7 +55,11 @@ def as_panel(estimator: Any, X: Any, *, reset: bool) -> Panel:
     """
     sequences = _as_list(X)
     if sequences is not None:
-        return _of_sequences(estimator, sequences, reset)
+        names = _column_names(X)
+        panel = _of_sequences(estimator, sequences, reset)
+        if names is not None:
+            _check_names(estimator, names, reset)
+        return panel
     if isinstance(X, np.ndarray) and X.ndim == 3:
         x: Array = check_array(X, dtype=_FLOATS, allow_nd=True, input_name="X")
         if 0 in x.shape:
@@ -111,7 +115,7 @@ def _as_list(X: Any) -> list[Array] | None:
     arrays = []
     for place, sequence in enumerate(X):
         try:
-            arrays.append(np.asarray(sequence))
+            arrays.append(_as_array(sequence))
         except ValueError as error:
             raise ValueError(f"X[{place}] should be an array: {error}") from error
     if all(array.ndim < 2 for array in arrays):
@@ -120,6 +124,33 @@ def _as_list(X: Any) -> list[Array] | None:
         if is_table or any(array.ndim == 0 for array in arrays):
             return None
     return arrays
+
+
+def _as_array(sequence: Any) -> Array:
+    """One sequence as an array, whose dtype holds all columns of a frame of numbers."""
+    array = np.asarray(sequence)
+    if array.dtype == object and hasattr(sequence, "to_numpy"):
+        # pandas has no common dtype of numbers and booleans, or of what may be missing.
+        dtypes = np.atleast_1d(np.asarray(getattr(sequence, "dtypes", None), object))
+        if all(getattr(dtype, "kind", "O") in "fiub" for dtype in dtypes):
+            array = sequence.to_numpy(dtype=np.float64, na_value=np.nan)
+    return array
+
+
+def _column_names(X: Any) -> list[str] | None:
+    """The columns of frames that are sequences; None if they are no frames with names."""
+    names: list[str] | None = None
+    for place, sequence in enumerate(X):
+        columns = getattr(sequence, "columns", None)
+        if columns is None or not all(isinstance(name, str) for name in columns):
+            return None
+        if names is not None and list(columns) != names:
+            raise ValueError(
+                f"X[{place}] should have the columns {names} as the first has, "
+                f"got {list(columns)}"
+            )
+        names = list(columns)
+    return names
 
 
 def _of_sequences(estimator: Any, arrays: list[Array], reset: bool) -> Panel:
@@ -145,6 +176,20 @@ def _of_sequences(estimator: Any, arrays: list[Array], reset: bool) -> Panel:
     assert_all_finite(x, input_name="X")
     _check_features(estimator, features, reset)
     return Panel(x, None if (lengths == x.shape[1]).all() else lengths)
+
+
+def _check_names(estimator: Any, names: list[str], reset: bool) -> None:
+    """Set what the features of a step are called, or compare it."""
+    if reset:
+        estimator.feature_names_in_ = np.array(names, object)
+        return
+    before = getattr(estimator, "feature_names_in_", None)
+    if estimator._fitted_on_table or before is None:
+        return
+    if names != before.tolist():
+        raise ValueError(
+            f"X should have frames with the columns {before.tolist()} as in fit, got {names}"
+        )
 
 
 def _check_features(estimator: Any, features: int, reset: bool) -> None:

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gatewise.layers import Feedforward, Module, Stateful
-from gatewise.layers.kinds import Streaming
 from gatewise.layers.module import Gradients
 from gatewise.layers.parameters import Snapshot
 from gatewise.layers.tape import ModuleTape, check_tape
 from gatewise.training import random_states
 from gatewise.training.arguments import as_count, describe
+from gatewise.training.measuring import example_axes
 from gatewise.training.shard_sums import Sums
 
 Array = NDArray[Any]
@@ -263,21 +263,26 @@ class DataParallel(Stateful):
                 return model.backward(recorded, dy, num_threads=threads)[2]
 
             return outputs, backward
+        self._check_options(options)
+        outputs, tape = model._forward_ragged(
+            model._snapshot(), x, options["lengths"], num_threads
+        )
+        return outputs, lambda dy, threads: model.backward(tape, dy, num_threads=threads)[1]
+
+    def _check_options(self, options: dict[str, Any]) -> None:
+        """Raise ValueError for what a model without a state has no use for."""
+        takes_lengths = self.model._time_axis()[0]
         for name, value in options.items():
-            if value is not None:
+            if value is not None and not (name == "lengths" and takes_lengths):
                 raise ValueError(
-                    f"{name} should be None for a {type(model).__name__}, "
+                    f"{name} should be None for a {type(self.model).__name__}, "
                     f"got {describe(value)}"
                 )
-        outputs, tape = model.forward(x, num_threads=num_threads)
-        return outputs, lambda dy, threads: model.backward(tape, dy, num_threads=threads)[1]
 
     def _batch(self, x: ArrayLike) -> Array:
         """The batch as an array, in which examples have an axis of their own."""
         batch = np.asarray(x)
-        least = 1
-        if any(isinstance(leaf, Streaming) for _, leaf in self._leaves()):
-            least = 2 if self._features()[0] == 0 else 3
+        least = example_axes(self.model, batch) + 1
         if batch.ndim < least:
             raise ValueError(
                 f"x should have an axis of examples and {least} axes or more, "
@@ -318,7 +323,8 @@ class DataParallel(Stateful):
     ) -> Any:
         if isinstance(self.model, Stateful):
             return self.model._call(snapshot, x, state, lengths, resets, num_threads)
-        return self.model._call(snapshot, x, num_threads), None
+        self._check_options({"lengths": lengths, "resets": resets})
+        return self.model._call_ragged(snapshot, x, lengths, num_threads), None
 
     def _stream_state(self, name: str, state: Any, batch: int) -> Any:
         raise ValueError("stream should be the model's own, got DataParallel's")

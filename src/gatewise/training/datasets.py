@@ -44,8 +44,9 @@ class JoinedSequences:
     lengths : array_like of int
         How many rows each sequence has, in their order.
     targets : array_like or None
-        One for each sequence, or rows like those of `rows` where each step has one. None is
-        for targets that are the rows themselves.
+        One for each sequence, or rows like those of `rows` where each step has one; where
+        there are as many sequences as rows, one for each sequence. None is for targets that
+        are the rows themselves.
 
     Raises
     ------
@@ -76,10 +77,11 @@ class JoinedSequences:
             raise TypeError(
                 f"lengths should be a list of integers, got {describe(lengths)}"
             )
-        if (counts < 0).any() or counts.sum() != len(rows):
-            raise ValueError(
-                f"lengths should add up to the {len(rows)} rows, got {int(counts.sum())}"
-            )
+        # In Python's integers, where no sum wraps around.
+        whole = sum(counts.tolist())
+        if (counts < 0).any() or whole != len(rows):
+            got = whole if whole != len(rows) else f"one of {counts.min()}"
+            raise ValueError(f"lengths should add up to the {len(rows)} rows, got {got}")
         self.lengths = counts.astype(np.int64)
         self._rows = rows
         self._ends = np.cumsum(self.lengths)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gatewise.formats.containers import Header
 from gatewise.formats.fields import Fields
 from gatewise.training import random_states
+from gatewise.training.arguments import as_number
 from gatewise.training.batches import Batch, Batches, Minibatches, as_batch
 from gatewise.training.callbacks import Callback, Training
 from gatewise.training.checkpoint import join_groups, open_checkpoint, save_checkpoint
@@ -192,7 +193,8 @@ class Run(Training):
                 factor = self.settings.schedule.factor(
                     self._epochs_done(), self.settings.epochs
                 )
-                self.optimizer.learning_rate = self._rate * float(factor)
+                factor = as_number("schedule.factor(...)", factor)
+                self.optimizer.learning_rate = self._rate * factor
             self.optimizer.step(self.model, gradients)
             self.total += value * size
             self.examples += size

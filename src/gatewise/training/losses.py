@@ -226,10 +226,11 @@ def _of_positions(
     gradient[~counts] = 0
     chosen, largest = chosen[counts].astype(np.float64), largest[counts]
     if weight is None:
-        loss = share * -(sum_of_logarithms(largest) + float(np.add.reduce(chosen)))
+        # From 0, so that there is no -0 of what is certain.
+        loss = 0.0 - share * (sum_of_logarithms(largest) + float(np.add.reduce(chosen)))
     else:
         losses = -(logarithms(largest) + chosen)
-        loss = float(np.add.reduce(losses * share[counts]))
+        loss = 0.0 + float(np.add.reduce(losses * share[counts]))
     return loss, gradient.reshape(logits.shape)
 
 

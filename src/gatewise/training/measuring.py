@@ -28,6 +28,7 @@ __all__ = [
     "cause",
     "check_loss",
     "check_model",
+    "example_axes",
     "infer",
     "loss_of",
     "measure",
@@ -52,6 +53,17 @@ def check_model(model: object) -> None:
     """Raise TypeError unless `model` is a layer."""
     if not isinstance(model, Feedforward | Stateful):
         raise TypeError(f"model should be a layer, got {describe(model)}")
+
+
+def example_axes(model: Model, x: Array) -> int:
+    """How many axes an example in `x` has at least, beside which there is one of examples."""
+    if not model._time_axis()[0]:
+        return 0
+    takes_tokens = model._features()[0] == 0 or (
+        x.dtype.kind in "iu"
+        and any(getattr(leaf, "tokens", False) for _, leaf in model._leaves())
+    )
+    return 1 if takes_tokens else 2
 
 
 def check_loss(loss: object) -> None:

@@ -197,7 +197,8 @@ def as_metrics(metrics: Sequence[MetricLike]) -> dict[str, MetricLike]:
                 f"function of outputs and targets, got {describe(metric)}"
             )
         name = _name(metric)
-        if name in found or name in ("epoch", "loss", "learning_rate"):
+        shown = name.removeprefix("validation_")
+        if name in found or shown in ("epoch", "loss", "learning_rate"):
             raise ValueError(
                 f"metrics[{index}] should have a name that is not taken, got {name!r}"
             )
@@ -323,7 +324,15 @@ def _r2(sums: Array) -> float:
     return float(1 - squares / (wanted_squares - wanted * wanted / count))
 
 
-accuracy = Metric("accuracy", _hits, lambda sums: sums[0] / sums[1], classes=True)
+def _mean(sums: Array) -> float:
+    return float(sums[0] / sums[-1])
+
+
+def _root_mean(sums: Array) -> float:
+    return float(np.sqrt(sums[1] / sums[-1]))
+
+
+accuracy = Metric("accuracy", _hits, _mean, classes=True)
 accuracy.__doc__ = """The share of targets that the largest score says.
 
 Of scores alone, as for `binary_cross_entropy`, those above 0 say 1. Targets below 0, which
@@ -346,14 +355,14 @@ not count.
 mean_absolute_error = Metric(
     "mean_absolute_error",
     _errors,
-    lambda sums: sums[0] / sums[2],
+    _mean,
     greater_is_better=False,
 )
 mean_absolute_error.__doc__ = """The mean distance of outputs from targets."""
 root_mean_squared_error = Metric(
     "root_mean_squared_error",
     _errors,
-    lambda sums: float(np.sqrt(sums[1] / sums[2])),
+    _root_mean,
     greater_is_better=False,
 )
 root_mean_squared_error.__doc__ = """The root of the mean squared error."""

@@ -11,7 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from gatewise.layers import Stateful
 from gatewise.training.arguments import as_count
 from gatewise.training.batches import Batches, check_batches
-from gatewise.training.measuring import Loss, Model, check_loss, check_model, measure
+from gatewise.training.measuring import (
+    Loss,
+    Model,
+    check_loss,
+    check_model,
+    example_axes,
+    measure,
+)
 from gatewise.training.metrics import MetricLike, as_metrics
 from gatewise.training.padding import as_sequences, pad_sequences
 
@@ -206,6 +213,12 @@ def _cuts(count: int, size: int) -> Iterator[slice]:
 
 
 def _run(model: Model, x: Array, lengths: Any, num_threads: int | None) -> Array:
+    if x.ndim <= example_axes(model, x):
+        # It would be taken for a single sequence, and cut where batches end.
+        wanted = "(time, features)" if example_axes(model, x) == 2 else "(time,)"
+        raise ValueError(
+            f"x should hold examples of shape {wanted}, got one of {x.shape[1:]}"
+        )
     snapshot = model._snapshot()
     if isinstance(model, Stateful):
         y: Array = model._call(snapshot, x, None, lengths, None, num_threads)[0]
