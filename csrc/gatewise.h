@@ -180,6 +180,9 @@ const char *gw_instruction_set(void);
 /* Whether the chosen variant may use the products of four bytes that not all its processors have. */
 int gw_has_dots(void);
 
+/* The same of the products of pairs of bfloat16. */
+int gw_has_bfloat16(void);
+
 /* The chosen variant's kernels for float (single) or double. */
 const gw_kernels *gw_get_kernels(int single);
 

@@ -4,6 +4,7 @@
 
 #include "products/widened.h"
 #if SINGLE
+#include "products/bfloat16.h"
 #include "products/int8.h"
 #endif
 
@@ -11,11 +12,12 @@
  * name, the first that the processor has is chosen. */
 static const struct format formats[] = {
 #if SINGLE
-    WIDENED(full, "float32", real),
-    WIDENED(float16, "float16", uint16_t),
+    WIDENED(full, "float32", real, ALONE),
+    WIDENED(float16, "float16", uint16_t, NOT_ALONE),
     INT8_FORMATS,
+    BFLOAT16_FORMATS,
 #else
-    WIDENED(full, "float64", real),
+    WIDENED(full, "float64", real, ALONE),
 #endif
 };
 

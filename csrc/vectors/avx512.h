@@ -150,6 +150,26 @@ INLINE vint i_add_dots(vint sum, vfours weights, vfour x) {
 #endif
 
 INLINE vfour four_set(const char *p) { return pair_set(p); }
+
+#if defined(__GNUC__)
+#define BFLOAT16_CONDITION gw_has_bfloat16
+
+typedef __m512i vtwo, vtwos;
+#define twos_load(p) _mm512_loadu_si512((const void *)(p))
+#define two_set(p) pair_set(p)
+
+/* As for pairs; nor do all functions of this file have to know the instruction. */
+INLINE vreal v_add_twos(vreal sum, vtwos weights, vtwo x) {
+    __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(x), "vm"(weights));
+    return sum;
+}
+
+INLINE void v_store_bfloat16(uint16_t *p, vreal a) {
+    __m256i rounded;
+    __asm__("vcvtneps2bf16 %1, %0" : "=v"(rounded) : "v"(a));
+    _mm256_storeu_si256((void *)p, rounded);
+}
+#endif
 #endif
 
 #endif

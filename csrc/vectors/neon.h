@@ -120,6 +120,31 @@ INLINE vint i_add_pairs(vint sum, vpairs weights, vpair x) {
     const int32x4_t low = vmull_s16(vget_low_s16(weights), vget_low_s16(x));
     return vaddq_s32(sum, vpaddq_s32(low, vmull_high_s16(weights, x)));
 }
+
+#if defined(__GNUC__)
+#define BFLOAT16_CONDITION gw_has_bfloat16
+
+typedef int32x4_t vtwo, vtwos;
+#define twos_load(p) vld1q_s32((const int32_t *)(const void *)(p))
+
+INLINE vtwo two_set(const char *p) {
+    int32_t two;
+    memcpy(&two, p, sizeof two);
+    return vdupq_n_s32(two);
+}
+
+/* In assembler, since no function here may use the instruction but where the processor has it. */
+INLINE vreal v_add_twos(vreal sum, vtwos weights, vtwo x) {
+    __asm__(".arch_extension bf16\n\tbfdot %0.4s, %1.8h, %2.8h" : "+w"(sum) : "w"(weights), "w"(x));
+    return sum;
+}
+
+INLINE void v_store_bfloat16(uint16_t *p, vreal a) {
+    uint16x4_t rounded;
+    __asm__(".arch_extension bf16\n\tbfcvtn %0.4h, %1.4s" : "=w"(rounded) : "w"(a));
+    vst1_u16(p, rounded);
+}
+#endif
 #endif
 
 #endif

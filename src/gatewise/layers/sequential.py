@@ -115,7 +115,7 @@ class Sequential(Stateful):
 
         Parameters
         ----------
-        weight_format : {"float16", "int8"}
+        weight_format : {"float16", "bfloat16", "int8"}
             As for a recurrent layer's `quantize`.
 
         Returns

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gatewise.kernels import formats
 from gatewise.kernels.numpy.equations import Packed
-from gatewise.kernels.numpy.integers import IntegerWeights, add_product, integer_weights
+from gatewise.kernels.numpy.narrow import Narrow, add_product, narrow
 
 Array = NDArray[Any]
 
@@ -41,7 +41,7 @@ class PackedLinear(NamedTuple):
 
     weight: Array
     bias: Array | None
-    integers: IntegerWeights | None = None
+    narrow: Narrow | None = None
 
 
 def pack_linear(
@@ -60,11 +60,8 @@ def pack_linear(
         return PackedLinear(weight, bias)
     single = weight.itemsize < 8
     formats.check(weight_format, np.dtype(np.float32 if single else np.float64))
-    steps = formats.look_up(weight_format).steps
     wide = formats.widened(weight, weight_format, scale)
-    if not steps:
-        return PackedLinear(wide, bias)
-    return PackedLinear(wide, bias, integer_weights(weight, scale, steps))
+    return PackedLinear(wide, bias, narrow(weight, weight_format, scale))
 
 
 def linear(packed: PackedLinear, x: Array, *, num_threads: int = 1) -> Array | None:
@@ -80,11 +77,11 @@ def linear(packed: PackedLinear, x: Array, *, num_threads: int = 1) -> Array | N
         return None
     y: Array
     with np.errstate(all="ignore"):
-        if packed.integers is not None:
+        if packed.narrow is not None:
             y = np.zeros((*x.shape[:-1], len(weight)), x.dtype)
             if bias is not None:
                 y += bias
-            add_product(x, packed.integers, y)
+            add_product(x, packed.narrow, y)
             return y
         y = np.matmul(x, weight.T)
         if bias is not None:

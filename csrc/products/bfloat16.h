@@ -1,0 +1,145 @@
+/* bfloat16 weights times rows rounded to bfloat16, to nearest, of two the even one.
+ *
+ * Products of two bfloat16 are exact, and sums are float32. Inputs come in pairs, and a sum is one chain of
+ * multiply-adds, of each pair the second first: such is AVX512_BF16's instruction, and so all instruction sets
+ * with fused multiply-adds have the same bits. ARM's rounds a pair's sum in its own way. A denormal counts as zero.
+ *
+ *   dots     the processor multiplies pairs: panels [inputs / 2][vectors][WIDTH][2], of bfloat16 like the rows
+ *   rounded  float32 does: panels and rows as for it, but for the order of the inputs
+ */
+#ifndef GATEWISE_BFLOAT16_H
+#define GATEWISE_BFLOAT16_H
+
+#include "products/widened.h"
+
+INLINE uint32_t bits_of(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+/* The bits of a float that is a bfloat16. */
+INLINE uint32_t rounded_bits(uint32_t bits) {
+    const uint32_t magnitude = bits & 0x7fffffff, sign = bits & 0x80000000;
+    const uint32_t nearest = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+    const uint32_t numeric = magnitude < 0x00800000 ? sign : nearest;
+    return magnitude > 0x7f800000 ? (bits | 0x00400000) & 0xffff0000 : numeric;
+}
+
+INLINE float rounded_float(float value) {
+    const uint32_t bits = rounded_bits(bits_of(value));
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* Weights as their bits or, in training, as float32 still to be rounded. */
+struct bfloat16_source {
+    const void *weights;
+    int are_wide;
+};
+
+INLINE uint16_t bfloat16_at(const struct bfloat16_source *from, ptrdiff_t index) {
+    if (from->are_wide)
+        return (uint16_t)(rounded_bits(bits_of(((const float *)from->weights)[index])) >> 16);
+    return ((const uint16_t *)from->weights)[index];
+}
+
+/* One vector of units: the weights of each pair stand side by side, or two inputs after each other. */
+INLINE void pack_bfloat16_vector(const struct bfloat16_source *from, ptrdiff_t inputs, ptrdiff_t source,
+                                 ptrdiff_t count, void *panel, ptrdiff_t first, ptrdiff_t step,
+                                 const int dots) {
+    for (ptrdiff_t unit = 0; unit < WIDTH; unit++) {
+        for (ptrdiff_t k = 0; k < whole_pairs_of(inputs); k++) {
+            uint16_t weight = 0;
+            if (unit < count && k < inputs)
+                weight = bfloat16_at(from, source + unit * inputs + k);
+            if (dots) {
+                ((uint16_t *)panel)[2 * (first + k / 2 * step + unit) + k % 2] = weight;
+            } else {
+                const uint32_t bits = (uint32_t)weight << 16;
+                memcpy((float *)panel + first + (k ^ 1) * step + unit, &bits, sizeof bits);
+            }
+        }
+    }
+}
+
+static int pack_bfloat16(struct panels *p, const void *matrix, int are_wide, int dots, gw_watch *watch) {
+    const struct bfloat16_source from = {matrix, are_wide};
+    const ptrdiff_t inputs = whole_pairs_of(p->inputs), rows = dots ? inputs / 2 : inputs;
+    p->data = gw_allocate((size_t)block_offset(p, block_count(p), rows) * sizeof(float));
+    if (!p->data)
+        return 0;
+    for (ptrdiff_t block = 0; block < block_count(p); block++) {
+        const int vectors = block_vectors(p, block);
+        for (int v = 0; v < vectors && gw_goes_on(watch, inputs * PACKING_WORK); v++) {
+            const ptrdiff_t source = vector_offset(p, block, v) * p->inputs;
+            const ptrdiff_t first = block_offset(p, block, rows) + v * WIDTH;
+            pack_bfloat16_vector(&from, p->inputs, source, vector_length(p, block, v), p->data, first,
+                                 vectors * WIDTH, dots);
+        }
+    }
+    return 1;
+}
+
+static size_t row_size_rounded(ptrdiff_t inputs) { return (size_t)whole_pairs_of(inputs) * sizeof(float); }
+
+static void convert_rounded(const struct panels *p, const float *row, char *converted) {
+    float *target = (float *)converted;
+    const ptrdiff_t pairs = p->inputs / 2;
+    for (ptrdiff_t pair = 0; pair < pairs; pair++) {
+        target[2 * pair] = rounded_float(row[2 * pair + 1]);
+        target[2 * pair + 1] = rounded_float(row[2 * pair]);
+    }
+    if (2 * pairs < whole_pairs_of(p->inputs)) {
+        target[2 * pairs] = 0;
+        target[2 * pairs + 1] = p->inputs % 2 ? rounded_float(row[2 * pairs]) : 0;
+    }
+}
+
+static void add_rounded(const struct panels *p, const char *converted, ptrdiff_t block, int blocks,
+                        ptrdiff_t row, int count, float *sums) {
+    const int vectors = block_vectors(p, block);
+    const ptrdiff_t inputs = whole_pairs_of(p->inputs);
+    const float *rows[MOST_ROWS];
+    for (int r = 0; r < count; r++)
+        rows[r] = (const float *)converted + (row + r) * inputs;
+    product_function *run = blocks == 2 ? full_pairs[vectors - 1] : full_products[vectors - 1][count - 1];
+    run(rows, inputs, (const float *)p->data + block_offset(p, block, inputs), inputs * vectors * WIDTH,
+        sums);
+}
+
+static int pack_rounded(struct panels *p, const void *matrix, const float *scales, gw_watch *watch) {
+    (void)scales;
+    return pack_bfloat16(p, matrix, 0, 0, watch);
+}
+
+static int pack_wide_rounded(struct panels *p, const void *matrix, const float *scales, gw_watch *watch) {
+    (void)scales;
+    return pack_bfloat16(p, matrix, 1, 0, watch);
+}
+
+#define BFLOAT16_FORMAT(own, shown, packing, source_size, way, condition)                                    \
+    {                                                                                                        \
+        .name = shown,                                                                                       \
+        .size = source_size,                                                                                 \
+        .is_there = condition,                                                                               \
+        .pack = packing,                                                                                     \
+        .row_size = row_size_##own,                                                                          \
+        .convert = convert_##own,                                                                            \
+        .add = add_##own,                                                                                    \
+        .most_rows = {MAX_ROWS(1), MAX_ROWS(2), MAX_ROWS(3), MAX_ROWS(4)},                                   \
+        .alone = way,                                                                                        \
+    }
+/* Of weights that come as bfloat16, and of those that come as float32. */
+#define ROUNDED_FORMATS                                                                                      \
+    BFLOAT16_FORMAT(rounded, "bfloat16", pack_rounded, 2, ALONE_IN_PAIRS, NULL),                             \
+        BFLOAT16_FORMAT(rounded, "to_bfloat16", pack_wide_rounded, 4, ALONE_IN_PAIRS, NULL)
+
+#ifdef BFLOAT16_CONDITION
+#include "products/bfloat16_dots.h"
+#define BFLOAT16_FORMATS DOTTED_FORMATS, ROUNDED_FORMATS
+#else
+#define BFLOAT16_FORMATS ROUNDED_FORMATS
+#endif
+
+#endif
