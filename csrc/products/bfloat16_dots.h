@@ -4,6 +4,9 @@
 
 #include "products/bfloat16.h"
 
+/* The sums of so many rows fit TILE_SIZE, if they are not of too many vectors. */
+#define MOST_DOTTED_ROWS 8
+
 /* Rows begin in lines of a cache, which are not the same ones for all rows. */
 static size_t row_size_dotted(ptrdiff_t inputs) {
     const ptrdiff_t lines = ceiling(whole_pairs_of(inputs), 32);
@@ -64,7 +67,7 @@ INLINE void dotted_tile(const char *row, size_t row_size, ptrdiff_t pairs, const
     static void dotted_##rows##x##vectors##x##panels(const char *row, size_t row_size, ptrdiff_t pairs,      \
                                                      const char *panel, ptrdiff_t panel_step, float *sums) { \
         /* More rows than there are registers for are never asked for. */                                    \
-        if ((rows) <= MAX_ROWS(vectors))                                                                     \
+        if ((rows) <= ROWS_OF_TWOS(vectors))                                                                 \
             dotted_tile(row, row_size, pairs, panel, panel_step, sums, rows, vectors, panels);               \
     }
 #define DEFINE_DOTTEDS(vectors)                                                                              \
@@ -74,7 +77,9 @@ INLINE void dotted_tile(const char *row, size_t row_size, ptrdiff_t pairs, const
     DEFINE_DOTTED(3, vectors, 1)                                                                             \
     DEFINE_DOTTED(4, vectors, 1)                                                                             \
     DEFINE_DOTTED(5, vectors, 1)                                                                             \
-    DEFINE_DOTTED(6, vectors, 1)
+    DEFINE_DOTTED(6, vectors, 1)                                                                             \
+    DEFINE_DOTTED(7, vectors, 1)                                                                             \
+    DEFINE_DOTTED(8, vectors, 1)
 DEFINE_DOTTEDS(1)
 DEFINE_DOTTEDS(2)
 DEFINE_DOTTEDS(3)
@@ -82,10 +87,11 @@ DEFINE_DOTTEDS(4)
 
 /* By vectors and rows; of no row, a pair of panels for one. */
 #define DOTTEDS(vectors)                                                                                     \
-    {dotted_1x##vectors##x2, dotted_1x##vectors##x1, dotted_2x##vectors##x1, dotted_3x##vectors##x1,         \
-     dotted_4x##vectors##x1, dotted_5x##vectors##x1, dotted_6x##vectors##x1}
-static dotted_function *const dotteds[MOST_VECTORS][MOST_ROWS + 1] = {DOTTEDS(1), DOTTEDS(2), DOTTEDS(3),
-                                                                      DOTTEDS(4)};
+    {dotted_1x##vectors##x2, dotted_1x##vectors##x1, dotted_2x##vectors##x1,                                 \
+     dotted_3x##vectors##x1, dotted_4x##vectors##x1, dotted_5x##vectors##x1,                                 \
+     dotted_6x##vectors##x1, dotted_7x##vectors##x1, dotted_8x##vectors##x1}
+static dotted_function *const dotteds[MOST_VECTORS][MOST_DOTTED_ROWS + 1] = {DOTTEDS(1), DOTTEDS(2),
+                                                                             DOTTEDS(3), DOTTEDS(4)};
 
 /* Where the pairs of a block stand, from the first one on. */
 INLINE const char *dotted_panel(const struct panels *p, ptrdiff_t block) {
@@ -112,7 +118,8 @@ static int pack_wide_dotted(struct panels *p, const void *matrix, const float *s
 }
 
 #define DOTTED_FORMATS                                                                                       \
-    BFLOAT16_FORMAT(dotted, "bfloat16", pack_dotted, 2, ALONE_IN_DOTS, BFLOAT16_CONDITION),                  \
-        BFLOAT16_FORMAT(dotted, "to_bfloat16", pack_wide_dotted, 4, ALONE_IN_DOTS, BFLOAT16_CONDITION)
+    BFLOAT16_FORMAT(dotted, "bfloat16", pack_dotted, 2, ROWS_OF_TWOS, ALONE_IN_DOTS, BFLOAT16_CONDITION),    \
+        BFLOAT16_FORMAT(dotted, "to_bfloat16", pack_wide_dotted, 4, ROWS_OF_TWOS, ALONE_IN_DOTS,             \
+                        BFLOAT16_CONDITION)
 
 #endif

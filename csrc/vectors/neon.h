@@ -123,6 +123,7 @@ INLINE vint i_add_pairs(vint sum, vpairs weights, vpair x) {
 
 #if defined(__GNUC__)
 #define BFLOAT16_CONDITION gw_has_bfloat16
+#define ROWS_OF_TWOS(vectors) (MAX_ROWS(vectors))
 
 typedef int32x4_t vtwo, vtwos;
 #define twos_load(p) vld1q_s32((const int32_t *)(const void *)(p))
