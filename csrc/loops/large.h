@@ -122,7 +122,10 @@ static void begin_narrow(const void *context, const struct panels *p, ptrdiff_t 
                          int count, real *sums) {
     const struct large_rows *rows = context;
     const struct rows bias = {(real *)rows->large->bias, 0};
-    load_sums(p, block, bias, row, count, sums);
+    if (bias.base)
+        load_sums(p, block, bias, row, count, sums);
+    else
+        memset(sums, 0, (size_t)(count * block_vectors(p, block) * WIDTH) * sizeof(real));
 }
 
 static void end_narrow(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
@@ -178,6 +181,8 @@ static gw_status multiply_narrow(gw_block x, const struct panels *panels, const 
 }
 
 static gw_status project_back(const gw_packed *layer, gw_block dgates, gw_block dx, int threads) {
+    if (layer->back_input.format != FULL)
+        return multiply_narrow(dgates, &layer->back_input, NULL, dx, threads);
     return multiply_packed(dgates, &layer->back_input, NULL, dx, threads, 0);
 }
 

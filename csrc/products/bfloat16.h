@@ -113,12 +113,7 @@ static int pack_rounded(struct panels *p, const void *matrix, const float *scale
     return pack_bfloat16(p, matrix, 0, 0, watch);
 }
 
-static int pack_wide_rounded(struct panels *p, const void *matrix, const float *scales, gw_watch *watch) {
-    (void)scales;
-    return pack_bfloat16(p, matrix, 1, 0, watch);
-}
-
-#define BFLOAT16_FORMAT(own, shown, packing, source_size, most, way, condition)                              \
+#define BFLOAT16_FORMAT(own, shown, packing, transposing, source_size, most, way, condition)                 \
     {                                                                                                        \
         .name = shown,                                                                                       \
         .size = source_size,                                                                                 \
@@ -127,13 +122,12 @@ static int pack_wide_rounded(struct panels *p, const void *matrix, const float *
         .row_size = row_size_##own,                                                                          \
         .convert = convert_##own,                                                                            \
         .add = add_##own,                                                                                    \
+        .transpose = transposing,                                                                            \
         .most_rows = {most(1), most(2), most(3), most(4)},                                                   \
         .alone = way,                                                                                        \
     }
-/* Of weights that come as bfloat16, and of those that come as float32. */
 #define ROUNDED_FORMATS                                                                                      \
-    BFLOAT16_FORMAT(rounded, "bfloat16", pack_rounded, 2, MAX_ROWS, ALONE_IN_PAIRS, NULL),                   \
-        BFLOAT16_FORMAT(rounded, "to_bfloat16", pack_wide_rounded, 4, MAX_ROWS, ALONE_IN_PAIRS, NULL)
+    BFLOAT16_FORMAT(rounded, "bfloat16", pack_rounded, NULL, 2, MAX_ROWS, ALONE_IN_PAIRS, NULL)
 
 #ifdef BFLOAT16_CONDITION
 #include "products/bfloat16_dots.h"

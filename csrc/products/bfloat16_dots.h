@@ -117,9 +117,45 @@ static int pack_wide_dotted(struct panels *p, const void *matrix, const float *s
     return pack_bfloat16(p, matrix, 1, 1, watch);
 }
 
+/* Packs the transpose of some of the outputs that `forward` holds, from one on, which is an even one. */
+static int transpose_dotted(struct panels *back, const struct panels *forward, ptrdiff_t first, ptrdiff_t end,
+                            gw_watch *watch) {
+    back->gates = 1;
+    back->units = forward->inputs;
+    back->inputs = end - first;
+    back->format = forward->format;
+    const ptrdiff_t pairs = whole_pairs_of(back->inputs) / 2, own_pairs = whole_pairs_of(forward->inputs) / 2;
+    const size_t size = (size_t)block_offset(back, block_count(back), pairs) * 4;
+    back->data = gw_allocate(size);
+    if (!back->data)
+        return 0;
+    memset(back->data, 0, size);
+    for (ptrdiff_t block = 0; block < block_count(forward); block++) {
+        const int vectors = block_vectors(forward, block);
+        for (int v = 0; v < vectors && gw_goes_on(watch, back->units * PACKING_WORK); v++) {
+            const ptrdiff_t output = vector_offset(forward, block, v);
+            if (output < first || output >= end)
+                continue;
+            const ptrdiff_t length = vector_length(forward, block, v), input = output - first;
+            const uint16_t *source =
+                (const uint16_t *)forward->data + 2 * (block_offset(forward, block, own_pairs) + v * WIDTH);
+            for (ptrdiff_t unit = 0; unit < back->units; unit++) {
+                const ptrdiff_t panel = unit / PANEL_WIDTH, width = block_vectors(back, panel) * WIDTH;
+                uint16_t *target =
+                    (uint16_t *)back->data + 2 * (block_offset(back, panel, pairs) + unit % PANEL_WIDTH);
+                const uint16_t *from = source + unit / 2 * 2 * vectors * WIDTH + unit % 2;
+                for (ptrdiff_t k = 0; k < length; k++)
+                    target[2 * ((input + k) / 2 * width) + (input + k) % 2] = from[2 * k];
+            }
+        }
+    }
+    return 1;
+}
+
 #define DOTTED_FORMATS                                                                                       \
-    BFLOAT16_FORMAT(dotted, "bfloat16", pack_dotted, 2, ROWS_OF_TWOS, ALONE_IN_DOTS, BFLOAT16_CONDITION),    \
-        BFLOAT16_FORMAT(dotted, "to_bfloat16", pack_wide_dotted, 4, ROWS_OF_TWOS, ALONE_IN_DOTS,             \
-                        BFLOAT16_CONDITION)
+    BFLOAT16_FORMAT(dotted, "bfloat16", pack_dotted, NULL, 2, ROWS_OF_TWOS, ALONE_IN_DOTS,                   \
+                    BFLOAT16_CONDITION),                                                                     \
+        BFLOAT16_FORMAT(dotted, "to_bfloat16", pack_wide_dotted, transpose_dotted, 4, ROWS_OF_TWOS,          \
+                        ALONE_IN_DOTS, BFLOAT16_CONDITION)
 
 #endif

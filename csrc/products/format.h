@@ -66,6 +66,9 @@ struct format {
     size_t (*row_size)(ptrdiff_t inputs);
     void (*convert)(const struct panels *p, const real *row, char *converted);
     add_function *add;
+    /* Of a format that trains: packs the transpose of the outputs from `first` to `end` - 1. */
+    int (*transpose)(struct panels *back, const struct panels *forward, ptrdiff_t first, ptrdiff_t end,
+                     gw_watch *watch);
     /* By vectors, the rows of its tile. */
     int most_rows[MOST_VECTORS];
     int alone;

@@ -23,12 +23,13 @@ static const struct format formats[] = {
 
 #define FULL (&formats[0])
 
-/* NULL where the table has none of that name. */
+/* NULL where the table has none of that name; "to_bfloat16" are float32 weights, for the products of bfloat16. */
 static const struct format *find_format(const char *name) {
     for (size_t k = 0; k < sizeof formats / sizeof formats[0]; k++)
         if (!strcmp(formats[k].name, name) && (!formats[k].is_there || formats[k].is_there()))
             return &formats[k];
-    return NULL;
+    /* What training rounds it keeps as well, so it need not where that is no faster. */
+    return strcmp(name, "to_bfloat16") ? NULL : FULL;
 }
 
 #endif

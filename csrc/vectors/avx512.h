@@ -170,6 +170,14 @@ INLINE void v_store_bfloat16(uint16_t *p, vreal a) {
     __asm__("vcvtneps2bf16 %1, %0" : "=v"(rounded) : "v"(a));
     _mm256_storeu_si256((void *)p, rounded);
 }
+
+INLINE void v_store_pairs(uint16_t *p, vreal first, vreal second) {
+    __m256i low, high;
+    __asm__("vcvtneps2bf16 %1, %0" : "=v"(low) : "v"(first));
+    __asm__("vcvtneps2bf16 %1, %0" : "=v"(high) : "v"(second));
+    const __m512i upper = _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16);
+    _mm512_storeu_si512((void *)p, _mm512_or_si512(_mm512_cvtepu16_epi32(low), upper));
+}
 #endif
 #endif
 

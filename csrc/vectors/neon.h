@@ -145,6 +145,13 @@ INLINE void v_store_bfloat16(uint16_t *p, vreal a) {
     __asm__(".arch_extension bf16\n\tbfcvtn %0.4h, %1.4s" : "=w"(rounded) : "w"(a));
     vst1_u16(p, rounded);
 }
+
+INLINE void v_store_pairs(uint16_t *p, vreal first, vreal second) {
+    uint16x4x2_t pairs;
+    __asm__(".arch_extension bf16\n\tbfcvtn %0.4h, %1.4s" : "=w"(pairs.val[0]) : "w"(first));
+    __asm__(".arch_extension bf16\n\tbfcvtn %0.4h, %1.4s" : "=w"(pairs.val[1]) : "w"(second));
+    vst2_u16(p, pairs);
+}
 #endif
 #endif
 

@@ -405,7 +405,9 @@ def test_a_layer_in_two_places_stays_one_when_quantized(backend: str) -> None:
 def test_what_cannot_be_quantized(backend: str) -> None:
     with pytest.raises(ValueError, match="quantize should find a recurrent layer"):
         gatewise.Sequential(gatewise.Linear(2, 2), gatewise.Tanh()).quantize("int8")
-    with pytest.raises(ValueError, match="weight_format should be one of float16, bfloat16, int8"):
+    with pytest.raises(
+        ValueError, match="weight_format should be one of float16, bfloat16, int8"
+    ):
         net("nested").quantize("int4")
     with pytest.raises(ValueError, match="only layers of float32 can be quantized"):
         net("nested", "float64").quantize("int8")

@@ -18,8 +18,7 @@ Array = np.ndarray[Any, Any]
 
 FORMATS = ["float16", "bfloat16", "int8"]
 # Integer weights multiply rows of 15 bits; where backends differ in a last bit, these may
-# differ in theirs; and bfloat16 rounds inputs and h to 8 bits (tests/layers/test_bfloat16.py
-# compares with what does, too).
+# differ in theirs; and bfloat16 rounds inputs and h to 8 bits, as test_bfloat16.py does.
 TOLERANCES = {"float16": 1e-6, "bfloat16": 5e-2, "int8": 2e-4}
 DTYPES = {"float16": "float16", "bfloat16": "uint16", "int8": "int8"}
 LAYERS: list[tuple[str, dict[str, Any]]] = [
@@ -383,5 +382,7 @@ def test_small_weights_become_nothing_quietly() -> None:
 
 @pytest.mark.parametrize("name", [np.dtype("int8"), np.array("int8")])
 def test_a_format_is_given_by_name(name: object) -> None:
-    with pytest.raises(ValueError, match="weight_format should be one of float16, bfloat16, int8"):
+    with pytest.raises(
+        ValueError, match="weight_format should be one of float16, bfloat16, int8"
+    ):
         gatewise.GRU(3, 4).quantize(name)  # type: ignore[arg-type]

@@ -50,6 +50,11 @@ CASES = [(*layer, full) for layer in LAYERS for full in ("float32", "float64")] 
     ("LSTM", {"proj_size": 2, "peepholes": True}, "float16"),
     ("GRU", {"num_layers": 2}, "float16"),
     ("GRU", {"reset_after": False}, "int8"),
+    ("RNN", {"nonlinearity": "relu"}, "bfloat16"),
+    ("LSTM", {"num_layers": 2}, "bfloat16"),
+    ("LSTM", {"proj_size": 2, "peepholes": True}, "bfloat16"),
+    ("GRU", {"num_layers": 2}, "bfloat16"),
+    ("GRU", {"reset_after": False}, "bfloat16"),
 ]
 
 pytestmark = [
@@ -82,7 +87,7 @@ class Case:
         if "proj_size" in options:
             options = options | {"proj_size": size.hidden // 2}
         make = getattr(gatewise, kind)
-        narrow = weights in ("float16", "int8")
+        narrow = weights in ("float16", "bfloat16", "int8")
         dtype = "float32" if narrow else weights
         self.layer = make(size.inputs, size.hidden, **options, **more, dtype=dtype, seed=3)
         if narrow:

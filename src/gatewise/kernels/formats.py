@@ -11,7 +11,7 @@ from gatewise.kernels import bfloat16
 
 Array = NDArray[Any]
 
-__all__ = ["FORMATS", "Format", "check", "look_up", "widened"]
+__all__ = ["FORMATS", "TO_BFLOAT16", "Format", "check", "look_up", "widened"]
 
 
 class Format(NamedTuple):
@@ -35,6 +35,9 @@ def _largest(dtype: Any) -> float:
     return float(np.finfo(dtype).max)
 
 
+# float32 weights in training, whose products may be those of bfloat16.
+TO_BFLOAT16 = "to_bfloat16"
+
 FORMATS = {
     "float32": Format(np.dtype(np.float32), False, False, _largest(np.float32)),
     "float64": Format(np.dtype(np.float64), False, False, _largest(np.float64)),
@@ -42,6 +45,7 @@ FORMATS = {
     "bfloat16": Format(
         np.dtype(np.uint16), True, False, bfloat16.LARGEST, is_bfloat16=True
     ),
+    TO_BFLOAT16: Format(np.dtype(np.float32), False, False, bfloat16.LARGEST),
     # Rows in two planes of 8 bits, and in one.
     "int8": Format(np.dtype(np.int8), True, True, _largest(np.float32), 127 << 8),
     "int8_8": Format(np.dtype(np.int8), True, True, _largest(np.float32), 127),

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from gatewise.direction import Prepared, Weights
-from gatewise.kernels import activations, cells
+from gatewise.kernels import activations, cells, computing
 from gatewise.kernels.activations import STANDARD, Activations, Spelling
+from gatewise.kernels.formats import TO_BFLOAT16
 from gatewise.layers import inputs, parameters, quantized
 from gatewise.layers.kinds import Stateful
 from gatewise.layers.module import SHOWN, Gradients
@@ -165,9 +166,7 @@ class RecurrentWeights(Quantizable, Stateful):
                 bias = arrays["bias_ih" + suffix] + arrays["bias_hh" + suffix]
         else:
             bias = np.zeros(len(w_ih), self._dtype)
-        return Weights(
-            self._cell, self._activations, self._kernel_format, w_ih, w_hh, bias
-        )
+        return Weights(self._cell, self._activations, self._kernel_format, w_ih, w_hh, bias)
 
     def _named(self, gradients: Weights) -> Gradients:
         """The gradients of one direction by the names of `_shapes`."""
@@ -181,6 +180,24 @@ class RecurrentWeights(Quantizable, Stateful):
         """Every layer's directions, packed for the present backend."""
         prepared: list[list[Prepared]] = snapshot.prepared(self._pack)
         return prepared
+
+    def _prepare_to_train(self, snapshot: Snapshot) -> list[list[Prepared]]:
+        """The same for training, in the precision that it is to multiply in."""
+        if self.dtype != np.float32 or not computing.is_bfloat16():
+            return self._prepare(snapshot)
+        prepared: list[list[Prepared]] = snapshot.prepared(self._pack_rounded, "bfloat16")
+        return prepared
+
+    def _pack_rounded(self, snapshot: Snapshot) -> list[list[Prepared]]:
+        return [
+            [
+                Prepared(weights._replace(weight_format=TO_BFLOAT16))
+                for weights in (
+                    self._weights(snapshot.arrays, s) for s in self._suffixes(layer)
+                )
+            ]
+            for layer in range(self.num_layers)
+        ]
 
     def _pack(self, snapshot: Snapshot) -> list[list[Prepared]]:
         return [

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gatewise.formats.files import check_writable
+from gatewise.kernels import computing
 from gatewise.layers import Feedforward, Stateful
 from gatewise.training.arguments import as_count, as_number, describe
 from gatewise.training.batches import Batches, check_batches
@@ -29,6 +30,7 @@ def fit(
     validation: Batches | None = None,
     patience: int | None = None,
     max_norm: float | None = None,
+    compute: str | None = None,
     seed: int | None = 0,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_interval: float = 30.0,
@@ -64,6 +66,9 @@ def fit(
         Stop after so many epochs without a better loss on `validation`.
     max_norm : float, optional
         Clip the joint norm of the gradients to this.
+    compute : {"float32", "bfloat16"}, optional
+        In which precision recurrent layers multiply in training, as their `forward` takes
+        it; validation stays float32.
     seed : int or None, default 0
         Decides the order of the batches, another one in every epoch; None keeps it.
     checkpoint : path, optional
@@ -131,7 +136,8 @@ def fit(
             raise ValueError(f"patience should be None without validation, got {patience}")
     if resume and checkpoint is None:
         raise ValueError("checkpoint should be a file to resume from, got None")
-    run = Run(model, optimizer, loss, batches, seed, max_norm)
+    computing.check(compute)
+    run = Run(model, optimizer, loss, batches, seed, max_norm, compute)
     if checkpoint is not None:
         check_writable(checkpoint)
         if resume and Path(checkpoint).exists():

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gatewise.formats.containers import Header
 from gatewise.formats.fields import Fields
+from gatewise.kernels import computing
 from gatewise.layers import Feedforward, Stateful
 from gatewise.training import random_states
 from gatewise.training.arguments import describe
@@ -63,6 +64,7 @@ class Run:
         batches: Batches,
         seed: int | None,
         max_norm: float | None,
+        compute: str | None = None,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -71,6 +73,7 @@ class Run:
         self.size = len(batches)
         self.seed = seed
         self.max_norm = max_norm
+        self.compute = compute
         self.epochs: list[Epoch] = []
         # Of the present epoch: how many batches are done, and the losses and sizes summed.
         self.position = 0
@@ -114,7 +117,8 @@ class Run:
         """Make one step, unless the batch has no examples."""
         size = len(batch.x)
         if size:
-            outputs, backward = _forward(self.model, batch)
+            with computing.using(self.compute):
+                outputs, backward = _forward(self.model, batch)
             value, gradient = _measure(self.loss, outputs, batch)
             if not math.isfinite(value):
                 raise ValueError(

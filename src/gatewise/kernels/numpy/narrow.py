@@ -36,7 +36,7 @@ NARROW = (IntegerWeights, RoundedWeights)
 def narrow(
     matrix: Array, weight_format: str, scale: Array | None, *, is_bounded: bool = False
 ) -> Narrow | None:
-    """Return a matrix (outputs, inputs) as its products take it; None if that is widened."""
+    """Return a matrix (outputs, inputs) as its products take it; None if widened."""
     found = formats.look_up(weight_format)
     if found.steps:
         return integer_weights(matrix, scale, found.steps, is_bounded=is_bounded)

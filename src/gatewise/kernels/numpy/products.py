@@ -30,8 +30,13 @@ def project_back(packed: Packed, dgates: Array, dx: Array, *, num_threads: int =
         np.matmul(dgates, packed.w_ih, out=dx)
 
 
-def outer(a: Array, b: Array, out: Array, *, num_threads: int = 1) -> None:
-    """Add ``a_row outer b_row``, summed over all rows, to `out`: a gradient of weights."""
+def outer(
+    a: Array, b: Array, out: Array, *, in_bfloat16: bool = False, num_threads: int = 1
+) -> None:
+    """Add ``a_row outer b_row``, summed over all rows, to `out`: a gradient of weights.
+
+    Products may be those of bfloat16 if that is faster; here it is not.
+    """
     with np.errstate(all="ignore"):
         out += np.tensordot(a, b, axes=((0, 1), (0, 1)))
 

@@ -45,8 +45,9 @@ def pack(
 
     `weight_format` is how `w_ih`, `w_hh` and `w_hr` come. For inference in float32 it may
     be a narrow one; where that is scaled, `scales`, a vector for each of the three,
-    multiply the rows of their matrix. Where it has steps, products are those of integers, and in
-    bfloat16 those of rows rounded to it. A cell, a format or an activation that is in no table is a ValueError.
+    multiply the rows of their matrix. Where it has steps, products are those of
+    integers, and in bfloat16 those of rows rounded to it. A cell, a format or an activation
+    that is in no table is a ValueError.
     """
     has_c = len(look_up(cell).states) == 2
     formats.check(weight_format, bias.dtype)
