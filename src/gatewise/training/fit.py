@@ -122,6 +122,7 @@ def fit(
     True
     """
     _check_parts(model, loss, optimizer, after_epoch)
+    computing.check(compute)
     check_batches("batches", batches)
     if validation is not None:
         check_batches("validation", validation)
@@ -136,7 +137,6 @@ def fit(
             raise ValueError(f"patience should be None without validation, got {patience}")
     if resume and checkpoint is None:
         raise ValueError("checkpoint should be a file to resume from, got None")
-    computing.check(compute)
     run = Run(model, optimizer, loss, batches, seed, max_norm, compute)
     if checkpoint is not None:
         check_writable(checkpoint)
