@@ -74,7 +74,9 @@ cdef _outer(
     cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
     cdef gw_status status
     with nogil:
-        status = kernels.outer(block_of(a), block_of(b), matrix_of(out), in_bfloat16, threads)
+        status = kernels.outer(
+            block_of(a), block_of(b), matrix_of(out), in_bfloat16, threads
+        )
     _check(status)
 
 
