@@ -1,11 +1,11 @@
-"""Integer weights against float32, and against ONNX Runtime's own: one thread, by turns.
+"""Integer weights against float32, and against ONNX Runtime's own, by turns.
 
 Every case runs in float32, in int8 with activations of 15 and of 8 bits, and, where it is
 installed and has the operator, in ONNX Runtime after its ``quantize_dynamic``. Each has a
 turn of two milliseconds or more, over and over; the figures are medians over the turns. A
 goal is the least ratio that is hoped for; "<" marks what falls short of it.
 
-    python benchmarks/narrow.py [--only 'B1 T1 '] [--turns 60]
+    python benchmarks/narrow.py [--only 'B1 T1 '] [--turns 60] [--threads 2]
     GATEWISE_ISA=avx2 python benchmarks/narrow.py --goals avx2
 """
 
@@ -83,7 +83,7 @@ def goals_of(case: Case, goals: str) -> list[Goal]:
     return found
 
 
-def gatewise_calls(case: Case, work: Work) -> dict[str, Callable[[], Any]]:
+def gatewise_calls(case: Case, work: Work, threads: int) -> dict[str, Callable[[], Any]]:
     """A call in each of our formats."""
     layer = getattr(gatewise, case.cell.upper())(case.input_size, case.hidden_size)
     layer.load_state_dict(work.weights)
@@ -96,12 +96,12 @@ def gatewise_calls(case: Case, work: Work) -> dict[str, Callable[[], Any]]:
         return {name: partial(each, work.x) for name, each in layers.items()}
     row = work.x[:, 0]
     return {
-        name: partial(each.stream(case.batch, num_threads=1), row)
+        name: partial(each.stream(case.batch, num_threads=threads), row)
         for name, each in layers.items()
     }
 
 
-def runtime_call(case: Case, work: Work) -> Callable[[], Any] | None:
+def runtime_call(case: Case, work: Work, threads: int) -> Callable[[], Any] | None:
     """A call of ONNX Runtime with the weights as its own tool makes them narrow."""
     if case.cell != "lstm":
         return None
@@ -117,7 +117,7 @@ def runtime_call(case: Case, work: Work) -> Callable[[], Any] | None:
         quantize_dynamic(wide, narrow, weight_type=QuantType.QInt8)
         content = narrow.read_bytes()
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     session = onnxruntime.InferenceSession(
         content, options, providers=["CPUExecutionProvider"]
     )
@@ -178,8 +178,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="cases whose names have this")
     parser.add_argument("--turns", type=int, default=60)
     parser.add_argument("--goals", choices=["vnni", "avx2"], default="vnni")
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    gatewise.set_num_threads(1)
+    gatewise.set_num_threads(options.threads)
     print(f"gatewise {gatewise.__version__}, {chooser.kernels.instruction_set()}")
     print(f"{'microseconds':<20}" + "".join(f"{name:>10}" for name in NAMES))
     ahead: list[float] = []
@@ -187,8 +188,8 @@ def main() -> None:
         if options.only not in str(case):
             continue
         work = make_work(case)
-        calls = gatewise_calls(case, work)
-        runtime = runtime_call(case, work)
+        calls = gatewise_calls(case, work, options.threads)
+        runtime = runtime_call(case, work, options.threads)
         if runtime is not None:
             calls["runtime"] = runtime
         seconds = medians(calls, options.turns)

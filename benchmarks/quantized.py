@@ -31,7 +31,13 @@ from gatewise.training.language_training import LanguageTraining, Settings
 from gatewise.training.progress import Progress
 from gatewise.training.text import Vocabulary, reference_text, split_held_out
 
-FORMATS = ("float32", "float16", "int8")
+# What `quantize` is given; nothing for the layer itself.
+FORMATS: dict[str, dict[str, Any]] = {
+    "float32": {},
+    "float16": {"weight_format": "float16"},
+    "int8, 15 bits": {"weight_format": "int8", "activations": 15},
+    "int8, 8 bits": {"weight_format": "int8", "activations": 8},
+}
 # The least processor time that is measured at once, in seconds, and how often.
 TURN = 2e-3
 TURNS = 300
@@ -84,7 +90,9 @@ def measure(model: LanguageModel, held_out: Any) -> list[Row]:
     """Return what is known of every format."""
     wide, *others = model.network.layers
     assert isinstance(wide, Recurrent)
-    layers: list[Any] = [wide, *(wide.quantize(name) for name in FORMATS[1:])]
+    layers: list[Any] = [
+        wide.quantize(**options) if options else wide for options in FORMATS.values()
+    ]
     rows = np.eye(wide.input_size, dtype=np.float32)[held_out[:1000]]
     wanted, _ = wide(held_out[:5000])
     seconds = step_seconds(layers, rows)
@@ -109,12 +117,14 @@ def show(rows: list[Row], write: Callable[[str], object] = print) -> None:
         "largest difference",
     )
     write(
-        "".join(f"{c:>{w}}" for c, w in zip(columns, (8, 12, 7, 11, 7, 9, 20), strict=True))
+        "".join(
+            f"{c:>{w}}" for c, w in zip(columns, (14, 12, 7, 11, 7, 9, 20), strict=True)
+        )
     )
     first = rows[0]
     for row in rows:
         write(
-            f"{row.name:>8}{row.nbytes:12,}{first.nbytes / row.nbytes:7.2f}"
+            f"{row.name:>14}{row.nbytes:12,}{first.nbytes / row.nbytes:7.2f}"
             f"{row.seconds * 1e6:11.2f}{first.seconds / row.seconds:7.2f}"
             f"{row.bits:9.4f}{row.difference:20.1e}"
         )

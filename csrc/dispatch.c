@@ -62,19 +62,34 @@ static int has_avx512_bf16(void) { return has_avx512_vnni() && (leaf_7(1, 0) >> 
 
 static int has_avx2_vnni(void) { return has_avx2() && (leaf_7(1, 0) >> 4 & 1); }
 #elif IS_ARM64
-#if defined(__linux__)
-#include <sys/auxv.h>
-
-static int has_neon_bf16(void) { return getauxval(AT_HWCAP2) >> 14 & 1; }
-#elif defined(__APPLE__)
+#if defined(__APPLE__)
 #include <sys/sysctl.h>
+
+/* All of Apple's that run macOS. */
+static int has_dot_products(void) { return 1; }
 
 static int has_neon_bf16(void) {
     int found = 0;
     size_t size = sizeof found;
     return !sysctlbyname("hw.optional.arm.FEAT_BF16", &found, &size, NULL, 0) && found;
 }
+#elif defined(_WIN32)
+#include <windows.h>
+
+/* PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE, which older headers do not name. */
+static int has_dot_products(void) { return IsProcessorFeaturePresent(43) != 0; }
+
+static int has_neon_bf16(void) { return 0; }
+#elif defined(__linux__)
+#include <sys/auxv.h>
+
+/* HWCAP_ASIMDDP, and below HWCAP2_BF16, which older headers do not name. */
+static int has_dot_products(void) { return getauxval(AT_HWCAP) >> 20 & 1; }
+
+static int has_neon_bf16(void) { return has_dot_products() && (getauxval(AT_HWCAP2) >> 14 & 1); }
 #else
+static int has_dot_products(void) { return 0; }
+
 static int has_neon_bf16(void) { return 0; }
 #endif
 #endif
@@ -90,8 +105,8 @@ static int has_neon_bf16(void) { return 0; }
 #define FILES(one) one(avx512) one(avx2) one(sse2) one(scalar)
 #elif IS_ARM64
 #define VARIANTS(one)                                                                                        \
-    one("neon_bf16", neon, 0, 1, has_neon_bf16) one("neon", neon, 0, 0, NULL)                                \
-        one("scalar", scalar, 0, 0, NULL)
+    one("neon_bf16", neon, 1, 1, has_neon_bf16) one("neon_dotprod", neon, 1, 0, has_dot_products)            \
+        one("neon", neon, 0, 0, NULL) one("scalar", scalar, 0, 0, NULL)
 #define FILES(one) one(neon) one(scalar)
 #else
 #define VARIANTS(one) one("scalar", scalar, 0, 0, NULL)

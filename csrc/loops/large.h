@@ -120,12 +120,13 @@ struct narrow {
 
 static void begin_narrow(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row,
                          int count, real *sums) {
-    const struct large_rows *rows = context;
-    const struct rows bias = {(real *)rows->large->bias, 0};
-    if (bias.base)
-        load_sums(p, block, bias, row, count, sums);
-    else
-        memset(sums, 0, (size_t)(count * block_vectors(p, block) * WIDTH) * sizeof(real));
+    const real *bias = ((const struct large_rows *)context)->large->bias;
+    const int vectors = block_vectors(p, block);
+    (void)row;
+    for (int r = 0; r < count; r++)
+        for (int v = 0; v < vectors; v++, sums += WIDTH)
+            v_store(sums, bias ? load_some(bias + vector_offset(p, block, v), vector_length(p, block, v))
+                               : v_set(0));
 }
 
 static void end_narrow(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,

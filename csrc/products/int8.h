@@ -150,13 +150,13 @@ static int pack_int8(struct panels *p, int group, int zero, const int8_t *matrix
     return 1;
 }
 
-/* What a tile multiplies: rows, the first of which is here, and a panel or two. */
+/* What a tile multiplies: rows, the first of which is here, and a panel. */
 struct int8_tile {
     const char *row;
     size_t row_size;
     const int8_t *panel;
-    ptrdiff_t inputs, panel_step; /* of the panel, filled up; and to the next one */
-    ptrdiff_t elements;           /* of a row, filled up */
+    ptrdiff_t inputs;   /* of the panel, filled up */
+    ptrdiff_t elements; /* of a row, filled up */
     const int32_t *offsets;
     ptrdiff_t offsets_step; /* from segment to segment */
     const float *scales;
@@ -176,14 +176,9 @@ INLINE vreal real_of_parts(vint high, vint low) {
     return v_add(v_mul(v_set(256), i_to_real(high)), i_to_real(i_low(low)));
 }
 
-INLINE int8_function *int8_of(int8_function *const functions[MOST_VECTORS][MOST_ROWS + 1], int vectors,
-                              int blocks, int count) {
-    return functions[vectors - 1][blocks == 2 ? 0 : count];
-}
-
 INLINE void add_int8(const struct panels *p, const char *converted, ptrdiff_t block, int blocks,
                      ptrdiff_t row, int count, float *sums, int group,
-                     int8_function *const functions[MOST_VECTORS][MOST_ROWS + 1]) {
+                     int8_function *const functions[MOST_VECTORS][MOST_ROWS]) {
     const int vectors = block_vectors(p, block);
     const ptrdiff_t inputs = panel_inputs(p->inputs, group), first = block_offset(p, block, 1);
     struct int8_tile tile;
@@ -191,39 +186,43 @@ INLINE void add_int8(const struct panels *p, const char *converted, ptrdiff_t bl
     tile.row = converted + (size_t)row * tile.row_size;
     tile.panel = (const int8_t *)p->data + block_offset(p, block, inputs);
     tile.inputs = inputs;
-    tile.panel_step = inputs * vectors * WIDTH;
     tile.elements = row_elements(p->inputs);
     tile.offsets = p->offsets + first;
     tile.offsets_step = block_offset(p, block_count(p), 1);
     tile.scales = p->scales + first;
-    int8_of(functions, vectors, blocks, count)(&tile, sums);
+    for (; blocks > 0; blocks--) {
+        functions[vectors - 1][count - 1](&tile, sums);
+        tile.panel += inputs * vectors * WIDTH;
+        tile.offsets += vectors * WIDTH;
+        tile.scales += vectors * WIDTH;
+        sums += vectors * WIDTH;
+    }
 }
 
 #define INT8_TABLE_ROW(name, vectors)                                                                        \
-    {name##_1x##vectors##x2, name##_1x##vectors##x1, name##_2x##vectors##x1, name##_3x##vectors##x1,         \
-     name##_4x##vectors##x1, name##_5x##vectors##x1, name##_6x##vectors##x1}
-#define DEFINE_INT8_TILE(name, rows, vectors, panels, most, tile_of, planes)                                 \
-    static void name##_##rows##x##vectors##x##panels(const struct int8_tile *tile, float *sums) {            \
+    {name##_1x##vectors, name##_2x##vectors, name##_3x##vectors,                                             \
+     name##_4x##vectors, name##_5x##vectors, name##_6x##vectors}
+#define DEFINE_INT8_TILE(name, rows, vectors, most, tile_of, planes)                                         \
+    static void name##_##rows##x##vectors(const struct int8_tile *tile, float *sums) {                       \
         /* More rows than there are registers for are never asked for. */                                    \
         if ((rows) > most(vectors))                                                                          \
             return;                                                                                          \
-        tile_of(tile, sums, planes, rows, vectors, panels);                                                  \
+        tile_of(tile, sums, planes, rows, vectors);                                                          \
     }
 #define DEFINE_INT8_TILES(name, vectors, most, tile_of, planes)                                              \
-    DEFINE_INT8_TILE(name, 1, vectors, 2, most, tile_of, planes)                                             \
-    DEFINE_INT8_TILE(name, 1, vectors, 1, most, tile_of, planes)                                             \
-    DEFINE_INT8_TILE(name, 2, vectors, 1, most, tile_of, planes)                                             \
-    DEFINE_INT8_TILE(name, 3, vectors, 1, most, tile_of, planes)                                             \
-    DEFINE_INT8_TILE(name, 4, vectors, 1, most, tile_of, planes)                                             \
-    DEFINE_INT8_TILE(name, 5, vectors, 1, most, tile_of, planes)                                             \
-    DEFINE_INT8_TILE(name, 6, vectors, 1, most, tile_of, planes)
+    DEFINE_INT8_TILE(name, 1, vectors, most, tile_of, planes)                                                \
+    DEFINE_INT8_TILE(name, 2, vectors, most, tile_of, planes)                                                \
+    DEFINE_INT8_TILE(name, 3, vectors, most, tile_of, planes)                                                \
+    DEFINE_INT8_TILE(name, 4, vectors, most, tile_of, planes)                                                \
+    DEFINE_INT8_TILE(name, 5, vectors, most, tile_of, planes)                                                \
+    DEFINE_INT8_TILE(name, 6, vectors, most, tile_of, planes)
 /* A format's functions, of a name; `zero` is what stands for an element of 0. */
 #define DEFINE_INT8(name, most, tile_of, planes, group, zero, bytes)                                         \
     DEFINE_INT8_TILES(name, 1, most, tile_of, planes)                                                        \
     DEFINE_INT8_TILES(name, 2, most, tile_of, planes)                                                        \
     DEFINE_INT8_TILES(name, 3, most, tile_of, planes)                                                        \
     DEFINE_INT8_TILES(name, 4, most, tile_of, planes)                                                        \
-    static int8_function *const name##_functions[MOST_VECTORS][MOST_ROWS + 1] = {                            \
+    static int8_function *const name##_functions[MOST_VECTORS][MOST_ROWS] = {                                \
         INT8_TABLE_ROW(name, 1), INT8_TABLE_ROW(name, 2), INT8_TABLE_ROW(name, 3), INT8_TABLE_ROW(name, 4)}; \
     static int pack_##name(struct panels *p, const void *matrix, const float *scales, gw_watch *watch) {     \
         return pack_int8(p, group, zero, matrix, scales, watch);                                             \

@@ -11,22 +11,44 @@ INLINE void put_pairs(char *elements, ptrdiff_t count, ptrdiff_t k, vint steps) 
 #define put_pairs_15 put_pairs
 #define put_pairs_8 put_pairs
 
+/* One pair of one row. */
+INLINE void add_pairs_of_one(const int8_t *panel, const char *row, vint *sum, const int vectors) {
+    const vpair x = pair_set(row);
+    UNROLL for (int v = 0; v < vectors; v++)
+        sum[v] = i_add_pairs(sum[v], pairs_load(panel + v * WIDTH * 2), x);
+}
+
+/* Several at once, since one is not much more than what the loop itself takes. */
+INLINE void add_pairs_of_row(const int8_t *panel, const char *row, const char *end, vint *sum,
+                             const int vectors) {
+    const int step = vectors * WIDTH * 2;
+    for (; end - row >= 16; row += 16, panel += 4 * step) {
+        UNROLL for (int pair = 0; pair < 4; pair++)
+            add_pairs_of_one(panel + pair * step, row + 4 * pair, sum, vectors);
+    }
+    for (; row < end; row += 4, panel += step)
+        add_pairs_of_one(panel, row, sum, vectors);
+}
+
 /* Adds so many pairs to sums that cannot leave 32 bits on the way. */
 INLINE void add_pairs(const struct int8_tile *tile, ptrdiff_t first, ptrdiff_t pairs, vint *sum,
-                      const int row_count, const int vectors, const int panels) {
+                      const int row_count, const int vectors) {
     const int8_t *panel = tile->panel + first * vectors * WIDTH * 2;
     const char *row = tile->row + ROW_HEAD + first * 4;
     const char *end = row + pairs * 4;
+    if (row_count == 1) {
+        add_pairs_of_row(panel, row, end, sum, vectors);
+        return;
+    }
     /* As for dots. */
     do {
         vpair x[MOST_ROWS];
         UNROLL for (int r = 0; r < row_count; r++)
             x[r] = pair_set(row + (size_t)r * tile->row_size);
-        UNROLL for (int v = 0; v < vectors * panels; v++) {
-            const vpairs weight =
-                pairs_load(panel + (v / vectors) * tile->panel_step + (v % vectors) * WIDTH * 2);
+        UNROLL for (int v = 0; v < vectors; v++) {
+            const vpairs weight = pairs_load(panel + v * WIDTH * 2);
             UNROLL for (int r = 0; r < row_count; r++)
-                sum[r * vectors * panels + v] = i_add_pairs(sum[r * vectors * panels + v], weight, x[r]);
+                sum[r * vectors + v] = i_add_pairs(sum[r * vectors + v], weight, x[r]);
         }
         row += 4;
         panel += vectors * WIDTH * 2;
@@ -44,9 +66,9 @@ INLINE void end_pairs(const struct int8_tile *tile, const vint *high, const vint
 }
 
 INLINE void pairs_tile(const struct int8_tile *tile, float *sums, const int planes, const int row_count,
-                       const int vectors, const int panels) {
+                       const int vectors) {
     const ptrdiff_t most = (planes == 2 ? INPUTS_AT_ONCE : SEGMENT) / 2, pairs = tile->inputs / 2;
-    const int count = row_count * vectors * panels;
+    const int count = row_count * vectors;
     for (ptrdiff_t first = 0; first < pairs;) {
         const ptrdiff_t segment_end = first + SEGMENT / 2 < pairs ? first + SEGMENT / 2 : pairs;
         vint high[MOST_ROWS * MOST_VECTORS], low[MOST_ROWS * MOST_VECTORS];
@@ -57,14 +79,14 @@ INLINE void pairs_tile(const struct int8_tile *tile, float *sums, const int plan
             vint sum[MOST_ROWS * MOST_VECTORS];
             UNROLL for (int s = 0; s < count; s++)
                 sum[s] = i_set(0);
-            add_pairs(tile, first, length, sum, row_count, vectors, panels);
+            add_pairs(tile, first, length, sum, row_count, vectors);
             first += length;
             UNROLL for (int s = 0; s < count; s++) {
                 high[s] = i_add(high[s], i_high(sum[s]));
                 low[s] = i_add(low[s], i_low(sum[s]));
             }
         }
-        end_pairs(tile, high, low, sums, row_count, vectors * panels);
+        end_pairs(tile, high, low, sums, row_count, vectors);
     }
 }
 

@@ -121,6 +121,40 @@ INLINE vint i_add_pairs(vint sum, vpairs weights, vpair x) {
     return vaddq_s32(sum, vpaddq_s32(low, vmull_high_s16(weights, x)));
 }
 
+#define i_times_256(a) vshlq_n_s32(a, 8)
+
+INLINE void i_store_8(uint8_t *p, vint a) {
+    const int16x4_t halves = vmovn_s32(a);
+    const int32x2_t bytes = vreinterpret_s32_s8(vmovn_s16(vcombine_s16(halves, halves)));
+    const int32_t four = vget_lane_s32(bytes, 0);
+    memcpy(p, &four, sizeof four);
+}
+
+/* The dot products of ARMv8.2, of bytes with a sign. */
+#define DOTS_CONDITION gw_has_dots
+#define DOTS_HAVE_SIGN
+#define ROWS_OF_DOTS_8(vectors) ((vectors) == 4 ? 5 : 6)
+#define ROWS_OF_DOTS_15(vectors) ((vectors) == 4 ? 3 : (vectors) == 3 ? 4 : 6)
+
+typedef int8x16_t vfour, vfours;
+#define fours_load vld1q_s8
+
+INLINE vfour four_set(const char *p) {
+    int32_t four;
+    memcpy(&four, p, sizeof four);
+    return vreinterpretq_s8_s32(vdupq_n_s32(four));
+}
+
+#if defined(__GNUC__)
+/* Not the intrinsic, which needs a switch for all of the file, and compilers then use such products elsewhere. */
+INLINE vint i_add_dots(vint sum, vfours weights, vfour x) {
+    __asm__(".arch_extension dotprod\n\tsdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(weights), "w"(x));
+    return sum;
+}
+#else
+#define i_add_dots vdotq_s32
+#endif
+
 #if defined(__GNUC__)
 #define BFLOAT16_CONDITION gw_has_bfloat16
 #define ROWS_OF_TWOS(vectors) (MAX_ROWS(vectors))

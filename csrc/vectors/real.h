@@ -22,8 +22,8 @@
  *   i_store_16 i_store_8    the low bits of each
  *   vpairs vpair            2 weights for each unit, 2 elements for all: pairs_load, pair_set,
  *                           i_add_pairs(sum, weights, x); ROWS_OF_PAIRS(vectors), as MAX_ROWS
- *   vfours vfour            the same of 4 bytes, the elements without a sign, where DOTS_CONDITION is defined,
- *                           which says whether the processor has them
+ *   vfours vfour            the same of 4 bytes, the elements without a sign unless DOTS_HAVE_SIGN is defined, where
+ *                           DOTS_CONDITION is, which says whether the processor has them
  *   vtwos vtwo              the same of bfloat16, where BFLOAT16_CONDITION is defined: twos_load, two_set, and
  *                           v_add_twos(sum, weights, x); v_store_bfloat16, and v_store_pairs of two
  *                           vectors side by side; ROWS_OF_TWOS(vectors)

@@ -199,7 +199,7 @@ def _run_back(
     dy: Array,
     dstate: State,
     dx: Array | None,
-    gradients: Weights,
+    gradients: Weights | None,
     dresets: State | None,
     *,
     num_threads: int,

@@ -52,7 +52,7 @@ CLASSES: Mapping[str, Any] = {
 }
 # What parameters and generators start from, which is no part of a finished layer.
 _STARTS = {"seed", "forget_bias"}
-# The bits that int8 weights go with unless a file says otherwise, as the first ones did not.
+# The bits that int8 weights go with where a file, as the first ones, does not say.
 _ACTIVATIONS = 15
 # Layers in layers, and places in all of them: one that stands in two layers that stand in
 # two, and so on, would soon stand in more than there is memory for.
@@ -139,9 +139,12 @@ def _described_alone(model: Module) -> dict[str, Any]:
         said["weight_format"] = model.weight_format
         if model.activation_bits not in (None, _ACTIVATIONS):
             said["activations"] = model.activation_bits
-    if isinstance(model, Recurrent):
-        if model.initial_state is not None and not model.learn_initial_state:
-            said["initial_state"] = True
+    if (
+        isinstance(model, Recurrent)
+        and model.initial_state is not None
+        and not model.learn_initial_state
+    ):
+        said["initial_state"] = True
     return said
 
 
@@ -236,7 +239,9 @@ def _made_alone(name: str, fields: Fields) -> Module:
     if isinstance(model, Recurrent) and fields.has("initial_state"):
         model._add_initial_state()
     if isinstance(model, Quantizable) and fields.has("weight_format"):
-        bits = fields.integer("activations", lowest=1) if fields.has("activations") else None
+        bits = (
+            fields.integer("activations", lowest=1) if fields.has("activations") else None
+        )
         model = model.quantize(fields.text("weight_format"), activations=bits)
     return model
 

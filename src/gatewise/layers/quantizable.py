@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -49,6 +50,10 @@ class Quantizable(Module):
     def nbytes(self) -> int:
         """The bytes of the parameters, with the scales of narrow weights."""
         return sum(array.nbytes for array in self._snapshot().arrays.values())
+
+    @abstractmethod
+    def quantize(self, weight_format: str, *, activations: int | None = None) -> Self:
+        """Return a copy of this layer for inference whose weights take fewer bytes."""
 
     def _quantized_copy(self, weight_format: str, activations: int | None) -> Self:
         if self._is_narrow:

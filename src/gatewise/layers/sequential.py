@@ -117,6 +117,8 @@ class Sequential(Stateful):
         ----------
         weight_format : {"float16", "bfloat16", "int8"}
             As for a recurrent layer's `quantize`.
+        activations : {15, 8}, optional
+            As for a recurrent layer's `quantize`.
 
         Returns
         -------

@@ -12,6 +12,7 @@ from gatewise.formats.files import replacing
 from gatewise.formats.onnx.graph import Graph
 from gatewise.formats.onnx.nodes import Value, add_recurrent
 from gatewise.formats.onnx.tensors import number_of
+from gatewise.kernels import formats
 from gatewise.layers import (
     Conv1d,
     Dropout,
