@@ -46,15 +46,16 @@ INLINE void start_alone(const struct lone_step *step, ptrdiff_t block, vreal *su
 /* Adds a term to the sums of `blocks` blocks. */
 INLINE void add_alone(const struct panels *p, const void *row, ptrdiff_t block, vreal *sum, const int vectors,
                       const int blocks, const int dots) {
-    const ptrdiff_t inputs = p->format->alone == ALONE ? p->inputs : whole_pairs_of(p->inputs);
 #ifdef BFLOAT16_CONDITION
     if (dots) {
-        add_dotted_pairs(row, 0, inputs / 2, dotted_panel(p, block), inputs / 2 * vectors * WIDTH * 4, sum, 1,
-                         vectors, blocks);
+        const ptrdiff_t pairs = whole_pairs_of(p->inputs) / 2;
+        add_dotted_pairs(row, 0, pairs, dotted_panel(p, block), pairs * vectors * WIDTH * 4, sum, 1, vectors,
+                         blocks);
         return;
     }
 #endif
     const real *const values = row;
+    const ptrdiff_t inputs = p->inputs;
     (void)dots;
     add_products(&values, inputs, (const real *)p->data + block_offset(p, block, inputs),
                  inputs * vectors * WIDTH, sum, load_full, 1, vectors, blocks);

@@ -1,11 +1,12 @@
 /* bfloat16 weights times rows rounded to bfloat16, to nearest, of two the even one.
  *
- * Products of two bfloat16 are exact, and sums are float32. Inputs come in pairs, and a sum is one chain of
- * multiply-adds, of each pair the second first: such is AVX512_BF16's instruction, and so all instruction sets
- * with fused multiply-adds have the same bits. ARM's rounds a pair's sum in its own way. A denormal counts as zero.
+ * Products of two bfloat16 are exact, and sums are float32, one chain of multiply-adds over ascending inputs. So is
+ * AVX512_BF16's instruction, which of a pair takes the upper one first, and so all instruction sets with fused
+ * multiply-adds have the same bits. ARM's rounds a pair's sum in its own way. A denormal counts as zero.
  *
- *   dots     the processor multiplies pairs: panels [inputs / 2][vectors][WIDTH][2], of bfloat16 like the rows
- *   rounded  float32 does: panels and rows as for it, but for the order of the inputs
+ *   dots     the processor multiplies pairs: panels [inputs / 2][vectors][WIDTH][2], of bfloat16 like the rows, the first of a
+ *            pair above the second
+ *   rounded  float32 does: panels and rows as for it
  */
 #ifndef GATEWISE_BFLOAT16_H
 #define GATEWISE_BFLOAT16_H
@@ -44,20 +45,20 @@ INLINE uint16_t bfloat16_at(const struct bfloat16_source *from, ptrdiff_t index)
     return ((const uint16_t *)from->weights)[index];
 }
 
-/* One vector of units: the weights of each pair stand side by side, or two inputs after each other. */
+/* One vector of units. */
 INLINE void pack_bfloat16_vector(const struct bfloat16_source *from, ptrdiff_t inputs, ptrdiff_t source,
                                  ptrdiff_t count, void *panel, ptrdiff_t first, ptrdiff_t step,
                                  const int dots) {
     for (ptrdiff_t unit = 0; unit < WIDTH; unit++) {
-        for (ptrdiff_t k = 0; k < whole_pairs_of(inputs); k++) {
+        for (ptrdiff_t k = 0; k < (dots ? whole_pairs_of(inputs) : inputs); k++) {
             uint16_t weight = 0;
             if (unit < count && k < inputs)
                 weight = bfloat16_at(from, source + unit * inputs + k);
             if (dots) {
-                ((uint16_t *)panel)[2 * (first + k / 2 * step + unit) + k % 2] = weight;
+                ((uint16_t *)panel)[2 * (first + k / 2 * step + unit) + 1 - k % 2] = weight;
             } else {
                 const uint32_t bits = (uint32_t)weight << 16;
-                memcpy((float *)panel + first + (k ^ 1) * step + unit, &bits, sizeof bits);
+                memcpy((float *)panel + first + k * step + unit, &bits, sizeof bits);
             }
         }
     }
@@ -65,13 +66,13 @@ INLINE void pack_bfloat16_vector(const struct bfloat16_source *from, ptrdiff_t i
 
 static int pack_bfloat16(struct panels *p, const void *matrix, int are_wide, int dots, gw_watch *watch) {
     const struct bfloat16_source from = {matrix, are_wide};
-    const ptrdiff_t inputs = whole_pairs_of(p->inputs), rows = dots ? inputs / 2 : inputs;
+    const ptrdiff_t rows = dots ? whole_pairs_of(p->inputs) / 2 : p->inputs;
     p->data = gw_allocate((size_t)block_offset(p, block_count(p), rows) * sizeof(float));
     if (!p->data)
         return 0;
     for (ptrdiff_t block = 0; block < block_count(p); block++) {
         const int vectors = block_vectors(p, block);
-        for (int v = 0; v < vectors && gw_goes_on(watch, inputs * PACKING_WORK); v++) {
+        for (int v = 0; v < vectors && gw_goes_on(watch, p->inputs * PACKING_WORK); v++) {
             const ptrdiff_t source = vector_offset(p, block, v) * p->inputs;
             const ptrdiff_t first = block_offset(p, block, rows) + v * WIDTH;
             pack_bfloat16_vector(&from, p->inputs, source, vector_length(p, block, v), p->data, first,
@@ -81,25 +82,18 @@ static int pack_bfloat16(struct panels *p, const void *matrix, int are_wide, int
     return 1;
 }
 
-static size_t row_size_rounded(ptrdiff_t inputs) { return (size_t)whole_pairs_of(inputs) * sizeof(float); }
+static size_t row_size_rounded(ptrdiff_t inputs) { return (size_t)inputs * sizeof(float); }
 
 static void convert_rounded(const struct panels *p, const float *row, char *converted) {
-    float *target = (float *)converted;
-    const ptrdiff_t pairs = p->inputs / 2;
-    for (ptrdiff_t pair = 0; pair < pairs; pair++) {
-        target[2 * pair] = rounded_float(row[2 * pair + 1]);
-        target[2 * pair + 1] = rounded_float(row[2 * pair]);
-    }
-    if (2 * pairs < whole_pairs_of(p->inputs)) {
-        target[2 * pairs] = 0;
-        target[2 * pairs + 1] = p->inputs % 2 ? rounded_float(row[2 * pairs]) : 0;
-    }
+    float *const target = (float *)converted;
+    for (ptrdiff_t k = 0; k < p->inputs; k++)
+        target[k] = rounded_float(row[k]);
 }
 
 static void add_rounded(const struct panels *p, const char *converted, ptrdiff_t block, int blocks,
                         ptrdiff_t row, int count, float *sums) {
     const int vectors = block_vectors(p, block);
-    const ptrdiff_t inputs = whole_pairs_of(p->inputs);
+    const ptrdiff_t inputs = p->inputs;
     const float *rows[MOST_ROWS];
     for (int r = 0; r < count; r++)
         rows[r] = (const float *)converted + (row + r) * inputs;
@@ -126,8 +120,7 @@ static int pack_rounded(struct panels *p, const void *matrix, const float *scale
         .most_rows = {most(1), most(2), most(3), most(4)},                                                   \
         .alone = way,                                                                                        \
     }
-#define ROUNDED_FORMATS                                                                                      \
-    BFLOAT16_FORMAT(rounded, "bfloat16", pack_rounded, NULL, 2, MAX_ROWS, ALONE_IN_PAIRS, NULL)
+#define ROUNDED_FORMATS BFLOAT16_FORMAT(rounded, "bfloat16", pack_rounded, NULL, 2, MAX_ROWS, ALONE, NULL)
 
 #ifdef BFLOAT16_CONDITION
 #include "products/bfloat16_dots.h"

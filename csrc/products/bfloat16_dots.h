@@ -143,9 +143,9 @@ static int transpose_dotted(struct panels *back, const struct panels *forward, p
                 const ptrdiff_t panel = unit / PANEL_WIDTH, width = block_vectors(back, panel) * WIDTH;
                 uint16_t *target =
                     (uint16_t *)back->data + 2 * (block_offset(back, panel, pairs) + unit % PANEL_WIDTH);
-                const uint16_t *from = source + unit / 2 * 2 * vectors * WIDTH + unit % 2;
+                const uint16_t *from = source + unit / 2 * 2 * vectors * WIDTH + 1 - unit % 2;
                 for (ptrdiff_t k = 0; k < length; k++)
-                    target[2 * ((input + k) / 2 * width) + (input + k) % 2] = from[2 * k];
+                    target[2 * ((input + k) / 2 * width) + 1 - (input + k) % 2] = from[2 * k];
             }
         }
     }

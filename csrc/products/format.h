@@ -49,8 +49,8 @@ typedef void copy_function(const void *matrix, ptrdiff_t inputs, ptrdiff_t count
 typedef void add_function(const struct panels *p, const char *converted, ptrdiff_t block, int blocks,
                           ptrdiff_t row, int count, real *sums);
 
-/* How a row alone multiplies, if it can: real panels, the same with inputs in pairs, or dots of pairs. */
-enum { NOT_ALONE, ALONE, ALONE_IN_PAIRS, ALONE_IN_DOTS };
+/* How a row alone multiplies, if it can: panels of `real`, or dots of pairs. */
+enum { NOT_ALONE, ALONE, ALONE_IN_DOTS };
 
 struct format {
     const char *name;

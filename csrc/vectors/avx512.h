@@ -168,7 +168,9 @@ INLINE vreal v_add_twos(vreal sum, vtwos weights, vtwo x) {
 INLINE void v_store_bfloat16(uint16_t *p, vreal a) {
     __m256i rounded;
     __asm__("vcvtneps2bf16 %1, %0" : "=v"(rounded) : "v"(a));
-    _mm256_storeu_si256((void *)p, rounded);
+    /* Each pair turned round. */
+    const __m512i both = _mm512_castsi256_si512(rounded);
+    _mm256_storeu_si256((void *)p, _mm512_castsi512_si256(_mm512_rol_epi32(both, 16)));
 }
 
 INLINE void v_store_pairs(uint16_t *p, vreal first, vreal second) {

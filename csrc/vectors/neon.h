@@ -177,7 +177,7 @@ INLINE vreal v_add_twos(vreal sum, vtwos weights, vtwo x) {
 INLINE void v_store_bfloat16(uint16_t *p, vreal a) {
     uint16x4_t rounded;
     __asm__(".arch_extension bf16\n\tbfcvtn %0.4h, %1.4s" : "=w"(rounded) : "w"(a));
-    vst1_u16(p, rounded);
+    vst1_u16(p, vrev32_u16(rounded));
 }
 
 INLINE void v_store_pairs(uint16_t *p, vreal first, vreal second) {

@@ -136,9 +136,7 @@ def test_weights_too_large_are_refused_and_others_are_not() -> None:
     held = layer.quantize("bfloat16").state_dict()["weight_hh_l0"]
     assert np.isfinite(bfloat16.widened(held)).all()
     layer.set_parameters({"weight_hh_l0": np.nextafter(weight, np.float32(np.inf))})
-    with pytest.raises(
-        ValueError, match="weight_hh_l0 should hold numbers of at most 3"
-    ):
+    with pytest.raises(ValueError, match="weight_hh_l0 should hold numbers of at most 3"):
         layer.quantize("bfloat16")
 
 
