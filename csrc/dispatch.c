@@ -69,6 +69,18 @@ static int has_avx512_vnni(void) {
     return has_avx512() && (r[2] >> 11 & 1);
 }
 
+/* Whoever has bfloat16 has products of four bytes, too. */
+static int has_avx512_bf16(void) {
+    unsigned int r[4];
+    if (!has_avx512_vnni())
+        return 0;
+    ask_cpu(7, 0, r);
+    if (r[0] < 1)
+        return 0;
+    ask_cpu(7, 1, r);
+    return r[0] >> 5 & 1;
+}
+
 static int has_avx2_vnni(void) {
     unsigned int r[4];
     if (!has_avx2())
@@ -81,49 +93,65 @@ static int has_avx2_vnni(void) {
 }
 #elif IS_ARM64
 #if defined(__APPLE__)
+#include <sys/sysctl.h>
+
 /* All of Apple's that run macOS. */
 static int has_dot_products(void) { return 1; }
+
+static int has_neon_bf16(void) {
+    int found = 0;
+    size_t size = sizeof found;
+    return !sysctlbyname("hw.optional.arm.FEAT_BF16", &found, &size, NULL, 0) && found;
+}
 #elif defined(_WIN32)
 #include <windows.h>
 
 /* PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE, which older headers do not name. */
 static int has_dot_products(void) { return IsProcessorFeaturePresent(43) != 0; }
+
+static int has_neon_bf16(void) { return 0; }
 #elif defined(__linux__)
 #include <sys/auxv.h>
 
-/* HWCAP_ASIMDDP, which older headers do not name. */
+/* HWCAP_ASIMDDP, and below HWCAP2_BF16, which older headers do not name. */
 static int has_dot_products(void) { return getauxval(AT_HWCAP) >> 20 & 1; }
+
+static int has_neon_bf16(void) { return has_dot_products() && (getauxval(AT_HWCAP2) >> 14 & 1); }
 #else
 static int has_dot_products(void) { return 0; }
+
+static int has_neon_bf16(void) { return 0; }
 #endif
 #endif
 
 /* The variants of this kind of CPU, best first: what they are called, a file in variants/, whether it may use
- * products of four bytes, and what says whether a CPU runs it; NULL where all do. */
+ * products of four bytes and those of bfloat16, and what says whether a CPU runs it; NULL where all do. */
 #if IS_X86_64
 #define VARIANTS(one)                                                                                        \
-    one("avx512_vnni", avx512, 1, has_avx512_vnni) one("avx512", avx512, 0, has_avx512)                      \
-        one("avx2_vnni", avx2, 1, has_avx2_vnni) one("avx2", avx2, 0, has_avx2) one("sse2", sse2, 0, NULL)   \
-            one("scalar", scalar, 0, NULL)
+    one("avx512_bf16", avx512, 1, 1, has_avx512_bf16) one("avx512_vnni", avx512, 1, 0, has_avx512_vnni)      \
+        one("avx512", avx512, 0, 0, has_avx512) one("avx2_vnni", avx2, 1, 0, has_avx2_vnni)                  \
+            one("avx2", avx2, 0, 0, has_avx2) one("sse2", sse2, 0, 0, NULL)                                  \
+                one("scalar", scalar, 0, 0, NULL)
 #define FILES(one) one(avx512) one(avx2) one(sse2) one(scalar)
 #elif IS_ARM64
 #define VARIANTS(one)                                                                                        \
-    one("neon_dotprod", neon, 1, has_dot_products) one("neon", neon, 0, NULL) one("scalar", scalar, 0, NULL)
+    one("neon_bf16", neon, 1, 1, has_neon_bf16) one("neon_dotprod", neon, 1, 0, has_dot_products)            \
+        one("neon", neon, 0, 0, NULL) one("scalar", scalar, 0, 0, NULL)
 #define FILES(one) one(neon) one(scalar)
 #else
-#define VARIANTS(one) one("scalar", scalar, 0, NULL)
+#define VARIANTS(one) one("scalar", scalar, 0, 0, NULL)
 #define FILES(one) one(scalar)
 #endif
 
 #define DECLARE(file) extern const gw_kernels gw_##file##_single, gw_##file##_double;
 FILES(DECLARE)
 
-#define ROW(name, file, has_dots, is_supported)                                                              \
-    {name, &gw_##file##_single, &gw_##file##_double, has_dots, is_supported},
+#define ROW(name, file, has_dots, has_bfloat16, is_supported)                                                \
+    {name, &gw_##file##_single, &gw_##file##_double, has_dots, has_bfloat16, is_supported},
 static const struct variant {
     const char *name;
     const gw_kernels *single_precision, *double_precision;
-    int has_dots;
+    int has_dots, has_bfloat16;
     int (*is_supported)(void);
 } variants[] = {VARIANTS(ROW)};
 
@@ -156,6 +184,8 @@ int gw_choose_instruction_set(const char *name) {
 const char *gw_instruction_set(void) { return chosen->name; }
 
 int gw_has_dots(void) { return chosen->has_dots; }
+
+int gw_has_bfloat16(void) { return chosen->has_bfloat16; }
 
 const gw_kernels *gw_get_kernels(int single) {
     return single ? chosen->single_precision : chosen->double_precision;

@@ -153,8 +153,8 @@ typedef struct gw_kernels {
     gw_status (*linear_back)(const gw_linear *packed, gw_block dy, gw_block dx, int threads);
     /* Writes the rows of windows->out that are no longer than their lengths. */
     gw_status (*convolve)(const gw_linear *packed, const gw_windows *windows, int threads);
-    /* Adds to out. */
-    gw_status (*outer)(gw_block a, gw_block b, gw_matrix out, int threads);
+    /* Adds to out; in products of bfloat16 where that is wanted and the processor has them. */
+    gw_status (*outer)(gw_block a, gw_block b, gw_matrix out, int in_bfloat16, int threads);
     /* Adds to the rows of out that the tokens name. */
     gw_status (*add_by_token)(const int64_t *tokens, gw_block rows, gw_matrix out);
     /* Fills the run's values, and predictions (time, n_y, m). */
@@ -181,6 +181,9 @@ const char *gw_instruction_set(void);
 
 /* Whether the chosen variant may use the products of four bytes that not all its processors have. */
 int gw_has_dots(void);
+
+/* The same of the products of pairs of bfloat16. */
+int gw_has_bfloat16(void);
 
 /* The chosen variant's kernels for float (single) or double. */
 const gw_kernels *gw_get_kernels(int single);

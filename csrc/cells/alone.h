@@ -19,9 +19,9 @@
 struct lone_step {
     const gw_packed *layer;
     int descending; /* the order of the groups */
-    /* The inputs or, if NULL, their share of the gates, bias included. */
-    const real *x, *gates;
-    const real *h_before;
+    /* The inputs or, if NULL, their share of the gates, bias included; and h before, as the format has rows. */
+    const void *x_row, *h_row;
+    const real *gates, *h_before;
     real *h, *c;
     real *y, *extra, *kept; /* the last two may be NULL */
 };
@@ -35,7 +35,7 @@ INLINE ptrdiff_t units_left(const struct lone_step *step, ptrdiff_t unit) {
 /* Where the sums of `blocks` blocks start from. */
 INLINE void start_alone(const struct lone_step *step, ptrdiff_t block, vreal *sum, const int gates,
                         const int blocks) {
-    const real *const from = step->x ? step->layer->bias : step->gates;
+    const real *const from = step->x_row ? step->layer->bias : step->gates;
     UNROLL for (int b = 0; b < blocks; b++) {
         const ptrdiff_t unit = (block + b) * WIDTH, n = units_left(step, unit);
         UNROLL for (int g = 0; g < gates; g++)
@@ -44,21 +44,32 @@ INLINE void start_alone(const struct lone_step *step, ptrdiff_t block, vreal *su
 }
 
 /* Adds a term to the sums of `blocks` blocks. */
-INLINE void add_alone(const struct panels *p, const real *row, ptrdiff_t block, vreal *sum, const int vectors,
-                      const int blocks) {
-    add_products(&row, p->inputs, block_panel(p, block), p->inputs * vectors * WIDTH, sum, load_full, 1,
-                 vectors, blocks);
+INLINE void add_alone(const struct panels *p, const void *row, ptrdiff_t block, vreal *sum, const int vectors,
+                      const int blocks, const int dots) {
+#ifdef BFLOAT16_CONDITION
+    if (dots) {
+        const ptrdiff_t pairs = whole_pairs_of(p->inputs) / 2;
+        add_dotted_pairs(row, 0, pairs, dotted_panel(p, block), pairs * vectors * WIDTH * 4, sum, 1, vectors,
+                         blocks);
+        return;
+    }
+#endif
+    const real *const values = row;
+    const ptrdiff_t inputs = p->inputs;
+    (void)dots;
+    add_products(&values, inputs, (const real *)p->data + block_offset(p, block, inputs),
+                 inputs * vectors * WIDTH, sum, load_full, 1, vectors, blocks);
 }
 
-INLINE void lstm_alone(const struct lone_step *step, ptrdiff_t block, const int blocks) {
+INLINE void lstm_alone(const struct lone_step *step, ptrdiff_t block, const int blocks, const int dots) {
     const gw_packed *layer = step->layer;
     const ptrdiff_t hidden_size = layer->hidden_size;
     const struct peepholes none = {0};
     vreal sum[4 * MOST_BLOCKS];
     start_alone(step, block, sum, 4, blocks);
-    if (step->x)
-        add_alone(&layer->input, step->x, block, sum, 4, blocks);
-    add_alone(&layer->recurrent, step->h_before, block, sum, 4, blocks);
+    if (step->x_row)
+        add_alone(&layer->input, step->x_row, block, sum, 4, blocks, dots);
+    add_alone(&layer->recurrent, step->h_row, block, sum, 4, blocks, dots);
     UNROLL for (int b = 0; b < blocks; b++) {
         const ptrdiff_t unit = (block + b) * WIDTH, n = units_left(step, unit);
         const vreal *const of = sum + 4 * b;
@@ -79,19 +90,19 @@ INLINE void lstm_alone(const struct lone_step *step, ptrdiff_t block, const int 
     }
 }
 
-INLINE void gru_alone(const struct lone_step *step, ptrdiff_t block, const int blocks) {
+INLINE void gru_alone(const struct lone_step *step, ptrdiff_t block, const int blocks, const int dots) {
     const gw_packed *layer = step->layer;
     const ptrdiff_t hidden_size = layer->hidden_size;
     vreal sum[3 * MOST_BLOCKS], n_input[MOST_BLOCKS];
     start_alone(step, block, sum, 3, blocks);
-    if (step->x)
-        add_alone(&layer->input, step->x, block, sum, 3, blocks);
+    if (step->x_row)
+        add_alone(&layer->input, step->x_row, block, sum, 3, blocks, dots);
     UNROLL for (int b = 0; b < blocks; b++) {
         const ptrdiff_t unit = (block + b) * WIDTH;
         n_input[b] = sum[3 * b + 2];
         sum[3 * b + 2] = load_some(layer->bias_hn + unit, units_left(step, unit));
     }
-    add_alone(&layer->recurrent, step->h_before, block, sum, 3, blocks);
+    add_alone(&layer->recurrent, step->h_row, block, sum, 3, blocks, dots);
     UNROLL for (int b = 0; b < blocks; b++) {
         const ptrdiff_t unit = (block + b) * WIDTH, n = units_left(step, unit);
         const struct gru s = gru(sum[3 * b], sum[3 * b + 1], sum[3 * b + 2], n_input[b],
@@ -109,13 +120,13 @@ INLINE void gru_alone(const struct lone_step *step, ptrdiff_t block, const int b
 }
 
 /* One panel of so many vectors. */
-INLINE void rnn_alone(const struct lone_step *step, ptrdiff_t block, const int vectors) {
+INLINE void rnn_alone(const struct lone_step *step, ptrdiff_t block, const int vectors, const int dots) {
     const gw_packed *layer = step->layer;
     vreal sum[MOST_VECTORS];
     start_alone(step, block * MOST_VECTORS, sum, 1, vectors);
-    if (step->x)
-        add_alone(&layer->input, step->x, block, sum, vectors, 1);
-    add_alone(&layer->recurrent, step->h_before, block, sum, vectors, 1);
+    if (step->x_row)
+        add_alone(&layer->input, step->x_row, block, sum, vectors, 1, dots);
+    add_alone(&layer->recurrent, step->h_row, block, sum, vectors, 1, dots);
     UNROLL for (int v = 0; v < vectors; v++) {
         const ptrdiff_t unit = (block * MOST_VECTORS + v) * WIDTH;
         const vreal h = rnn(sum[v], &STANDARD.candidate);
@@ -127,25 +138,60 @@ INLINE void rnn_alone(const struct lone_step *step, ptrdiff_t block, const int v
 typedef void alone_function(const struct lone_step *step, ptrdiff_t block);
 
 /* More blocks than there are registers for are never asked for. */
-#define DEFINE_ALONE(cell, count, most)                                                                      \
-    static void cell##_##count(const struct lone_step *step, ptrdiff_t block) {                              \
+#define DEFINE_ALONE(cell, count, most, name, dots)                                                          \
+    static void cell##_##count##name(const struct lone_step *step, ptrdiff_t block) {                        \
         if ((count) <= (most))                                                                               \
-            cell(step, block, count);                                                                        \
+            cell(step, block, count, dots);                                                                  \
     }
-#define DEFINE_ALONES(cell, most)                                                                            \
-    DEFINE_ALONE(cell, 1, most)                                                                              \
-    DEFINE_ALONE(cell, 2, most)                                                                              \
-    DEFINE_ALONE(cell, 3, most)                                                                              \
-    static alone_function *const cell##s[] = {cell##_1, cell##_2, cell##_3};
+#define DEFINE_ALONES(cell, most, name, dots)                                                                \
+    DEFINE_ALONE(cell, 1, most, name, dots)                                                                  \
+    DEFINE_ALONE(cell, 2, most, name, dots)                                                                  \
+    DEFINE_ALONE(cell, 3, most, name, dots)
 
-DEFINE_ALONES(lstm_alone, BLOCKS_HELD(4))
-DEFINE_ALONES(gru_alone, BLOCKS_HELD(3))
+DEFINE_ALONES(lstm_alone, BLOCKS_HELD(4), , 0)
+DEFINE_ALONES(gru_alone, BLOCKS_HELD(3), , 0)
+DEFINE_ALONES(rnn_alone, MOST_VECTORS, , 0)
+DEFINE_ALONE(rnn_alone, 4, MOST_VECTORS, , 0)
+#ifdef BFLOAT16_CONDITION
+DEFINE_ALONES(lstm_alone, BLOCKS_HELD(4), _dots, 1)
+DEFINE_ALONES(gru_alone, BLOCKS_HELD(3), _dots, 1)
+DEFINE_ALONES(rnn_alone, MOST_VECTORS, _dots, 1)
+DEFINE_ALONE(rnn_alone, 4, MOST_VECTORS, _dots, 1)
+#define ALONES(cell)                                                                                         \
+    {                                                                                                        \
+        {cell##_alone_1, cell##_alone_2, cell##_alone_3}, {                                                  \
+            cell##_alone_1_dots, cell##_alone_2_dots, cell##_alone_3_dots                                    \
+        }                                                                                                    \
+    }
+#define RNN_ALONES                                                                                           \
+    {                                                                                                        \
+        {rnn_alone_1, rnn_alone_2, rnn_alone_3, rnn_alone_4}, {                                              \
+            rnn_alone_1_dots, rnn_alone_2_dots, rnn_alone_3_dots, rnn_alone_4_dots                           \
+        }                                                                                                    \
+    }
+#else
+#define ALONES(cell)                                                                                         \
+    {                                                                                                        \
+        {                                                                                                    \
+            cell##_alone_1, cell##_alone_2, cell##_alone_3                                                   \
+        }                                                                                                    \
+    }
+#define RNN_ALONES                                                                                           \
+    {                                                                                                        \
+        {                                                                                                    \
+            rnn_alone_1, rnn_alone_2, rnn_alone_3, rnn_alone_4                                               \
+        }                                                                                                    \
+    }
+#endif
 
-DEFINE_ALONE(rnn_alone, 1, MOST_VECTORS)
-DEFINE_ALONE(rnn_alone, 2, MOST_VECTORS)
-DEFINE_ALONE(rnn_alone, 3, MOST_VECTORS)
-DEFINE_ALONE(rnn_alone, 4, MOST_VECTORS)
-static alone_function *const rnn_alones[] = {rnn_alone_1, rnn_alone_2, rnn_alone_3, rnn_alone_4};
+/* By whether there are dots, and by blocks. */
+static alone_function *const lstm_alones[][MOST_BLOCKS] = ALONES(lstm);
+static alone_function *const gru_alones[][MOST_BLOCKS] = ALONES(gru);
+static alone_function *const rnn_alones[][MOST_VECTORS] = RNN_ALONES;
+
+INLINE int in_dots(const struct lone_step *step) {
+    return step->layer->recurrent.format->alone == ALONE_IN_DOTS;
+}
 
 /* All blocks, in groups of about equal numbers. */
 INLINE void in_groups(const struct lone_step *step, alone_function *const *functions, ptrdiff_t held) {
@@ -158,16 +204,20 @@ INLINE void in_groups(const struct lone_step *step, alone_function *const *funct
     }
 }
 
-static void lstm_step_alone(const struct lone_step *step) { in_groups(step, lstm_alones, BLOCKS_HELD(4)); }
+static void lstm_step_alone(const struct lone_step *step) {
+    in_groups(step, lstm_alones[in_dots(step)], BLOCKS_HELD(4));
+}
 
-static void gru_step_alone(const struct lone_step *step) { in_groups(step, gru_alones, BLOCKS_HELD(3)); }
+static void gru_step_alone(const struct lone_step *step) {
+    in_groups(step, gru_alones[in_dots(step)], BLOCKS_HELD(3));
+}
 
 static void rnn_step_alone(const struct lone_step *step) {
     const struct panels *p = &step->layer->recurrent;
     const ptrdiff_t blocks = block_count(p);
     for (ptrdiff_t n = 0; n < blocks; n++) {
         const ptrdiff_t block = step->descending ? blocks - 1 - n : n;
-        rnn_alones[block_vectors(p, block) - 1](step, block);
+        rnn_alones[in_dots(step)][block_vectors(p, block) - 1](step, block);
     }
 }
 

@@ -247,7 +247,9 @@ static void gru_step_back(const struct back_step *step) {
     struct tiles tiles = back_tiles(step, begin_dh, back_term(step, 2 * hidden_size));
     tiles.term_count = 2;
     tiles.terms[1] =
-        (struct term){&step->layer->back_recurrent, 2 * hidden_size, hidden_size, step->dextra_rows};
+        step->layer->back_candidate.data
+            ? (struct term){&step->layer->back_candidate, 0, hidden_size, step->dextra_rows}
+            : (struct term){&step->layer->back_recurrent, 2 * hidden_size, hidden_size, step->dextra_rows};
     for_each_tile(&tiles, step->rows, step, step->member);
 }
 
@@ -274,8 +276,8 @@ static void gru_reset_before_step_back(const struct back_step *step) {
     for_each_unit(step, layer->hidden_size, gru_reset_before_units_back);
     const struct term dn = {&layer->back_candidate, 0, layer->hidden_size, step->dn_rows};
     const struct tiles tiles = {
-        &layer->back_candidate, 1,    {dn},        begin_zero, NULL, gru_reset_back_end,
-        step->descending,       NULL, {NULL, NULL}};
+        &layer->back_candidate, 1,    {dn},           begin_zero, NULL, gru_reset_back_end,
+        step->descending,       NULL, step->row_space};
     for_each_tile(&tiles, step->rows, step, step->member);
     const struct tiles last = back_tiles(step, begin_dh, back_term(step, 2 * layer->hidden_size));
     for_each_tile(&last, step->rows, step, step->member);

@@ -75,6 +75,7 @@ struct back_step {
     const real *const *dextra_rows;
     const uint8_t *resets;     /* which rows start anew: a byte for each, or NULL where none does */
     const struct ahead *ahead; /* or NULL */
+    struct row_space row_space;
 };
 
 /* The work of a step back that stands outside the products, for one vector of units of one row or, where the
@@ -149,7 +150,7 @@ INLINE struct tiles back_tiles(const struct back_step *step, tile_function *begi
                           store_dh,
                           step->descending,
                           step->ahead,
-                          {NULL, NULL}};
+                          step->row_space};
 }
 
 /* The sums start from the input's share, or from the bias if the inputs are still to be multiplied. */

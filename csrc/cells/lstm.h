@@ -187,8 +187,8 @@ static void lstm_step_back(const struct back_step *step) {
         for_each_unit(step, layer->output_size, lstm_output_back);
         const struct term dy = {&layer->back_projection, 0, layer->output_size, step->dextra_rows};
         const struct tiles tiles = {
-            &layer->back_projection, 1,    {dy},        begin_zero, NULL, store_dhidden,
-            step->descending,        NULL, {NULL, NULL}};
+            &layer->back_projection, 1,    {dy},           begin_zero, NULL, store_dhidden,
+            step->descending,        NULL, step->row_space};
         for_each_tile(&tiles, step->rows, step, step->member);
     }
     for_each_unit(step, layer->hidden_size, lstm_units_back);

@@ -16,7 +16,7 @@ static int can_run_alone(const gw_packed *layer, const gw_sequence *sequence) {
     const struct activations *by = &layer->activations;
     if (sequence->batch != 1 || layer->hidden_size > MOST_LONE_UNITS || !layer->cell->forward_alone)
         return 0;
-    if (layer->input.format != FULL || layer->projection.data || layer->peepholes)
+    if (layer->input.format->alone == NOT_ALONE || layer->projection.data || layer->peepholes)
         return 0;
     if (layer->cell->gates > 1 && !has_standard_gates(layer))
         return 0;

@@ -17,6 +17,8 @@ struct back_run {
     ptrdiff_t block;
     real *dhidden;
     const real **pointers; /* BACK_POINTERS for each row of a block and thread */
+    char *converted;       /* so many bytes for each thread */
+    size_t converted_size;
 };
 
 enum { BACK_POINTERS = 4 };
@@ -102,10 +104,11 @@ static void look_back(const struct back_run *run, const struct timeline *line, p
 }
 
 static void run_back_steps(const struct back_run *run, const struct timeline *line, const real **pointers,
-                           gw_member *member) {
+                           struct row_space row_space, gw_member *member) {
     const gw_sequence *sequence = run->sequence;
     for (ptrdiff_t n = 0; n < sequence->time && gw_goes_on(member->watch, STEP_WORK); n++) {
         struct back_step step = {.layer = run->layer, .member = member, .descending = n % 2};
+        step.row_space = row_space;
         prepare_step(run, line, time_of(line, n, !sequence->reverse), pointers, &step);
         struct ahead ahead = {0};
         if (run->by_rows && n + 1 < sequence->time) {
@@ -122,15 +125,25 @@ static void run_back_part(void *context, gw_member *member) {
     const struct back_run *run = context;
     struct timeline line = {run->sequence, run->starts, 0, run->sequence->batch};
     const real **pointers = run->pointers + member->thread * BACK_POINTERS * run->block;
+    const struct row_space row_space = {run->converted + (size_t)member->thread * run->converted_size,
+                                        run->converted};
     if (!run->by_rows) {
-        run_back_steps(run, &line, pointers, member);
+        run_back_steps(run, &line, pointers, row_space, member);
         return;
     }
     gw_member alone = gw_alone(member->watch);
     const ptrdiff_t end = share_start(run->sequence, member->thread + 1, member->threads);
     ptrdiff_t first = share_start(run->sequence, member->thread, member->threads);
     while (next_block(&line, &first, end, run->block))
-        run_back_steps(run, &line, pointers, &alone);
+        run_back_steps(run, &line, pointers, row_space, &alone);
+}
+
+/* The bytes that a thread needs for converted rows: those of both terms of a step, or of another product. */
+static size_t back_converted(const gw_packed *layer, ptrdiff_t rows) {
+    const size_t both =
+        converted_size(&layer->back_recurrent, rows) + converted_size(&layer->back_candidate, rows);
+    const size_t other = converted_size(&layer->back_projection, rows);
+    return ((both > other ? both : other) + 63) / 64 * 64;
 }
 
 /* What a step back reads and writes of one row, in bytes. */
@@ -166,7 +179,9 @@ static gw_status backward(const gw_packed *layer, const gw_sequence *sequence, g
     run.starts = new_starts(&space, sequence);
     run.pointers = take_space(&space, (size_t)(threads * BACK_POINTERS * run.block) * sizeof(real *));
     run.dhidden = take_space(&space, (size_t)(batch * layer->hidden_size) * sizeof(real));
-    const int ready = (run.starts || !sequence->batch_sizes) && run.pointers && run.dhidden;
+    run.converted_size = back_converted(layer, run.block);
+    run.converted = take_space(&space, (size_t)threads * run.converted_size);
+    const int ready = (run.starts || !sequence->batch_sizes) && run.pointers && run.dhidden && run.converted;
     gw_watch watch = gw_open(&call, 1);
     if (ready)
         gw_run(&watch, run_back_part, &run, threads);

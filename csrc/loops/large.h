@@ -126,7 +126,8 @@ static void begin_narrow(const void *context, const struct panels *p, ptrdiff_t 
     (void)row;
     for (int r = 0; r < count; r++)
         for (int v = 0; v < vectors; v++, sums += WIDTH)
-            v_store(sums, load_some(bias + vector_offset(p, block, v), vector_length(p, block, v)));
+            v_store(sums, bias ? load_some(bias + vector_offset(p, block, v), vector_length(p, block, v))
+                               : v_set(0));
 }
 
 static void end_narrow(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
@@ -182,6 +183,8 @@ static gw_status multiply_narrow(gw_block x, const struct panels *panels, const 
 }
 
 static gw_status project_back(const gw_packed *layer, gw_block dgates, gw_block dx, int threads) {
+    if (layer->back_input.format != FULL)
+        return multiply_narrow(dgates, &layer->back_input, NULL, dx, threads);
     return multiply_packed(dgates, &layer->back_input, NULL, dx, threads, 0);
 }
 

@@ -51,6 +51,7 @@ struct outer {
     gw_block a, b;
     gw_matrix out;
     real *packed_b;
+    uint32_t *pairs_a; /* of outer_dotted.h */
     ptrdiff_t first, count;
 };
 
@@ -137,7 +138,7 @@ static void outer_part(void *context, gw_member *member) {
     }
 }
 
-static gw_status outer(gw_block a, gw_block b, gw_matrix out, int threads) {
+static gw_status outer_full(gw_block a, gw_block b, gw_matrix out, int threads) {
     struct outer outer = {.a = a, .b = b, .out = out};
     const ptrdiff_t panels = ceiling(b.features, PANEL_WIDTH);
     outer.packed_b = gw_allocate((size_t)(panels * OUTER_CHUNK * PANEL_WIDTH) * sizeof(real));

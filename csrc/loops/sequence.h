@@ -181,6 +181,14 @@ static void run_steps(const struct run *run, const struct timeline *line, const 
     }
 }
 
+/* A row as its format multiplies it, there if it has to be converted. */
+INLINE const void *lone_row(const struct panels *p, const real *row, char *converted) {
+    if (!p->format->convert)
+        return row;
+    p->format->convert(p, row, converted);
+    return converted;
+}
+
 /* All steps of one row. */
 static void run_alone(const struct run *run, const struct timeline *line, const struct scratch *scratch,
                       gw_member *member) {
@@ -188,6 +196,8 @@ static void run_alone(const struct run *run, const struct timeline *line, const 
     const gw_sequence *sequence = run->sequence;
     const ptrdiff_t work = STEP_WORK + step_work(layer, 1);
     const size_t size = (size_t)layer->hidden_size * sizeof(real);
+    char *const h_row = scratch->row_space.own +
+                        (run->x.data ? converted_size(&layer->input, run->chunk ? run->chunk : 1) : 0);
     struct lone_state lone;
     struct rows projected = {0};
     int now = 0;
@@ -198,8 +208,11 @@ static void run_alone(const struct run *run, const struct timeline *line, const 
         const uint8_t *resets = resets_at(line, t);
         if (resets && *resets)
             enter_lone_state(&lone, now, layer, sequence->resets.state);
-        struct lone_step step = {
-            layer, sequence->odd ^ (n % 2), NULL, NULL, lone.h[now], lone.h[!now], lone.c, NULL, NULL, NULL};
+        struct lone_step step = {.layer = layer, .descending = sequence->odd ^ (n % 2)};
+        step.h_row = lone_row(&layer->recurrent, lone.h[now], h_row);
+        step.h_before = lone.h[now];
+        step.h = lone.h[!now];
+        step.c = lone.c;
         step.y = step_rows(line, &run->y, t).base;
         step.extra = step_rows(line, &run->extra, t).base;
         step.kept = step_rows(line, &run->gates, t).base;
@@ -213,7 +226,7 @@ static void run_alone(const struct run *run, const struct timeline *line, const 
             step.gates = projected.base;
             projected.base += projected.stride;
         } else {
-            step.x = step_rows(line, &run->x, t).base;
+            step.x_row = lone_row(&layer->input, step_rows(line, &run->x, t).base, scratch->row_space.own);
         }
         layer->cell->forward_alone(&step);
     }

@@ -49,6 +49,9 @@ typedef void copy_function(const void *matrix, ptrdiff_t inputs, ptrdiff_t count
 typedef void add_function(const struct panels *p, const char *converted, ptrdiff_t block, int blocks,
                           ptrdiff_t row, int count, real *sums);
 
+/* How a row alone multiplies, if it can: panels of `real`, or dots of pairs. */
+enum { NOT_ALONE, ALONE, ALONE_IN_DOTS };
+
 struct format {
     const char *name;
     size_t size; /* of a weight, in bytes */
@@ -63,8 +66,12 @@ struct format {
     size_t (*row_size)(ptrdiff_t inputs);
     void (*convert)(const struct panels *p, const real *row, char *converted);
     add_function *add;
+    /* Of a format that trains: packs the transpose of the outputs from `first` to `end` - 1. */
+    int (*transpose)(struct panels *back, const struct panels *forward, ptrdiff_t first, ptrdiff_t end,
+                     gw_watch *watch);
     /* By vectors, the rows of its tile. */
     int most_rows[MOST_VECTORS];
+    int alone;
 };
 
 /* The bytes that so many rows of a term take once they are converted. */
@@ -73,6 +80,9 @@ INLINE size_t converted_size(const struct panels *p, ptrdiff_t rows) {
 }
 
 INLINE ptrdiff_t ceiling(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
+
+/* Whole pairs, and one of them at least. */
+INLINE ptrdiff_t whole_pairs_of(ptrdiff_t inputs) { return inputs ? ceiling(inputs, 2) * 2 : 2; }
 
 /* The width of a whole panel of one gate. */
 #define PANEL_WIDTH (MOST_VECTORS * WIDTH)

@@ -135,13 +135,21 @@ static int transpose_panels(struct panels *back, const struct panels *forward, g
     return 1;
 }
 
+/* The same in the format's own form, if it has one; of the outputs from `first` to `end` - 1. */
+static int transpose_part(struct panels *back, const struct panels *forward, ptrdiff_t first, ptrdiff_t end,
+                          gw_watch *watch) {
+    return forward->format->transpose ? forward->format->transpose(back, forward, first, end, watch)
+                                      : transpose_panels(back, forward, watch);
+}
+
 /* 1 also where there is nothing to transpose, or it has been done. The handler of a signal may do it while
  * this is under way. */
-static int transpose_once(struct panels *back, const struct panels *forward, gw_watch *watch) {
+static int transpose_once(struct panels *back, const struct panels *forward, ptrdiff_t first, ptrdiff_t end,
+                          gw_watch *watch) {
     if (!forward->data || back->data)
         return 1;
     struct panels made = {0};
-    const int done = transpose_panels(&made, forward, watch);
+    const int done = transpose_part(&made, forward, first, end, watch);
     if (done && gw_goes_on(watch, 0) && !back->data)
         *back = made;
     else
@@ -149,13 +157,23 @@ static int transpose_once(struct panels *back, const struct panels *forward, gw_
     return done;
 }
 
+static int transpose_all(struct panels *back, const struct panels *forward, gw_watch *watch) {
+    return transpose_once(back, forward, 0, forward->gates * forward->units, watch);
+}
+
 static gw_status prepare_backward(gw_packed *layer) {
     gw_call call;
     gw_watch watch = gw_open(&call, 1);
-    const int done = transpose_once(&layer->back_input, &layer->input, &watch) &&
-                     transpose_once(&layer->back_recurrent, &layer->recurrent, &watch) &&
-                     transpose_once(&layer->back_candidate, &layer->candidate, &watch) &&
-                     transpose_once(&layer->back_projection, &layer->projection, &watch);
+    /* What r multiplies has rows of its own, which other formats convert for themselves. */
+    const struct panels *recurrent = &layer->recurrent;
+    const ptrdiff_t outputs = recurrent->gates * recurrent->units;
+    const int is_split = layer->bias_hn && recurrent->format->transpose;
+    const ptrdiff_t own = is_split ? outputs - recurrent->units : outputs;
+    const int done = transpose_all(&layer->back_input, &layer->input, &watch) &&
+                     transpose_once(&layer->back_recurrent, recurrent, 0, own, &watch) &&
+                     (is_split ? transpose_once(&layer->back_candidate, recurrent, own, outputs, &watch)
+                               : transpose_all(&layer->back_candidate, &layer->candidate, &watch)) &&
+                     transpose_all(&layer->back_projection, &layer->projection, &watch);
     return gw_close(&call, done ? GW_OK : GW_NO_MEMORY);
 }
 

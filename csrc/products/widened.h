@@ -43,9 +43,10 @@
 #define PRODUCTS(format, vectors)                                                                            \
     {format##_1x##vectors##x1, format##_2x##vectors##x1, format##_3x##vectors##x1,                           \
      format##_4x##vectors##x1, format##_5x##vectors##x1, format##_6x##vectors##x1}
-#define WIDENED(format, shown, type)                                                                         \
+#define WIDENED(format, shown, type, way)                                                                    \
     {                                                                                                        \
         .name = shown,                                                                                       \
+        .alone = way,                                                                                        \
         .size = sizeof(type),                                                                                \
         .copy = copy_##format,                                                                               \
         .products = {PRODUCTS(format, 1), PRODUCTS(format, 2), PRODUCTS(format, 3), PRODUCTS(format, 4)},    \
@@ -53,6 +54,11 @@
     }
 
 DEFINE_FORMAT(full, real)
+
+/* Those of full precision, for a format whose panels are widened when they are packed. */
+static product_function *const full_products[MOST_VECTORS][MOST_ROWS] = {
+    PRODUCTS(full, 1), PRODUCTS(full, 2), PRODUCTS(full, 3), PRODUCTS(full, 4)};
+static product_function *const full_pairs[MOST_VECTORS] = {full_1x1x2, full_1x2x2, full_1x3x2, full_1x4x2};
 
 #if SINGLE
 INLINE vreal load_float16(const void *panel, ptrdiff_t index) {

@@ -11,8 +11,21 @@
 #include "loops/elementwise.h"
 #include "loops/linear.h"
 #include "loops/outer.h"
+#ifdef BFLOAT16_CONDITION
+#include "loops/outer_dotted.h"
+#endif
 #include "loops/sequence.h"
 #include "products/pack.h"
+
+/* In products of bfloat16 if that is wanted and faster. */
+static gw_status outer(gw_block a, gw_block b, gw_matrix out, int in_bfloat16, int threads) {
+#ifdef BFLOAT16_CONDITION
+    if (in_bfloat16 && BFLOAT16_CONDITION())
+        return outer_dotted(a, b, out, threads);
+#endif
+    (void)in_bfloat16;
+    return outer_full(a, b, out, threads);
+}
 
 #define JOINED(variant, precision) gw_##variant##_##precision
 #define NAME_OF(variant, precision) JOINED(variant, precision)

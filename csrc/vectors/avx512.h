@@ -150,6 +150,37 @@ INLINE vint i_add_dots(vint sum, vfours weights, vfour x) {
 #endif
 
 INLINE vfour four_set(const char *p) { return pair_set(p); }
+
+#if defined(__GNUC__)
+#define BFLOAT16_CONDITION gw_has_bfloat16
+#define ROWS_OF_TWOS(vectors) ((vectors) == 4 ? 6 : 8)
+
+typedef __m512i vtwo, vtwos;
+#define twos_load(p) _mm512_loadu_si512((const void *)(p))
+#define two_set(p) pair_set(p)
+
+/* As for pairs; nor do all functions of this file have to know the instruction. */
+INLINE vreal v_add_twos(vreal sum, vtwos weights, vtwo x) {
+    __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(x), "vm"(weights));
+    return sum;
+}
+
+INLINE void v_store_bfloat16(uint16_t *p, vreal a) {
+    __m256i rounded;
+    __asm__("vcvtneps2bf16 %1, %0" : "=v"(rounded) : "v"(a));
+    /* Each pair turned round. */
+    const __m512i both = _mm512_castsi256_si512(rounded);
+    _mm256_storeu_si256((void *)p, _mm512_castsi512_si256(_mm512_rol_epi32(both, 16)));
+}
+
+INLINE void v_store_pairs(uint16_t *p, vreal first, vreal second) {
+    __m256i low, high;
+    __asm__("vcvtneps2bf16 %1, %0" : "=v"(low) : "v"(first));
+    __asm__("vcvtneps2bf16 %1, %0" : "=v"(high) : "v"(second));
+    const __m512i upper = _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16);
+    _mm512_storeu_si512((void *)p, _mm512_or_si512(_mm512_cvtepu16_epi32(low), upper));
+}
+#endif
 #endif
 
 #endif

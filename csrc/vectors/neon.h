@@ -157,6 +157,39 @@ INLINE vint i_add_dots(vint sum, vfours weights, vfour x) {
 #else
 #define i_add_dots vdotq_s32
 #endif
+
+#if defined(__GNUC__)
+#define BFLOAT16_CONDITION gw_has_bfloat16
+#define ROWS_OF_TWOS(vectors) (MAX_ROWS(vectors))
+
+typedef int32x4_t vtwo, vtwos;
+#define twos_load(p) vld1q_s32((const int32_t *)(const void *)(p))
+
+INLINE vtwo two_set(const char *p) {
+    int32_t two;
+    memcpy(&two, p, sizeof two);
+    return vdupq_n_s32(two);
+}
+
+/* In assembler, since no function here may use the instruction but where the processor has it. */
+INLINE vreal v_add_twos(vreal sum, vtwos weights, vtwo x) {
+    __asm__(".arch_extension bf16\n\tbfdot %0.4s, %1.8h, %2.8h" : "+w"(sum) : "w"(weights), "w"(x));
+    return sum;
+}
+
+INLINE void v_store_bfloat16(uint16_t *p, vreal a) {
+    uint16x4_t rounded;
+    __asm__(".arch_extension bf16\n\tbfcvtn %0.4h, %1.4s" : "=w"(rounded) : "w"(a));
+    vst1_u16(p, vrev32_u16(rounded));
+}
+
+INLINE void v_store_pairs(uint16_t *p, vreal first, vreal second) {
+    uint16x4x2_t pairs;
+    __asm__(".arch_extension bf16\n\tbfcvtn %0.4h, %1.4s" : "=w"(pairs.val[0]) : "w"(first));
+    __asm__(".arch_extension bf16\n\tbfcvtn %0.4h, %1.4s" : "=w"(pairs.val[1]) : "w"(second));
+    vst2_u16(p, pairs);
+}
+#endif
 #endif
 
 #endif

@@ -25,6 +25,10 @@
  *                           i_add_pairs(sum, weights, x); ROWS_OF_PAIRS(vectors), as MAX_ROWS
  *   vfours vfour            the same of 4 bytes, the elements without a sign unless DOTS_HAVE_SIGN is defined, where
  *                           DOTS_CONDITION is, which says whether the processor has them
+ *   vtwos vtwo              the same of bfloat16, where BFLOAT16_CONDITION is defined: twos_load, two_set, and
+ *                           v_add_twos(sum, weights, x); v_store_bfloat16, each pair turned
+ *                           round, and v_store_pairs of two
+ *                           vectors side by side; ROWS_OF_TWOS(vectors)
  */
 #ifndef GATEWISE_REAL_H
 #define GATEWISE_REAL_H

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewise.kernels import cells, chooser, products
+from gatewise.kernels.formats import TO_BFLOAT16
 from gatewise.kernels.resets import Resets
 from gatewise.weights import Prepared, Weights
 
@@ -322,9 +323,10 @@ def _add_products(
 
     # Looked up once: a small part is over in a few microseconds.
     kernel = products.outer if products.blas_from < math.inf else chooser.kernels.outer
+    in_bfloat16 = gradients.weight_format == TO_BFLOAT16
 
     def outer(a: Array, b: Array, out: Array) -> None:
-        kernel(a, b, out, num_threads=threads)
+        kernel(a, b, out, in_bfloat16=in_bfloat16, num_threads=threads)
 
     gradients.bias[...] += dgates.sum(axis=(0, 1))
     h, cell = _states_before(part, 0), cells.look_up(gradients.cell)

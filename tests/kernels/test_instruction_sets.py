@@ -28,7 +28,7 @@ for kind in (gatewise.RNN, gatewise.LSTM, gatewise.GRU):
         layer = kind(5, 37, 2, bidirectional=True, dtype=dtype, seed=0)
         x = random.standard_normal((7, 6, 5))
         resets = random.random((7, 6)) < 0.3
-        results, integers = [], []
+        results, integers, halves = [], [], []
         for name in ("native", "numpy"):
             with chooser.use(name):
                 y, _, tape = layer.forward(x)
@@ -40,9 +40,11 @@ for kind in (gatewise.RNN, gatewise.LSTM, gatewise.GRU):
                 if dtype == "float32":
                     results[-1].append(layer.quantize("float16")(x)[0])
                     integers.append(layer.quantize("int8")(x)[0])
+                    halves.append(layer.quantize("bfloat16")(x)[0])
         # What differs in the last bit may be rounded to another step.
         if integers:
             np.testing.assert_allclose(*integers, rtol=0, atol=1e-4)
+            np.testing.assert_allclose(*halves, rtol=0, atol=1e-2)
         for found, wanted in zip(*results, strict=True):
             limit = tolerance * max(1, np.abs(wanted).max())
             np.testing.assert_allclose(found, wanted, rtol=0, atol=limit)

@@ -366,7 +366,7 @@ def test_a_stream_takes_its_own_output_and_steps_allocate_nothing(backend: str) 
         assert peak - before < 8 * 64 * 4
 
 
-@pytest.mark.parametrize("weight_format", ["float16", "int8"])
+@pytest.mark.parametrize("weight_format", ["float16", "bfloat16", "int8"])
 @pytest.mark.parametrize("which", ["character model", "tokens without a table", "nested"])
 def test_quantized(which: str, weight_format: str, backend: str) -> None:
     model, x = net(which), draw(which, 2, 6)
@@ -405,7 +405,9 @@ def test_a_layer_in_two_places_stays_one_when_quantized(backend: str) -> None:
 def test_what_cannot_be_quantized(backend: str) -> None:
     with pytest.raises(ValueError, match="quantize should find a recurrent layer"):
         gatewise.Sequential(gatewise.Linear(2, 2), gatewise.Tanh()).quantize("int8")
-    with pytest.raises(ValueError, match="weight_format should be one of float16, int8"):
+    with pytest.raises(
+        ValueError, match="weight_format should be one of float16, bfloat16, int8"
+    ):
         net("nested").quantize("int4")
     with pytest.raises(ValueError, match="only layers of float32 can be quantized"):
         net("nested", "float64").quantize("int8")

@@ -12,14 +12,15 @@ import pytest
 
 import gatewise
 from gatewise._checks import with_article
-from gatewise.kernels import chooser
+from gatewise.kernels import bfloat16, chooser
 
 Array = np.ndarray[Any, Any]
 
-FORMATS = ["float16", "int8"]
+FORMATS = ["float16", "bfloat16", "int8"]
 # Integer weights multiply rows of 15 bits; where backends differ in a last bit, these may
-# differ in theirs.
-TOLERANCES = {"float16": 1e-6, "int8": 2e-4}
+# differ in theirs; and bfloat16 rounds inputs and h to 8 bits, as test_bfloat16.py does.
+TOLERANCES = {"float16": 1e-6, "bfloat16": 5e-2, "int8": 2e-4}
+DTYPES = {"float16": "float16", "bfloat16": "uint16", "int8": "int8"}
 LAYERS: list[tuple[str, dict[str, Any]]] = [
     ("RNN", {}),
     ("RNN", {"nonlinearity": "relu", "num_layers": 2}),
@@ -61,6 +62,9 @@ def rounded(layer: Any, weight_format: str) -> Any:
             continue
         if weight_format == "float16":
             values[name] = np.float32(np.float16(value))
+            continue
+        if weight_format == "bfloat16":
+            values[name] = bfloat16.rounded(value)
             continue
         for row in value:
             scale = np.float32(np.abs(row).max() / 127)
@@ -139,7 +143,9 @@ def test_streamed_chunked_and_whole(
     assert_close((chunks, stream.state), (y, state))
 
 
-@pytest.mark.parametrize(("weight_format", "bound"), [("float16", 1e-3), ("int8", 2e-2)])
+@pytest.mark.parametrize(
+    ("weight_format", "bound"), [("float16", 1e-3), ("bfloat16", 3e-2), ("int8", 2e-2)]
+)
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
 def test_how_far_from_the_layer_itself(
     kind: str, weight_format: str, bound: float, backend: str
@@ -162,7 +168,7 @@ def test_what_it_holds(kind: str, options: dict[str, Any], weight_format: str) -
             np.testing.assert_array_equal(parameters[name], array)
             found[name] = array.dtype
             continue
-        found[name] = np.dtype(weight_format)
+        found[name] = np.dtype(DTYPES[weight_format])
         if weight_format == "int8":
             found[f"{name}_scale"] = np.dtype(np.float32)
             scales = parameters[f"{name}_scale"]
@@ -270,7 +276,7 @@ def test_what_cannot_be_quantized() -> None:
     layer = gatewise.GRU(3, 4, seed=0)
     for unknown in ("int4", "INT8", "float32", None, 8, ["int8"]):
         assert refusal(layer, unknown) == (
-            f"weight_format should be one of float16, int8, got {unknown!r}"
+            f"weight_format should be one of float16, bfloat16, int8, got {unknown!r}"
         )
 
 
@@ -279,6 +285,8 @@ def test_what_cannot_be_quantized() -> None:
     [
         ("float16", 1e5, "65504"),
         ("float16", -np.inf, "65504"),
+        ("bfloat16", -np.inf, "3.39618e+38"),
+        ("bfloat16", np.nan, "3.39618e+38"),
         ("int8", np.nan, "3.40282e+38"),
         ("int8", np.inf, "3.40282e+38"),
     ],
@@ -374,5 +382,7 @@ def test_small_weights_become_nothing_quietly() -> None:
 
 @pytest.mark.parametrize("name", [np.dtype("int8"), np.array("int8")])
 def test_a_format_is_given_by_name(name: object) -> None:
-    with pytest.raises(ValueError, match="weight_format should be one of float16, int8"):
+    with pytest.raises(
+        ValueError, match="weight_format should be one of float16, bfloat16, int8"
+    ):
         gatewise.GRU(3, 4).quantize(name)  # type: ignore[arg-type]

@@ -179,13 +179,13 @@ def test_outputs_are_those_of_the_episodes_apart(
 
 @pytest.mark.usefixtures("own_products")
 @pytest.mark.parametrize("backend", ["native"], indirect=True)
-@pytest.mark.parametrize("weights", ["float32", "float64", "float16", "int8"])
+@pytest.mark.parametrize("weights", ["float32", "float64", "float16", "bfloat16", "int8"])
 @pytest.mark.parametrize(("kind", "options"), LAYERS, ids=str)
 @either_direction
 def test_bits_are_those_of_the_episodes_apart(
     kind: str, options: dict[str, Any], bidirectional: bool, weights: str, backend: str
 ) -> None:
-    narrow = weights in ("float16", "int8")
+    narrow = weights in ("float16", "bfloat16", "int8")
     dtype = "float32" if narrow else weights
     # The last ones share rows, or units, between threads.
     for hidden, batch, is_ragged in ((17, 5, True), (150, 5, False), (150, 2, False)):

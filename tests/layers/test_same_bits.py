@@ -48,6 +48,11 @@ LAYERS: list[tuple[str, dict[str, Any]]] = [
 CASES = [(*layer, full) for layer in LAYERS for full in ("float32", "float64", "int8")] + [
     ("LSTM", {"proj_size": 2, "peepholes": True}, "float16"),
     ("GRU", {"num_layers": 2}, "float16"),
+    ("RNN", {"nonlinearity": "relu"}, "bfloat16"),
+    ("LSTM", {"num_layers": 2}, "bfloat16"),
+    ("LSTM", {"proj_size": 2, "peepholes": True}, "bfloat16"),
+    ("GRU", {"num_layers": 2}, "bfloat16"),
+    ("GRU", {"reset_after": False}, "bfloat16"),
     ("RNN", {"nonlinearity": "relu"}, "int8 8"),
     ("LSTM", {"proj_size": 2, "peepholes": True}, "int8 8"),
     ("GRU", {"reset_after": False}, "int8 8"),
@@ -83,7 +88,7 @@ class Case:
         if "proj_size" in options:
             options = options | {"proj_size": size.hidden // 2}
         make = getattr(gatewise, kind)
-        narrow = weights.startswith(("float16", "int8"))
+        narrow = weights.startswith(("float16", "bfloat16", "int8"))
         dtype = "float32" if narrow else weights
         self.layer = make(size.inputs, size.hidden, **options, **more, dtype=dtype, seed=3)
         if narrow:

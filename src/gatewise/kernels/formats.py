@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewise.kernels import bfloat16
+
 Array = NDArray[Any]
 
-__all__ = ["FORMATS", "Format", "check", "look_up", "widened"]
+__all__ = ["FORMATS", "TO_BFLOAT16", "Format", "check", "look_up", "widened"]
 
 
 class Format(NamedTuple):
@@ -18,6 +20,7 @@ class Format(NamedTuple):
     What is not `narrow` has the precision of the sums. `largest` is the largest weight that
     a narrow one can hold. Where there are `steps`, the products are those of integers: the
     rows that the weights multiply are rounded to so many steps of their largest element.
+    Where `is_bfloat16`, weights are its bits, and rows are rounded to it.
     """
 
     dtype: np.dtype[Any]
@@ -25,16 +28,24 @@ class Format(NamedTuple):
     scaled: bool
     largest: float
     steps: int = 0
+    is_bfloat16: bool = False
 
 
 def _largest(dtype: Any) -> float:
     return float(np.finfo(dtype).max)
 
 
+# float32 weights in training, whose products may be those of bfloat16.
+TO_BFLOAT16 = "to_bfloat16"
+
 FORMATS = {
     "float32": Format(np.dtype(np.float32), False, False, _largest(np.float32)),
     "float64": Format(np.dtype(np.float64), False, False, _largest(np.float64)),
     "float16": Format(np.dtype(np.float16), True, False, _largest(np.float16)),
+    "bfloat16": Format(
+        np.dtype(np.uint16), True, False, bfloat16.LARGEST, is_bfloat16=True
+    ),
+    TO_BFLOAT16: Format(np.dtype(np.float32), False, False, bfloat16.LARGEST),
     # Rows in two planes of 8 bits, and in one.
     "int8": Format(np.dtype(np.int8), True, True, _largest(np.float32), 127 << 8),
     "int8_8": Format(np.dtype(np.int8), True, True, _largest(np.float32), 127),
@@ -80,7 +91,10 @@ def widened(matrix: Array, name: str, scale: Array | None) -> Array:
 
     `scale` has what the rows of a scaled one are multiplied by.
     """
-    if not look_up(name).narrow:
+    found = look_up(name)
+    if not found.narrow:
         return matrix
+    if found.is_bfloat16:
+        return bfloat16.widened(matrix)
     wide = matrix.astype(np.float32)
     return wide if scale is None else wide * scale[:, None]

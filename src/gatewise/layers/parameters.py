@@ -60,7 +60,7 @@ class Snapshot:
         self.arrays = arrays
         self.parts = parts
         self.versions = versions
-        self._prepared: tuple[object, Any] = (None, None)
+        self._prepared: dict[str, tuple[object, Any]] = {}
 
     def __eq__(self, other: object) -> bool:
         if self is other or not isinstance(other, Snapshot):
@@ -81,14 +81,14 @@ class Snapshot:
                 return False
         return bool(self.versions)
 
-    def prepared(self, make: Callable[[Snapshot], Any]) -> Any:
-        """What `make` makes of this for the present backend, made once."""
-        kernels, form = self._prepared
+    def prepared(self, make: Callable[[Snapshot], Any], purpose: str = "") -> Any:
+        """What `make` makes of this for the present backend, made once for each purpose."""
+        kernels, form = self._prepared.get(purpose, (None, None))
         if kernels is not chooser.kernels:
             kernels = chooser.kernels
             form = make(self)
             # Both in one step, since two threads may come here at once.
-            self._prepared = kernels, form
+            self._prepared[purpose] = kernels, form
         return form
 
 

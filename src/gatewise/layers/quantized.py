@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise.kernels import formats
+from gatewise.kernels import bfloat16, formats
 from gatewise.kernels.formats import Format
 from gatewise.layers.parameters import placeholder
 
@@ -32,6 +32,7 @@ __all__ = [
 # What the kernels call each format, by the bits of the rows that it multiplies.
 _KERNELS: dict[str, dict[int | None, str]] = {
     "float16": {None: "float16"},
+    "bfloat16": {None: "bfloat16"},
     "int8": {15: "int8", 8: "int8_8"},
 }
 
@@ -108,6 +109,8 @@ def narrowed(
         with np.errstate(all="ignore"):
             if chosen.scaled:
                 found[name], found[f"{name}_scale"] = _scaled(array, largest, chosen)
+            elif chosen.is_bfloat16:
+                found[name] = bfloat16.narrowed(array)
             else:
                 found[name] = array.astype(chosen.dtype)
     return found

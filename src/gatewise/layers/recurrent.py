@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gatewise.kernels import thread_limits
+from gatewise.kernels import computing, thread_limits
 from gatewise.layers import inputs, passes
 from gatewise.layers.keras_arrays import KerasArrays
 from gatewise.layers.module import Gradients
@@ -139,11 +139,17 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
         lengths: ArrayLike | None = None,
         resets: ArrayLike | None = None,
         num_threads: int | None = None,
+        compute: str | None = None,
     ) -> tuple[Array, Any, RecurrentTape]:
         """Return outputs, final state and a tape, with the dropout and zoneout of training.
 
         The arguments are those of a call. `y` may be a read-only array that the tape refers
         to. `RecurrentTape` says how much memory a tape takes.
+
+        With `compute` "bfloat16" the products of a float32 layer, also on the way back from
+        this tape, are of weights, rows and gradients rounded to bfloat16, where the
+        processor multiplies these; elsewhere they stay float32. Parameters, states, sums
+        and gradients are float32. None is what `fit` was told, and else "float32".
 
         Raises
         ------
@@ -151,10 +157,11 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
             If `x` or `state` holds no real numbers, `lengths` no integers, `resets` no
             booleans, `num_threads` is no integer, or the layer's weights are narrow.
         ValueError
-            If a shape does not fit, a token or a length is out of range, or `num_threads`
-            is less than 1.
+            If a shape does not fit, a token or a length is out of range, `num_threads` is
+            less than 1, or `compute` is unknown.
         """
-        return self._forward(self._snapshot(), x, state, lengths, resets, num_threads)
+        with computing.using(compute):
+            return self._forward(self._snapshot(), x, state, lengths, resets, num_threads)
 
     def _forward(
         self,
@@ -178,7 +185,7 @@ class Recurrent(KerasArrays, RecurrentFromStateDict):
             self.variational,
         )
         rows, passed = passes.forward(
-            self._prepare(snapshot),
+            self._prepare_to_train(snapshot),
             batch,
             parts,
             drawn,

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gatewise.kernels import chooser, products, thread_limits
+from gatewise.kernels import chooser, computing, products, thread_limits
 from gatewise.kernels.resets import Flags
 from gatewise.layers import parameters
 from gatewise.layers.kinds import Feedforward, Stateful, Streaming
@@ -119,7 +119,7 @@ class Sequential(Stateful):
 
         Parameters
         ----------
-        weight_format : {"float16", "int8"}
+        weight_format : {"float16", "bfloat16", "int8"}
             As for a recurrent layer's `quantize`.
         activations : {15, 8}, optional
             As for a recurrent layer's `quantize`.
@@ -424,8 +424,11 @@ class Sequential(Stateful):
         lengths: ArrayLike | None = None,
         resets: ArrayLike | None = None,
         num_threads: int | None = None,
+        compute: str | None = None,
     ) -> tuple[Array, States, SequentialTape]:
         """Return outputs and final states, as in training, and a tape for `backward`.
+
+        `compute` is that of the recurrent layers' own `forward`.
 
         Raises
         ------
@@ -434,10 +437,11 @@ class Sequential(Stateful):
             booleans, or `num_threads` is no integer.
         ValueError
             If a shape does not fit, a token or a length is out of range, `resets` come with
-            a `Conv1d` whose windows are of more than one step, or `num_threads` is less
-            than 1.
+            a `Conv1d` whose windows are of more than one step, `num_threads` is less than
+            1, or `compute` is unknown.
         """
-        return self._forward(self._snapshot(), x, state, lengths, resets, num_threads)
+        with computing.using(compute):
+            return self._forward(self._snapshot(), x, state, lengths, resets, num_threads)
 
     def _forward(
         self,

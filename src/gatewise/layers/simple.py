@@ -191,7 +191,7 @@ class Linear(LinearFromStateDict, Feedforward):
     array([5., 5.], dtype=float32)
     """
 
-    _formats = ("float16", "int8")
+    _formats = ("float16", "bfloat16", "int8")
     _narrow_names = ("weight",)
 
     def __init__(
@@ -222,7 +222,7 @@ class Linear(LinearFromStateDict, Feedforward):
 
         Parameters
         ----------
-        weight_format : {"float16", "int8"}
+        weight_format : {"float16", "bfloat16", "int8"}
             As for a recurrent layer's `quantize`; ``"int8"`` multiplies integers.
         activations : {15, 8}, optional
             The bits that ``"int8"`` rounds each row of the input to; 15 if None.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gatewise.formats.files import check_writable
+from gatewise.kernels import computing
 from gatewise.training.arguments import as_count, as_number, describe
 from gatewise.training.batches import Batches, check_batches
 from gatewise.training.callbacks import CallbackLike, as_callbacks
@@ -44,6 +45,7 @@ def fit(
     class_weight: ClassWeight | None = None,
     schedule: Schedule | None = None,
     callbacks: Sequence[CallbackLike] = (),
+    compute: str | None = None,
     seed: int | None = 0,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_interval: float = 30.0,
@@ -94,6 +96,9 @@ def fit(
     callbacks : sequence, optional
         What is called while this trains, and may end it: a `Callback`, or a function that
         is called after every epoch with the `Training`.
+    compute : {"float32", "bfloat16"}, optional
+        In which precision recurrent layers multiply in training, as their `forward` takes
+        it; validation stays float32.
     seed : int or None, default 0
         Decides the order of the batches, another one in every epoch; None keeps it.
     checkpoint : path, optional
@@ -150,6 +155,7 @@ def fit(
     check_model(model)
     check_loss(loss)
     _check_parts(optimizer, after_epoch)
+    computing.check(compute)
     check_batches("batches", batches)
     if validation is not None:
         check_batches("validation", validation)
@@ -172,6 +178,7 @@ def fit(
         as_class_weight(class_weight),
         None if schedule is None else as_schedule("schedule", schedule),
         as_callbacks(callbacks),
+        compute,
     )
     run = Run(model, optimizer, loss, batches, settings)
     if checkpoint is not None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gatewise.formats.containers import Header
 from gatewise.formats.fields import Fields
+from gatewise.kernels import computing
 from gatewise.training import random_states
 from gatewise.training.arguments import as_number
 from gatewise.training.batches import Batch, Batches, Minibatches, as_batch
@@ -59,6 +60,7 @@ class Settings(NamedTuple):
     class_weight: ClassWeight | None = None
     schedule: Schedule | None = None
     callbacks: Sequence[Callback] = ()
+    compute: str | None = None
 
 
 class Run(Training):
@@ -171,7 +173,8 @@ class Run(Training):
         """Make one step, unless the batch has no examples."""
         size = len(batch.x)
         if size:
-            outputs, backward = train_forward(self.model, batch)
+            with computing.using(self.settings.compute):
+                outputs, backward = train_forward(self.model, batch)
             options = options_of(self.model, batch, outputs)
             weighted = options
             if self.settings.class_weight is not None:

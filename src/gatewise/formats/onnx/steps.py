@@ -16,7 +16,7 @@ from gatewise.direction import Weights
 from gatewise.kernels.numpy import rows
 from gatewise.kernels.numpy.activations import Function, Functions, functions_of
 from gatewise.kernels.numpy.equations import FORWARD, Packed
-from gatewise.kernels.numpy.integers import add_product, product
+from gatewise.kernels.numpy.narrow import add_product, product
 
 Array = NDArray[Any]
 

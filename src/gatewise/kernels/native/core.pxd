@@ -152,7 +152,7 @@ cdef extern from "gatewise.h" nogil:
         gw_status (*linear)(const gw_linear *, gw_block, gw_block, int) noexcept nogil
         gw_status (*linear_back)(const gw_linear *, gw_block, gw_block, int) noexcept nogil
         gw_status (*convolve)(const gw_linear *, const gw_windows *, int) noexcept nogil
-        gw_status (*outer)(gw_block, gw_block, gw_matrix, int) noexcept nogil
+        gw_status (*outer)(gw_block, gw_block, gw_matrix, int, int) noexcept nogil
         gw_status (*add_by_token)(
             const int64_t *, gw_block, gw_matrix
         ) noexcept nogil

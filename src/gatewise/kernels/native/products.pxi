@@ -16,11 +16,13 @@ def add_by_token(tokens: NDArray[np.int64], rows: Array, out: Array) -> None:
         _add_by_token[double](tokens, rows, out)
 
 
-def outer(a: Array, b: Array, out: Array, *, num_threads: int = 1) -> None:
+def outer(
+    a: Array, b: Array, out: Array, *, in_bfloat16: bool = False, num_threads: int = 1
+) -> None:
     if out.dtype.itemsize == 4:
-        _outer[float](a, b, out, num_threads)
+        _outer[float](a, b, out, in_bfloat16, num_threads)
     else:
-        _outer[double](a, b, out, num_threads)
+        _outer[double](a, b, out, False, num_threads)
 
 
 def relu(z: Array, out: Array) -> None:
@@ -80,12 +82,15 @@ cdef _add_by_token(
 
 
 cdef _outer(
-    const floating[:, :, :] a, const floating[:, :, :] b, floating[:, :] out, int threads
+    const floating[:, :, :] a, const floating[:, :, :] b, floating[:, :] out,
+    bint in_bfloat16, int threads
 ):
     cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
     cdef gw_status status
     with nogil:
-        status = kernels.outer(block_of(a), block_of(b), matrix_of(out), threads)
+        status = kernels.outer(
+            block_of(a), block_of(b), matrix_of(out), in_bfloat16, threads
+        )
     _check(status)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewise.kernels.numpy.activations import Functions
-from gatewise.kernels.numpy.integers import IntegerWeights, add_product, product
+from gatewise.kernels.numpy.narrow import NARROW, Narrow, add_product, product
 
 Array = NDArray[Any]
 
@@ -149,10 +149,10 @@ class Packed(NamedTuple):
     w_hr: Array | None
     peepholes: Array | None
     # Copies: BLAS takes up to twice as long to multiply few rows by a transpose. Narrow
-    # weights may be integers here.
-    w_ih_transposed: Array | IntegerWeights
-    w_hh_transposed: Array | IntegerWeights
-    w_hr_transposed: Array | IntegerWeights | None
+    # weights stay narrow here.
+    w_ih_transposed: Array | Narrow
+    w_hh_transposed: Array | Narrow
+    w_hr_transposed: Array | Narrow | None
 
 
 # In the steps, gates come in without the recurrent product.
@@ -220,8 +220,8 @@ def _gru_reset_before(
     y[...] = h
 
 
-def _outputs(weights: Array | IntegerWeights, which: slice) -> Array | IntegerWeights:
-    if isinstance(weights, IntegerWeights):
+def _outputs(weights: Array | Narrow, which: slice) -> Array | Narrow:
+    if isinstance(weights, NARROW):
         return weights.outputs(which)
     return weights[:, which]
 

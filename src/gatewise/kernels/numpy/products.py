@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gatewise.kernels import formats
 from gatewise.kernels.numpy.equations import Packed
-from gatewise.kernels.numpy.integers import IntegerWeights, add_product, integer_weights
+from gatewise.kernels.numpy.narrow import Narrow, add_product, narrow
 
 Array = NDArray[Any]
 
@@ -30,8 +30,13 @@ def project_back(packed: Packed, dgates: Array, dx: Array, *, num_threads: int =
         np.matmul(dgates, packed.w_ih, out=dx)
 
 
-def outer(a: Array, b: Array, out: Array, *, num_threads: int = 1) -> None:
-    """Add ``a_row outer b_row``, summed over all rows, to `out`: a gradient of weights."""
+def outer(
+    a: Array, b: Array, out: Array, *, in_bfloat16: bool = False, num_threads: int = 1
+) -> None:
+    """Add ``a_row outer b_row``, summed over all rows, to `out`: a gradient of weights.
+
+    Products may be those of bfloat16 if that is faster; here it is not.
+    """
     with np.errstate(all="ignore"):
         out += np.tensordot(a, b, axes=((0, 1), (0, 1)))
 
@@ -41,7 +46,7 @@ class PackedLinear(NamedTuple):
 
     weight: Array
     bias: Array | None
-    integers: IntegerWeights | None = None
+    narrow: Narrow | None = None
 
 
 def pack_linear(
@@ -60,11 +65,8 @@ def pack_linear(
         return PackedLinear(weight, bias)
     single = weight.itemsize < 8
     formats.check(weight_format, np.dtype(np.float32 if single else np.float64))
-    steps = formats.look_up(weight_format).steps
     wide = formats.widened(weight, weight_format, scale)
-    if not steps:
-        return PackedLinear(wide, bias)
-    return PackedLinear(wide, bias, integer_weights(weight, scale, steps))
+    return PackedLinear(wide, bias, narrow(weight, weight_format, scale))
 
 
 def linear(packed: PackedLinear, x: Array, *, num_threads: int = 1) -> Array | None:
@@ -80,11 +82,11 @@ def linear(packed: PackedLinear, x: Array, *, num_threads: int = 1) -> Array | N
         return None
     y: Array
     with np.errstate(all="ignore"):
-        if packed.integers is not None:
+        if packed.narrow is not None:
             y = np.zeros((*x.shape[:-1], len(weight)), x.dtype)
             if bias is not None:
                 y += bias
-            add_product(x, packed.integers, y)
+            add_product(x, packed.narrow, y)
             return y
         y = np.matmul(x, weight.T)
         if bias is not None:

@@ -13,7 +13,7 @@ from gatewise.kernels.activations import Activations, stays_within_one
 from gatewise.kernels.cells import look_up
 from gatewise.kernels.numpy.activations import functions_of
 from gatewise.kernels.numpy.equations import BACKWARD, FORWARD, Packed
-from gatewise.kernels.numpy.integers import IntegerWeights, add_product, integer_weights
+from gatewise.kernels.numpy.narrow import NARROW, Narrow, add_product, narrow
 from gatewise.kernels.resets import Resets
 
 Array = NDArray[Any]
@@ -45,8 +45,9 @@ def pack(
 
     `weight_format` is how `w_ih`, `w_hh` and `w_hr` come. For inference in float32 it may
     be a narrow one; where that is scaled, `scales`, a vector for each of the three,
-    multiply the rows of their matrix. Where it has steps, products are those of integers. A
-    cell, a format or an activation that is in no table is a ValueError.
+    multiply the rows of their matrix. Where it has steps, products are those of
+    integers, and in bfloat16 those of rows rounded to it. A cell, a format or an activation
+    that is in no table is a ValueError.
     """
     has_c = len(look_up(cell).states) == 2
     formats.check(weight_format, bias.dtype)
@@ -79,12 +80,12 @@ def pack(
 
 def _transposed(
     matrix: Array, weight_format: str, scale: Array | None, *, is_bounded: bool = False
-) -> Array | IntegerWeights:
+) -> Array | Narrow:
     """A matrix in the form that rows are multiplied by."""
-    steps = formats.look_up(weight_format).steps
-    if not steps:
-        return formats.widened(matrix, weight_format, scale).T.copy()
-    return integer_weights(matrix, scale, steps, is_bounded=is_bounded)
+    found = narrow(matrix, weight_format, scale, is_bounded=is_bounded)
+    if found is not None:
+        return found
+    return formats.widened(matrix, weight_format, scale).T.copy()
 
 
 def infer(
@@ -126,7 +127,7 @@ def infer(
 def _write_shares(packed: Packed, x: Array, shares: Array) -> None:
     """Write the input's shares of the gates."""
     weights = packed.w_ih_transposed
-    if isinstance(weights, IntegerWeights):
+    if isinstance(weights, NARROW):
         # In the core's order.
         shares[...] = packed.bias
         add_product(x, weights, shares)
