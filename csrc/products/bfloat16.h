@@ -14,22 +14,22 @@
 #include "products/widened.h"
 
 INLINE uint32_t bits_of(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
+    uint32_t pattern;
+    memcpy(&pattern, &value, sizeof pattern);
+    return pattern;
 }
 
 /* The bits of a float that is a bfloat16. */
-INLINE uint32_t rounded_bits(uint32_t bits) {
-    const uint32_t magnitude = bits & 0x7fffffff, sign = bits & 0x80000000;
-    const uint32_t nearest = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+INLINE uint32_t rounded_bits(uint32_t pattern) {
+    const uint32_t magnitude = pattern & 0x7fffffff, sign = pattern & 0x80000000;
+    const uint32_t nearest = (pattern + 0x7fff + (pattern >> 16 & 1)) & 0xffff0000;
     const uint32_t numeric = magnitude < 0x00800000 ? sign : nearest;
-    return magnitude > 0x7f800000 ? (bits | 0x00400000) & 0xffff0000 : numeric;
+    return magnitude > 0x7f800000 ? (pattern | 0x00400000) & 0xffff0000 : numeric;
 }
 
 INLINE float rounded_float(float value) {
-    const uint32_t bits = rounded_bits(bits_of(value));
-    memcpy(&value, &bits, sizeof value);
+    const uint32_t pattern = rounded_bits(bits_of(value));
+    memcpy(&value, &pattern, sizeof value);
     return value;
 }
 
@@ -57,8 +57,8 @@ INLINE void pack_bfloat16_vector(const struct bfloat16_source *from, ptrdiff_t i
             if (dots) {
                 ((uint16_t *)panel)[2 * (first + k / 2 * step + unit) + 1 - k % 2] = weight;
             } else {
-                const uint32_t bits = (uint32_t)weight << 16;
-                memcpy((float *)panel + first + k * step + unit, &bits, sizeof bits);
+                const uint32_t pattern = (uint32_t)weight << 16;
+                memcpy((float *)panel + first + k * step + unit, &pattern, sizeof pattern);
             }
         }
     }
