@@ -26,7 +26,7 @@ def test_a_wheel_has_little_more_than_a_megabyte(backend: str) -> None:
     package = Path(gatewise.__file__).parent
     parts = [*package.rglob("*.py"), Path(str(chooser.kernels.__file__))]
     # Each part is compressed for itself, as in a wheel.
-    assert sum(len(zlib.compress(part.read_bytes())) for part in parts) < 1.5e6
+    assert sum(len(zlib.compress(part.read_bytes())) for part in parts) < 1.6e6
 
 
 def test_a_network_of_ones_own_is_trained_saved_and_streams(
