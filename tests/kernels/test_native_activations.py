@@ -267,7 +267,8 @@ def test_unknown_names_are_refused(native: Any) -> None:
     with pytest.raises(ValueError, match=f"^{expected}$"):
         pack(native, "rnn_tanh")
     expected = (
-        "format should be one of float32, float64, float16, int8, int8_8, got 'float8'"
+        "format should be one of float32, float64, float16, bfloat16, to_bfloat16, int8, "
+        "int8_8, got 'float8'"
     )
     with pytest.raises(ValueError, match=f"^{expected}$"):
         pack(native, weight_format="float8")

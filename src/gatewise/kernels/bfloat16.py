@@ -27,7 +27,7 @@ def narrowed(values: Array) -> NDArray[np.uint16]:
     --------
     >>> import numpy as np
     >>> from gatewise.kernels import bfloat16
-    >>> hex(bfloat16.narrowed(np.float32([1.005]))[0])
+    >>> hex(bfloat16.narrowed(np.array([1.005], np.float32))[0])
     '0x3f81'
     """
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
@@ -46,7 +46,7 @@ def widened(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
     --------
     >>> import numpy as np
     >>> from gatewise.kernels import bfloat16
-    >>> bfloat16.widened(np.uint16([0x3F81]))
+    >>> bfloat16.widened(np.array([0x3F81], np.uint16))
     array([1.0078125], dtype=float32)
     """
     return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
@@ -59,7 +59,7 @@ def rounded(values: Array) -> NDArray[np.float32]:
     --------
     >>> import numpy as np
     >>> from gatewise.kernels import bfloat16
-    >>> bfloat16.rounded(np.float32([1.005, 1.0]))
+    >>> bfloat16.rounded(np.array([1.005, 1.0], np.float32))
     array([1.0078125, 1.       ], dtype=float32)
     """
     return widened(narrowed(values))
