@@ -209,8 +209,8 @@ def as_float32(scaled: Array, given: Array, name: str = "X") -> Array:
     wrong = ~np.isfinite(found)
     if wrong.any():
         raise ValueError(
-            f"{name} should hold values within float32's range, scaled as those of fit were, "
-            f"got {float(given[wrong][0])!r}"
+            f"{name} should hold values within float32's range, scaled as those of fit "
+            f"were, got {float(given[wrong][0])!r}"
         )
     return found
 
