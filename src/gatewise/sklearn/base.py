@@ -61,13 +61,18 @@ class Recurrent(BaseEstimator):
         """Whether there is a network to go on with, which has to have these options."""
         if not wanted or not hasattr(self, "model_"):
             return False
-        for name, value in self._made_with.items():
+        self._check_made_with(self._fixed)
+        return True
+
+    def _check_made_with(self, names: tuple[str, ...]) -> None:
+        """Raise ValueError if one of these options is not what the network was made with."""
+        for name in names:
+            value = self._made_with[name]
             if not np.array_equal(getattr(self, name), value):
                 raise ValueError(
                     f"{name} should be {value!r} as before, to go on with the network that "
                     f"is there, got {getattr(self, name)!r}"
                 )
-        return True
 
     def _begin(self, panel: Panel, outputs: int) -> None:
         """Make a network of its first values, for sequences like these."""
