@@ -114,6 +114,10 @@ def test_own_layers_pass(make: Callable[[], Any], backend: str) -> None:
     check_layer(make(), X)
 
 
+def test_inputs_of_another_byte_order_pass() -> None:
+    check_layer(gatewise.MeanPool(), X.astype(">f8"), lengths=[5, 0, 2])
+
+
 def test_tokens_pass(backend: str) -> None:
     check_layer(
         gatewise.Embedding(9, 3, dtype="float64", seed=0), np.arange(8).reshape(2, 4)
