@@ -65,7 +65,7 @@ class Recurrent(BaseEstimator):
         return True
 
     def _check_made_with(self, names: tuple[str, ...]) -> None:
-        """Raise ValueError if one of these options is not what the network was made with."""
+        """Raise ValueError if one of these options is not what the network has."""
         for name in names:
             value = self._made_with[name]
             if not np.array_equal(getattr(self, name), value):

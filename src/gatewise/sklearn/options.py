@@ -37,8 +37,7 @@ def check_options(estimator: Any) -> None:
             f"{estimator.validation_fraction}"
         )
     for name in ("bidirectional", "early_stopping", "standardize", "warm_start"):
-        # A forecaster has one direction.
-        value = getattr(estimator, name, False)
+        value = getattr(estimator, name)
         if not isinstance(value, bool | np.bool_):
             raise TypeError(f"{name} should be True or False, got {value!r}")
 
