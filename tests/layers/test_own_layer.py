@@ -221,6 +221,14 @@ def test_what_methods_return_is_looked_at() -> None:
             layer.backward(tape, x)
 
 
+@pytest.mark.parametrize("given", [None, X, (X, {}, 1), (X, [1]), (X,)])
+def test_gradients_are_a_pair(given: Any) -> None:
+    layer = Free(lambda x: x, lambda dy: given)
+    _, tape = layer.forward(X)
+    with pytest.raises(TypeError, match=r"^gradients of Free should return a tuple of the"):
+        layer.backward(tape, X)
+
+
 def test_the_input_cannot_be_written_to() -> None:
     def spoil(x: Array) -> Array:
         x += 1
