@@ -165,3 +165,11 @@ def test_options_of_forecasts_stay_as_they_were_fitted(options: dict[str, Any]) 
     for call in (lambda: fitted.predict(X, np.ones((2, 2, 1))), lambda: fitted.score(X)):
         with pytest.raises(ValueError, match=f"^{name} should be .* as before, to go on"):
             call()
+
+
+def test_a_single_series_goes_into_a_list() -> None:
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    series = pandas.DataFrame({"load": WAVES[0][:40, 0]})
+    with pytest.raises(ValueError, match=r"n_features=1, each row a series; .* \[X\]"):
+        forecaster(max_iter=1).fit(series)
+    assert forecaster(max_iter=1).fit([series]).predict([series]).shape == (1, 5, 1)

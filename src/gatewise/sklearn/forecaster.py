@@ -266,7 +266,12 @@ class RecurrentForecaster(Recurrent):
         short = int(lengths.min())
         if short <= self.horizon:
             # A table's columns are what scikit-learn calls features.
-            got = f"n_features={short}" if self._fitted_on_table else f"one of {short}"
+            got = (
+                f"a table with n_features={short}, each row a series; one series alone "
+                "goes into a list, [X]"
+                if self._fitted_on_table
+                else f"one of {short}"
+            )
             raise ValueError(
                 f"X should have series of more steps than the horizon, {self.horizon}, "
                 f"got {got}"
