@@ -95,6 +95,8 @@ class _Check:
     ) -> None:
         self.layer = layer
         converts = x.dtype.kind == "f" and not layer._keeps_dtype
+        # In native byte order, which outputs have.
+        x = x.astype(x.dtype.newbyteorder("="), copy=False)
         self.x = x.astype(layer.dtype) if converts else x
         self.lengths = None if lengths is None else np.asarray(lengths)
         self.generator = generator

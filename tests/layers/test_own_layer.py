@@ -114,6 +114,10 @@ def test_own_layers_pass(make: Callable[[], Any], backend: str) -> None:
     check_layer(make(), X)
 
 
+def test_inputs_of_another_byte_order_pass() -> None:
+    check_layer(gatewise.MeanPool(), X.astype(">f8"), lengths=[5, 0, 2])
+
+
 def test_tokens_pass(backend: str) -> None:
     check_layer(
         gatewise.Embedding(9, 3, dtype="float64", seed=0), np.arange(8).reshape(2, 4)
@@ -215,6 +219,14 @@ def test_what_methods_return_is_looked_at() -> None:
         _, tape = layer.forward(x)
         with pytest.raises(ValueError, match=message):
             layer.backward(tape, x)
+
+
+@pytest.mark.parametrize("given", [None, X, (X, {}, 1), (X, [1]), (X,)])
+def test_gradients_are_a_pair(given: Any) -> None:
+    layer = Free(lambda x: x, lambda dy: given)
+    _, tape = layer.forward(X)
+    with pytest.raises(TypeError, match=r"^gradients of Free should return a tuple of the"):
+        layer.backward(tape, X)
 
 
 def test_the_input_cannot_be_written_to() -> None:

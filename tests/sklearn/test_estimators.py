@@ -295,6 +295,22 @@ def test_nothing_is_said_before_a_fit(estimator: Any) -> None:
         ({"learning_rate": "a"}, TypeError, "learning_rate should be a number, got 'a'"),
         ({"max_norm": -1}, ValueError, "max_norm should be at least 0 and finite, got -1"),
         ({"early_stopping": 1}, TypeError, "early_stopping should be True or False, got 1"),
+        ({"bidirectional": "no"}, TypeError, "bidirectional should be True or False, got"),
+        (
+            {"class_weight": {0: 1.0, 1: 2.0}},
+            ValueError,
+            r"class_weight should be of the classes \['down' 'up'\], got \[0, 1\]",
+        ),
+        (
+            {"class_weight": {"up": -1}},
+            ValueError,
+            r"class_weight\['up'\] should be at least 0 and finite, got -1",
+        ),
+        (
+            {"class_weight": {"up": "a"}},
+            TypeError,
+            r"class_weight\['up'\] should be a number, got 'a'",
+        ),
         ({"validation_fraction": 0}, ValueError, "validation_fraction should be above 0"),
     ],
 )

@@ -155,3 +155,21 @@ def test_futures_that_cannot_be() -> None:
         fitted.predict(X, np.full((2, 2, 1), 1e300))
     with pytest.raises(ValueError, match=r"^future should be None where no features"):
         forecaster(2, max_iter=1).fit(X).predict(X, np.ones((2, 2, 1)))
+
+
+@pytest.mark.parametrize("options", [{"horizon": 3}, {"known": [1]}, {"covariates": [1]}])
+def test_options_of_forecasts_stay_as_they_were_fitted(options: dict[str, Any]) -> None:
+    X = np.random.default_rng(0).standard_normal((2, 9, 3))
+    fitted = forecaster(2, known=[0], max_iter=1).fit(X).set_params(**options)
+    (name,) = options
+    for call in (lambda: fitted.predict(X, np.ones((2, 2, 1))), lambda: fitted.score(X)):
+        with pytest.raises(ValueError, match=f"^{name} should be .* as before, to go on"):
+            call()
+
+
+def test_a_single_series_goes_into_a_list() -> None:
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    series = pandas.DataFrame({"load": WAVES[0][:40, 0]})
+    with pytest.raises(ValueError, match=r"n_features=1, each row a series; .* \[X\]"):
+        forecaster(max_iter=1).fit(series)
+    assert forecaster(max_iter=1).fit([series]).predict([series]).shape == (1, 5, 1)

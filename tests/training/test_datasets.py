@@ -241,6 +241,11 @@ def test_resuming_wants_the_same_mix(tmp_path: Path) -> None:
             ValueError,
             "targets should be alike, or one for each step",
         ),
+        (
+            lambda: pad_sequences(["some words", "more"]),
+            TypeError,
+            r"sequences\[0\] should be a sequence of numbers, .* got 'some words'",
+        ),
         (lambda: pad_sequences("abc"), TypeError, "sequences should be a list"),
         (
             lambda: JoinedSequences(np.ones((5, 2)), [2, 2]),

@@ -167,6 +167,21 @@ def make_model() -> gatewise.Sequential:
             r"metrics\[0\] should have a name that is not taken, got 'validation_loss'",
         ),
         (
+            [Metric("m", lambda *a: [[1], [1, 2]], lambda s: 0.0, classes=True)],
+            TypeError,
+            "the sums of the metric m should be a list of numbers, got a list",
+        ),
+        (
+            [Metric("m", lambda *a: None, lambda s: 0.0, classes=True)],
+            TypeError,
+            "the sums of the metric m should be a list of numbers, got None",
+        ),
+        (
+            [Metric("m", lambda *a: [1], lambda s: "a", classes=True)],
+            TypeError,
+            "the value of the metric m should be a number, got 'a'",
+        ),
+        (
             [lambda outputs, targets: "a"],
             TypeError,
             "the metric <lambda> should return a n",

@@ -259,7 +259,7 @@ class Layer(Feedforward):
         ------
         TypeError
             If `tape` is not what `forward` returned, `dy` or a gradient holds no real
-            numbers, or `num_threads` is no integer.
+            numbers, `gradients` returns something else, or `num_threads` is no integer.
         ValueError
             If `tape` is another layer's, a shape does not fit, or `num_threads` is less
             than 1.
@@ -272,7 +272,17 @@ class Layer(Feedforward):
         if array.shape != tape.y.shape:
             raise ValueError(f"dy should have shape {tape.y.shape}, got {array.shape}")
         with np.errstate(all="ignore"):
-            dx, found = self.gradients(array, tape)
+            given: Any = self.gradients(array, tape)
+        if not (
+            isinstance(given, tuple | list)
+            and len(given) == 2
+            and isinstance(given[1], Mapping)
+        ):
+            raise TypeError(
+                f"gradients of {type(self).__name__} should return a tuple of the gradient "
+                f"of x and a dict of those of parameters, got {type(given).__name__}"
+            )
+        dx, found = given
         if dx is not None:
             dx = self._checked("the gradient of x", dx, tape.x.shape)
         own = tape.parameters

@@ -61,13 +61,18 @@ class Recurrent(BaseEstimator):
         """Whether there is a network to go on with, which has to have these options."""
         if not wanted or not hasattr(self, "model_"):
             return False
-        for name, value in self._made_with.items():
+        self._check_made_with(self._fixed)
+        return True
+
+    def _check_made_with(self, names: tuple[str, ...]) -> None:
+        """Raise ValueError if one of these options is not what the network has."""
+        for name in names:
+            value = self._made_with[name]
             if not np.array_equal(getattr(self, name), value):
                 raise ValueError(
                     f"{name} should be {value!r} as before, to go on with the network that "
                     f"is there, got {getattr(self, name)!r}"
                 )
-        return True
 
     def _begin(self, panel: Panel, outputs: int) -> None:
         """Make a network of its first values, for sequences like these."""
@@ -209,8 +214,8 @@ def as_float32(scaled: Array, given: Array, name: str = "X") -> Array:
     wrong = ~np.isfinite(found)
     if wrong.any():
         raise ValueError(
-            f"{name} should hold values within float32's range, scaled as those of fit were, "
-            f"got {float(given[wrong][0])!r}"
+            f"{name} should hold values within float32's range, scaled as those of fit "
+            f"were, got {float(given[wrong][0])!r}"
         )
     return found
 

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 import gatewise
 from gatewise.sklearn.base import Pooled
 from gatewise.sklearn.inputs import Panel, as_labels, as_panel
+from gatewise.sklearn.options import check_number
 
 Array = NDArray[Any]
 
@@ -309,10 +310,25 @@ class RecurrentClassifier(ClassifierMixin, Pooled):
         """How much each class counts, by its place."""
         if self.class_weight is None:
             return None
+        if isinstance(self.class_weight, dict):
+            return self._given_weights(self.class_weight)
         there = np.unique(labels)
-        known = self.class_weight
-        if isinstance(known, dict):
-            known = {label: weight for label, weight in known.items() if label in there}
-        weights = compute_class_weight(known, classes=there, y=labels)
+        weights = compute_class_weight(self.class_weight, classes=there, y=labels)
         places = self._encode(there).tolist()
         return dict(zip(places, map(float, weights), strict=True))
+
+    def _given_weights(self, given: dict[Any, Any]) -> dict[int, float]:
+        """The weights of a dict, which may be of more classes if it is of all that are."""
+        classes = self.classes_.tolist()
+        unknown = [label for label in given if label not in classes]
+        if unknown and not all(label in given for label in classes):
+            raise ValueError(
+                f"class_weight should be of the classes {self.classes_}, got {unknown[:3]}"
+            )
+        for label, weight in given.items():
+            check_number(f"class_weight[{label!r}]", weight)
+        return {
+            place: float(given[label])
+            for place, label in enumerate(classes)
+            if label in given
+        }

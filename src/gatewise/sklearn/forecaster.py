@@ -20,6 +20,9 @@ Array = NDArray[Any]
 
 __all__ = ["RecurrentForecaster"]
 
+# What says which numbers go into the network, and which come out.
+_OF_FORECASTS = ("horizon", "known", "covariates")
+
 
 class RecurrentForecaster(Recurrent):
     """A recurrent network that says the next `horizon` steps of series.
@@ -71,7 +74,7 @@ class RecurrentForecaster(Recurrent):
 
     _loss = staticmethod(gatewise.mse)
     bidirectional = False
-    _fixed = (*Recurrent._fixed, "horizon", "known", "covariates")
+    _fixed = (*Recurrent._fixed, *_OF_FORECASTS)
 
     def __init__(
         self,
@@ -193,10 +196,12 @@ class RecurrentForecaster(Recurrent):
         TypeError
             If a series holds no real numbers.
         ValueError
-            If a shape does not fit, a value is not finite, or `future` is missing or comes
-            where no features are `known`.
+            If a shape does not fit, a value is not finite, `future` is missing or comes
+            where no features are `known`, or an option says another network than `fit`
+            made.
         """
         panel = self._read(X)
+        self._check_made_with(_OF_FORECASTS)
         known = as_future(future, len(panel.x), self.horizon, len(self.known))
         found = self._forecast(panel, known)
         return found[..., 0] if self._fitted_on_table else found
@@ -212,6 +217,7 @@ class RecurrentForecaster(Recurrent):
             If a shape does not fit, a value is not finite, or a series is too short.
         """
         panel = self._read(X)
+        self._check_made_with(_OF_FORECASTS)
         past, future = self._last_cut_off(panel)
         found = self._forecast(past, future[:, :, list(self.known)])
         wanted = future[:, :, self.targets_]
@@ -260,7 +266,12 @@ class RecurrentForecaster(Recurrent):
         short = int(lengths.min())
         if short <= self.horizon:
             # A table's columns are what scikit-learn calls features.
-            got = f"n_features={short}" if self._fitted_on_table else f"one of {short}"
+            got = (
+                f"a table with n_features={short}, each row a series; one series alone "
+                "goes into a list, [X]"
+                if self._fitted_on_table
+                else f"one of {short}"
+            )
             raise ValueError(
                 f"X should have series of more steps than the horizon, {self.horizon}, "
                 f"got {got}"

@@ -188,7 +188,8 @@ def _check_names(estimator: Any, names: list[str], reset: bool) -> None:
         return
     if names != before.tolist():
         raise ValueError(
-            f"X should have frames with the columns {before.tolist()} as in fit, got {names}"
+            f"X should have frames with the columns {before.tolist()} as in fit, "
+            f"got {names}"
         )
 
 

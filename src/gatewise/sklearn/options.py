@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CELLS", "POOLINGS", "check_choice", "check_integer", "check_options"]
+__all__ = [
+    "CELLS",
+    "POOLINGS",
+    "check_choice",
+    "check_integer",
+    "check_number",
+    "check_options",
+]
 
 CELLS = ("gru", "lstm", "rnn")
 POOLINGS = ("last", "mean", "max", "attention")
@@ -19,17 +26,17 @@ def check_options(estimator: Any) -> None:
     for name in ("hidden_size", "num_layers", "batch_size", "max_iter"):
         check_integer(name, getattr(estimator, name))
     check_integer("n_iter_no_change", estimator.n_iter_no_change)
-    _check_number("dropout", estimator.dropout, below=1.0)
-    _check_number("learning_rate", estimator.learning_rate)
+    check_number("dropout", estimator.dropout, below=1.0)
+    check_number("learning_rate", estimator.learning_rate)
     if estimator.max_norm is not None:
-        _check_number("max_norm", estimator.max_norm)
-    _check_number("validation_fraction", estimator.validation_fraction, below=1.0)
+        check_number("max_norm", estimator.max_norm)
+    check_number("validation_fraction", estimator.validation_fraction, below=1.0)
     if not estimator.validation_fraction:
         raise ValueError(
             "validation_fraction should be above 0 and below 1, got "
             f"{estimator.validation_fraction}"
         )
-    for name in ("early_stopping", "standardize", "warm_start"):
+    for name in ("bidirectional", "early_stopping", "standardize", "warm_start"):
         value = getattr(estimator, name)
         if not isinstance(value, bool | np.bool_):
             raise TypeError(f"{name} should be True or False, got {value!r}")
@@ -50,7 +57,8 @@ def check_integer(name: str, value: object, lowest: int = 1) -> None:
         raise ValueError(f"{name} should be at least {lowest}, got {value}")
 
 
-def _check_number(name: str, value: object, below: float = np.inf) -> None:
+def check_number(name: str, value: object, below: float = np.inf) -> None:
+    """Raise unless `value` is a number of at least 0, finite and below a limit."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} should be a number, got {value!r}")
     if not 0 <= float(value) < below:

@@ -56,7 +56,7 @@ def check_model(model: object) -> None:
 
 
 def example_axes(model: Model, x: Array) -> int:
-    """How many axes an example in `x` has at least, beside which there is one of examples."""
+    """How many axes an example in `x` has at least, after that of the examples."""
     if not model._time_axis()[0]:
         return 0
     takes_tokens = model._features()[0] == 0 or (

@@ -145,7 +145,7 @@ class Metric:
         Raises
         ------
         TypeError
-            As for a call.
+            As for a call, or if the function returns no numbers.
         ValueError
             As for a call.
         """
@@ -153,18 +153,36 @@ class Metric:
         rows = _class_rows if self._classes else _value_rows
         with np.errstate(all="ignore"):
             found = self._sums(*rows(outputs, targets, mask, sample_weight))
-        return np.asarray(found, np.float64).reshape(-1)
+        try:
+            sums = np.asarray(found)
+        except ValueError:
+            sums = np.asarray(None)
+        if sums.dtype.kind not in "fiub":
+            raise TypeError(
+                f"the sums of the metric {self.__name__} should be a list of numbers, "
+                f"got {describe(found)}"
+            )
+        return sums.astype(np.float64).reshape(-1)
 
     def value(self, sums: ArrayLike) -> float:
         """Return what sums come to; NaN where they are of nothing.
 
         Raises
         ------
+        TypeError
+            If the function returns no number.
         ValueError
             If they are not as many as this metric has.
         """
         with np.errstate(all="ignore"):
-            return float(self._value(np.asarray(sums, np.float64)))
+            found: Any = self._value(np.asarray(sums, np.float64))
+        try:
+            return float(found)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"the value of the metric {self.__name__} should be a number, "
+                f"got {describe(found)}"
+            ) from None
 
     def __repr__(self) -> str:
         return f"<metric {self.__name__}>"

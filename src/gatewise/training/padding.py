@@ -34,7 +34,7 @@ def pad_sequences(
     Raises
     ------
     TypeError
-        If `sequences` is no list of arrays.
+        If `sequences` is no list of arrays, or holds text.
     ValueError
         If there are none, one has no axis, or they differ in more than time.
 
@@ -67,6 +67,11 @@ def as_sequences(name: str, sequences: Any) -> list[Array]:
             array = np.asarray(sequences[index])
         except ValueError as error:
             raise ValueError(f"{name}[{index}] should be an array: {error}") from error
+        if array.dtype.kind in "SU" and array.ndim == 0:
+            raise TypeError(
+                f"{name}[{index}] should be a sequence of numbers, such as tokens, "
+                f"got {describe(array.item())}"
+            )
         if array.ndim == 0:
             raise ValueError(f"{name}[{index}] should have an axis of time, got {array!r}")
         if arrays and array.shape[1:] != arrays[0].shape[1:]:
