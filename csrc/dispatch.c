@@ -63,6 +63,16 @@ static int has_avx512(void) {
 #endif
 }
 
+/* What a later page of leaf 7 says in eax, which is nothing where there is none. */
+static unsigned int later_features(void) {
+    unsigned int r[4];
+    ask_cpu(7, 0, r);
+    if (r[0] < 1)
+        return 0;
+    ask_cpu(7, 1, r);
+    return r[0];
+}
+
 static int has_avx512_vnni(void) {
     unsigned int r[4];
     ask_cpu(7, 0, r);
@@ -70,27 +80,9 @@ static int has_avx512_vnni(void) {
 }
 
 /* Whoever has bfloat16 has products of four bytes, too. */
-static int has_avx512_bf16(void) {
-    unsigned int r[4];
-    if (!has_avx512_vnni())
-        return 0;
-    ask_cpu(7, 0, r);
-    if (r[0] < 1)
-        return 0;
-    ask_cpu(7, 1, r);
-    return r[0] >> 5 & 1;
-}
+static int has_avx512_bf16(void) { return has_avx512_vnni() && (later_features() >> 5 & 1); }
 
-static int has_avx2_vnni(void) {
-    unsigned int r[4];
-    if (!has_avx2())
-        return 0;
-    ask_cpu(7, 0, r);
-    if (r[0] < 1)
-        return 0;
-    ask_cpu(7, 1, r);
-    return r[0] >> 4 & 1;
-}
+static int has_avx2_vnni(void) { return has_avx2() && (later_features() >> 4 & 1); }
 #elif IS_ARM64
 #if defined(__APPLE__)
 #include <sys/sysctl.h>

@@ -169,17 +169,11 @@ static void run_windows(const void *context, int index, int shares, gw_watch *wa
     }
 }
 
-/* Each thread takes rows or, where these are few, panels. */
 static void convolution_part(void *context, gw_member *member) {
     const struct convolution *c = context;
-    const ptrdiff_t all = block_rows(&c->windows->out);
-    ptrdiff_t first = 0, end = all;
-    gw_member alone = gw_alone(member->watch);
-    if (all >= 2 * member->threads) {
-        first = all * member->thread / member->threads;
-        end = all * (member->thread + 1) / member->threads;
-        member = &alone;
-    }
+    ptrdiff_t first, end;
+    gw_member alone;
+    member = share_rows(block_rows(&c->windows->out), member, &alone, &first, &end);
     struct window_rows rows;
     rows.convolution = c;
     for (; first < end && gw_goes_on(member->watch, 0); first += LARGE_ROWS) {

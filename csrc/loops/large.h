@@ -83,16 +83,25 @@ static void run_panels(const void *context, int index, int shares, gw_watch *wat
     }
 }
 
+/* Who works on the rows first to end - 1: each thread for itself on rows of its own or, where these are few, all of
+ * them on all rows, panel by panel. */
+static gw_member *share_rows(ptrdiff_t all, gw_member *member, gw_member *alone, ptrdiff_t *first,
+                             ptrdiff_t *end) {
+    *first = 0;
+    *end = all;
+    if (all < 2 * member->threads)
+        return member;
+    *first = all * member->thread / member->threads;
+    *end = all * (member->thread + 1) / member->threads;
+    *alone = gw_alone(member->watch);
+    return alone;
+}
+
 static void large_part(void *context, gw_member *member) {
     const struct large *large = context;
-    const ptrdiff_t all = block_rows(&large->out);
-    ptrdiff_t first = 0, end = all;
-    gw_member alone = gw_alone(member->watch);
-    if (all >= 2 * member->threads) {
-        first = all * member->thread / member->threads;
-        end = all * (member->thread + 1) / member->threads;
-        member = &alone;
-    }
+    ptrdiff_t first, end;
+    gw_member alone;
+    member = share_rows(block_rows(&large->out), member, &alone, &first, &end);
     struct large_rows rows;
     rows.large = large;
     for (; first < end && gw_goes_on(member->watch, 0); first += LARGE_ROWS) {
@@ -142,16 +151,11 @@ static void end_narrow(const void *context, const struct panels *p, ptrdiff_t bl
 static void narrow_part(void *context, gw_member *member) {
     const struct narrow *narrow = context;
     const struct large *large = &narrow->large;
-    const ptrdiff_t all = block_rows(&large->out);
     const struct row_space space = {narrow->converted + (size_t)member->thread * narrow->converted_size,
                                     narrow->converted};
-    ptrdiff_t first = 0, end = all;
-    gw_member alone = gw_alone(member->watch);
-    if (all >= 2 * member->threads) {
-        first = all * member->thread / member->threads;
-        end = all * (member->thread + 1) / member->threads;
-        member = &alone;
-    }
+    ptrdiff_t first, end;
+    gw_member alone;
+    member = share_rows(block_rows(&large->out), member, &alone, &first, &end);
     struct large_rows rows;
     rows.large = large;
     const struct term term = {large->panels, 0, large->panels->inputs, (const real *const *)rows.x};
