@@ -78,11 +78,8 @@ def logarithms(x: Array) -> Array:
     mantissas, powers = np.frexp(x.astype(np.float64))
     small = mantissas < _ROOT_OF_HALF
     mantissas, powers = np.where(small, 2 * mantissas, mantissas), powers - small
-    s = (mantissas - 1) / (mantissas + 1)
-    series = np.zeros_like(s)
-    for k in range(_LOGARITHM_TERMS, -1, -1):
-        series = series * s * s + 1 / (2 * k + 1)
-    logarithms: Array = powers * _LN2_HIGH + (2 * s * series + powers * _LN2_LOW)
+    rest = _near_one(mantissas)
+    logarithms: Array = powers * _LN2_HIGH + (rest + powers * _LN2_LOW)
     return logarithms
 
 
@@ -90,7 +87,13 @@ def _logarithm(mantissa: float) -> float:
     """The natural logarithm of a number between a half and 1."""
     if mantissa < _ROOT_OF_HALF:
         return _logarithm(2 * mantissa) - math.log(2)
-    s = (mantissa - 1) / (mantissa + 1)
+    logarithm: float = _near_one(mantissa)
+    return logarithm
+
+
+def _near_one(m: Any) -> Any:
+    """The natural logarithm of a number near 1, or of each in an array."""
+    s = (m - 1) / (m + 1)
     series = 0.0
     for k in range(_LOGARITHM_TERMS, -1, -1):
         series = series * s * s + 1 / (2 * k + 1)
