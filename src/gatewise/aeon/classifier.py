@@ -8,14 +8,15 @@ from aeon.classification.base import BaseClassifier
 from numpy.typing import NDArray
 
 import gatewise.sklearn
-from gatewise.aeon.collections import TAGS, time_first
+from gatewise.aeon.adapter import Adapter
+from gatewise.aeon.collections import time_first
 
 Array = NDArray[Any]
 
 __all__ = ["RecurrentClassifier"]
 
 
-class RecurrentClassifier(BaseClassifier):
+class RecurrentClassifier(Adapter, BaseClassifier):
     """A recurrent network that tells classes of series apart, in aeon's terms.
 
     Series may have any number of channels, and unequal lengths.
@@ -48,7 +49,7 @@ class RecurrentClassifier(BaseClassifier):
     True
     """
 
-    _tags: ClassVar[dict[str, Any]] = TAGS
+    _estimator_class: ClassVar[Any] = gatewise.sklearn.RecurrentClassifier
 
     def __init__(
         self,
@@ -90,18 +91,6 @@ class RecurrentClassifier(BaseClassifier):
         self.verbose = verbose
         super().__init__()
 
-    def _fit(self, X: Any, y: Any) -> Any:
-        estimator = gatewise.sklearn.RecurrentClassifier(**self.get_params())
-        self.estimator_ = estimator.fit(time_first(X), y)
-        return self
-
-    def _predict(self, X: Any) -> Array:
-        return self.estimator_.predict(time_first(X))
-
     def _predict_proba(self, X: Any) -> Array:
-        return self.estimator_.predict_proba(time_first(X))
-
-    @classmethod
-    def _get_test_params(cls, parameter_set: str = "default") -> dict[str, Any]:
-        """What aeon's checks make an estimator with: one that is soon trained."""
-        return {"hidden_size": 8, "max_iter": 5}
+        shares: Array = self.estimator_.predict_proba(time_first(X))
+        return shares

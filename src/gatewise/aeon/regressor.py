@@ -5,17 +5,14 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from aeon.regression.base import BaseRegressor
-from numpy.typing import NDArray
 
 import gatewise.sklearn
-from gatewise.aeon.collections import TAGS, time_first
-
-Array = NDArray[Any]
+from gatewise.aeon.adapter import Adapter
 
 __all__ = ["RecurrentRegressor"]
 
 
-class RecurrentRegressor(BaseRegressor):
+class RecurrentRegressor(Adapter, BaseRegressor):
     """A recurrent network that says a number of each series, in aeon's terms.
 
     Series may have any number of channels, and unequal lengths.
@@ -48,7 +45,7 @@ class RecurrentRegressor(BaseRegressor):
     True
     """
 
-    _tags: ClassVar[dict[str, Any]] = TAGS
+    _estimator_class: ClassVar[Any] = gatewise.sklearn.RecurrentRegressor
 
     def __init__(
         self,
@@ -89,16 +86,3 @@ class RecurrentRegressor(BaseRegressor):
         self.random_state = random_state
         self.verbose = verbose
         super().__init__()
-
-    def _fit(self, X: Any, y: Any) -> Any:
-        estimator = gatewise.sklearn.RecurrentRegressor(**self.get_params())
-        self.estimator_ = estimator.fit(time_first(X), y)
-        return self
-
-    def _predict(self, X: Any) -> Array:
-        return self.estimator_.predict(time_first(X))
-
-    @classmethod
-    def _get_test_params(cls, parameter_set: str = "default") -> dict[str, Any]:
-        """What aeon's checks make an estimator with: one that is soon trained."""
-        return {"hidden_size": 8, "max_iter": 5}
