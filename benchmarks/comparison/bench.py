@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
 from importlib import import_module
 from itertools import repeat
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 from comparison.contestant import Contestant, Job
 from comparison.grid import Case
@@ -21,61 +19,65 @@ WARM_UP_THREADS = 0.02
 
 
 class Bench:
-    """What runs within a worker: one contestant, and the job of one case at a time."""
+    """What runs within a worker: one package, and its jobs of one case at a time.
+
+    It has a job for each way in which the package does the case.
+    """
 
     def __init__(self, name: str, threads: int) -> None:
         module = import_module(f"comparison.with_{name}")
         self._contestant: Contestant = module.Contestant(threads)
-        self._job: Job | None = None
-        self._taken = 0.0
+        self._jobs: dict[str, Job] = {}
+        self._taken: dict[str, float] = {}
         self._warm_up = WARM_UP if threads == 1 else WARM_UP_THREADS
         self.version = self._contestant.version
 
-    def prepare(self, case: Case) -> Arrays:
-        """Make the job of a case and return its results; a stream's after some steps."""
-        self._taken = 0.0
-        self._job = job = self._contestant.job(case, make_work(case))
+    def prepare(self, case: Case, way: str = "") -> Arrays:
+        """Make a job of a case and return its results; a stream's after some steps."""
+        self._taken[way] = 0.0
+        self._jobs[way] = job = self._contestant.job(case, make_work(case), way)
         with job.context():
             result = job.run()
             for _ in range(2 if case.streaming else 0):
                 result = job.run()
             return job.arrays(result)
 
-    def calibrate(self, seconds: float) -> tuple[int, float]:
+    def calibrate(self, way: str, seconds: float) -> tuple[int, float]:
         """Return how many calls fill so many seconds, and the seconds of a whole turn."""
-        calls, taken = 1, self.time(1)
+        calls, taken = 1, self.time(way, 1)
         while taken * calls < seconds / 4:
             calls *= 4
-            taken = self.time(calls)
+            taken = self.time(way, calls)
         calls = max(1, round(seconds / taken))
         return calls, calls * taken + self._warm_up
 
-    def time(self, calls: int) -> float:
+    def time(self, way: str, calls: int) -> float:
         """Return the seconds per call, once caches and threads are awake again."""
-        assert self._job is not None
-        run = self._job.run
+        job = self._jobs[way]
+        run = job.run
         gc.collect()
         gc.disable()
         try:
-            with self._job.context():
-                self._run_uncounted(run)
+            with job.context():
+                self._run_uncounted(way)
                 start = perf_counter()
                 for _ in repeat(None, calls):
                     run()
-                self._taken = (perf_counter() - start) / calls
-                return self._taken
+                self._taken[way] = taken = (perf_counter() - start) / calls
+                return taken
         finally:
             gc.enable()
 
-    def _run_uncounted(self, run: Callable[[], Any]) -> None:
+    def _run_uncounted(self, way: str) -> None:
         """Warm up, unless a single call takes so long that it makes no difference."""
         end = perf_counter() + self._warm_up
-        while self._taken < 10 * self._warm_up and perf_counter() < end:
-            run()
+        while self._taken[way] < 10 * self._warm_up and perf_counter() < end:
+            self._jobs[way].run()
 
     def drop(self) -> None:
-        """Forget the job and what it holds."""
-        self._job = None
+        """Forget the jobs and what they hold."""
+        self._jobs.clear()
+        self._taken.clear()
         gc.collect()
 
     def peak_memory(self, warm: Case, case: Case) -> dict[str, int]:
@@ -86,7 +88,7 @@ class Bench:
         self.prepare(warm)
         self.drop()
         before = _memory("VmRSS")
-        job = self._contestant.job(case, make_work(case))
+        job = self._contestant.job(case, make_work(case), "")
         ready = _memory("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")
         with job.context():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from comparison.grid import PEERS, Case
+from comparison.grid import Case
 from comparison.work import Arrays, Work
 
 NEEDS = {
@@ -15,7 +17,11 @@ NEEDS = {
     "onnxruntime": ("onnxruntime", "onnx"),
     "openvino": ("openvino", "onnx"),
     "jax": ("jax",),
+    "ncnn": ("ncnn",),
+    "numba": ("numba",),
 }
+# Where a checkout of RTNeural is, which no package index has.
+RTNEURAL = "RTNEURAL"
 
 
 class Job(NamedTuple):
@@ -36,16 +42,15 @@ class Contestant(Protocol):
 
     version: str
 
-    def job(self, case: Case, work: Work) -> Job:
+    def job(self, case: Case, work: Work, way: str) -> Job:
         """Prepare everything that a user would prepare once, and return the rest."""
         ...
 
 
-def missing_packages(peer: str) -> list[str]:
-    """The packages that `peer` needs and that are not installed."""
-    return [package for package in NEEDS[peer] if find_spec(package) is None]
-
-
-def present_peers() -> list[str]:
-    """The peers that can take part."""
-    return [peer for peer in PEERS if not missing_packages(peer)]
+def missing(peer: str) -> str:
+    """What `peer` needs and is not there; empty where it can take part."""
+    if peer == "rtneural":
+        found = Path(os.environ.get(RTNEURAL, ""), "RTNeural", "RTNeural.h").is_file()
+        return "" if found else f"{RTNEURAL} names no checkout of it"
+    absent = [package for package in NEEDS[peer] if find_spec(package) is None]
+    return f"{' and '.join(absent)} not installed" if absent else ""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 CELLS = ("lstm", "gru", "rnn")
 KINDS = ("inference", "training", "ragged", "float64", "real")
-PEERS = ("torch", "onnxruntime", "openvino", "jax")
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 
 
@@ -46,13 +45,6 @@ class Case:
     def streaming(self) -> bool:
         """Whether a call is one step that carries the state on."""
         return self.time == 1 and not self.training
-
-    @property
-    def peers(self) -> tuple[str, ...]:
-        """Which peers do this work at all; float64 and ragged are compared with torch."""
-        if self.ragged or self.dtype == "float64":
-            return ("torch",)
-        return ("torch", "jax") if self.training else PEERS
 
     @property
     def gates(self) -> int:

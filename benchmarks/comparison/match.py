@@ -2,81 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from statistics import median, quantiles
 from time import perf_counter
 from typing import Any, Self
 
 from comparison.bounds import bound_seconds
+from comparison.entries import PRECISIONS, Entry
 from comparison.grid import Case
 from comparison.machine import busy_seconds, process_seconds, usable_cores
+from comparison.outcome import Outcome
 from comparison.work import Arrays, difference
 from comparison.worker import Worker, WorkerError
 
-# How far results may differ, relative to the largest value of an array or to 1.
-TOLERANCE = 1e-4
-# A case is disturbed where other processes took more than this share of the cores' time.
-DISTURBED = 0.1
 # A turn is filled with calls up to this many seconds.
 TURN = 0.01
 
 
-@dataclass
-class Outcome:
-    """What was measured for one case; seconds are medians over the rounds."""
-
-    case: Case
-    threads: int
-    rounds: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-    spread: dict[str, float] = field(default_factory=dict)
-    differences: dict[str, float] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
-    bound: float | None = None
-    product_rate: float | None = None
-    read_rate: float | None = None
-    others: float = 0.0
-
-    @property
-    def disturbed(self) -> bool:
-        """Whether other processes took so much of the cores' time that it is felt."""
-        return self.others > DISTURBED
-
-    @property
-    def best_peer(self) -> str | None:
-        """The fastest peer of those whose results are right."""
-        peers = [name for name in self.seconds if name != "gatewise"]
-        return min(peers, key=self.seconds.__getitem__, default=None)
-
-    @property
-    def ratio(self) -> float | None:
-        """How many times faster than the best peer gatewise is."""
-        peer = self.best_peer
-        if peer is None or "gatewise" not in self.seconds:
-            return None
-        return self.seconds[peer] / self.seconds["gatewise"]
-
-    @property
-    def of_bound(self) -> float | None:
-        """The least possible time as a share of gatewise's."""
-        if self.bound is None or "gatewise" not in self.seconds:
-            return None
-        return self.bound / self.seconds["gatewise"]
-
-
 class Match:
-    """All contestants with the same number of threads, on the same cores."""
+    """All entries with the same number of threads, on the same cores.
 
-    def __init__(self, names: Sequence[str], threads: int) -> None:
+    Each package has a process, in which its ways of computing take turns as well.
+    """
+
+    def __init__(self, entries: Sequence[Entry], threads: int) -> None:
         self.threads = threads
+        self._entries = entries
         self._workers: dict[str, Worker] = {}
         self.failures: dict[str, str] = {}
+        packages = list(dict.fromkeys(entry.package for entry in entries))
         try:
-            for name in [*names, "bounds"]:
+            for name in [*packages, "bounds"]:
                 self._workers[name] = Worker(name, threads)
             self._workers["bounds"].greet()
-            for name in names:
+            for name in packages:
                 self._greet(name, self._workers[name])
         except BaseException:
             self.close()
@@ -94,11 +53,12 @@ class Match:
         """Compare the results of a case, then time it for about so many seconds."""
         outcome = Outcome(case, self.threads)
         self._compare(case, outcome)
-        calls, round_seconds = {}, 0.0
-        for name in list(outcome.differences):
-            answer = self._ask(outcome, name, "calibrate", TURN)
+        calls: dict[Entry, int] = {}
+        round_seconds = 0.0
+        for entry in self._taking_part(case):
+            answer = self._ask(outcome, entry, "calibrate", entry.way, TURN)
             if answer is not None:
-                calls[name] = answer[0]
+                calls[entry] = answer[0]
                 round_seconds += answer[1]
         fewest = 5 if round_seconds < 2 else 3
         outcome.rounds = min(60, max(fewest, round(seconds / max(round_seconds, TURN))))
@@ -106,9 +66,12 @@ class Match:
         self._play(case, outcome, calls)
         elapsed = (perf_counter() - start) * self.threads
         outcome.others = max(0.0, self._used_by_others() - before) / elapsed
-        for name in calls:
-            self._ask(outcome, name, "drop")
+        for entry in {entry.package: entry for entry in calls}.values():
+            self._ask(outcome, entry, "drop")
         return outcome
+
+    def _taking_part(self, case: Case) -> list[Entry]:
+        return [e for e in self._entries if e.package in self._workers and e.takes(case)]
 
     def _used_by_others(self) -> float:
         """The seconds of the cores' time that other processes have had."""
@@ -121,58 +84,56 @@ class Match:
         return rate
 
     def _compare(self, case: Case, outcome: Outcome) -> None:
-        """Note the difference of every contestant's results from the first peer's."""
-        taking_part = [n for n in ("gatewise", *case.peers) if n in self._workers]
-        results: dict[str, Arrays] = {}
-        for name in taking_part:
-            self._try(outcome, name, self._workers[name].begin, "prepare", case)
-        for name in taking_part:
-            result = self._try(outcome, name, self._workers[name].finish)
+        """Note how far all results are from those of the first peer in full precision."""
+        results: dict[Entry, Arrays] = {}
+        for entry in self._taking_part(case):
+            result = self._ask(outcome, entry, "prepare", case, entry.way)
             if result is not None:
-                results[name] = result
-        reference = next((name for name in results if name != "gatewise"), "gatewise")
-        for name, result in results.items():
+                results[entry] = result
+        full = [entry for entry in results if entry.precision == PRECISIONS[0]]
+        reference = next((e for e in full if not e.is_ours), full[0] if full else None)
+        for entry, result in results.items():
+            if reference is None:
+                outcome.failures[entry.name] = "there is nothing to compare it with"
+                continue
             try:
                 apart = difference(result, results[reference])
             except ValueError as error:
-                outcome.failures[name] = str(error)
+                outcome.failures[entry.name] = str(error)
                 continue
-            outcome.differences[name] = apart
-            if apart > TOLERANCE:
-                outcome.failures[name] = f"wrong: differs from {reference} by {apart:.1e}"
+            outcome.differences[entry.name] = apart
+            if apart > entry.tolerance(case):
+                outcome.failures[entry.name] = (
+                    f"wrong: differs from {reference.name} by {apart:.1e}"
+                )
 
-    def _ask(self, outcome: Outcome, name: str, method: str, *arguments: Any) -> Any:
-        return self._try(outcome, name, self._workers[name].ask, method, *arguments)
-
-    def _try(
-        self, outcome: Outcome, name: str, call: Callable[..., Any], *arguments: Any
-    ) -> Any:
-        """The answer of a contestant; None where it has failed at this case."""
-        if name in outcome.failures:
+    def _ask(self, outcome: Outcome, entry: Entry, method: str, *arguments: Any) -> Any:
+        """The answer of an entry; None where it has failed at this case."""
+        if entry.name in outcome.failures:
             return None
         try:
-            return call(*arguments)
+            return self._workers[entry.package].ask(method, *arguments)
         except WorkerError as error:
-            outcome.failures[name] = str(error)
+            outcome.failures[entry.name] = str(error)
             return None
 
-    def _play(self, case: Case, outcome: Outcome, calls: dict[str, int]) -> None:
-        times: dict[str, list[float]] = {name: [] for name in calls}
+    def _play(self, case: Case, outcome: Outcome, calls: dict[Entry, int]) -> None:
+        times: dict[Entry, list[float]] = {entry: [] for entry in calls}
         rates: list[tuple[float, float]] = []
-        names = list(calls)
+        entries = list(calls)
         for turn in range(outcome.rounds):
             # Nobody always follows the same one.
-            first = turn % len(names) if names else 0
-            for name in names[first:] + names[:first]:
-                taken = self._ask(outcome, name, "time", calls[name])
+            first = turn % len(entries) if entries else 0
+            for entry in entries[first:] + entries[:first]:
+                taken = self._ask(outcome, entry, "time", entry.way, calls[entry])
                 if taken is not None:
-                    times[name].append(taken)
+                    times[entry].append(taken)
             rates.append(self._workers["bounds"].ask("rates", case))
-        for name, values in times.items():
-            if name not in outcome.failures:
-                outcome.seconds[name] = median(values)
+        for entry, values in times.items():
+            if entry.name not in outcome.failures:
+                outcome.seconds[entry.name] = median(values)
                 low, _, high = quantiles(values, n=4)
-                outcome.spread[name] = (high - low) / outcome.seconds[name]
+                outcome.spread[entry.name] = (high - low) / outcome.seconds[entry.name]
         outcome.product_rate = median(rate[0] for rate in rates)
         outcome.read_rate = median(rate[1] for rate in rates)
         outcome.bound = bound_seconds(case, outcome.product_rate, outcome.read_rate)

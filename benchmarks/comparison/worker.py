@@ -6,6 +6,7 @@ go on spinning for a while after a call, which would be felt by whoever runs nex
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -117,6 +118,9 @@ def _serve(connection: Connection, name: str, threads: int) -> None:
     server: Any = None
     try:
         server = Bounds(threads) if name in ("bounds", "numpy") else Bench(name, threads)
+        # What was imported stays, and need not be looked through before every turn.
+        gc.collect()
+        gc.freeze()
         connection.send((True, server.version))
     except Exception as error:
         connection.send((False, f"{type(error).__name__}: {error}"))

@@ -18,12 +18,15 @@ if not MEASURED.exists():
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from comparison.grid import Case  # noqa: E402
-from comparison.match import Outcome  # noqa: E402
+from comparison.outcome import Outcome  # noqa: E402
 from comparison.page import page  # noqa: E402
-from comparison.report import as_json, from_json, geometric_mean  # noqa: E402
+from comparison.report import full, geometric_mean  # noqa: E402
+from comparison.storage import as_json, from_json  # noqa: E402
 
 REPORT = json.loads(MEASURED.read_text("utf-8"))
-ABOUT, OUTCOMES, MEMORY = from_json(REPORT)
+MEASURED_THEN = from_json(REPORT)
+ABOUT, OUTCOMES = MEASURED_THEN.about, MEASURED_THEN.outcomes
+MEMORY = MEASURED_THEN.memory
 TEXT = (ROOT / "PERFORMANCE.md").read_text("utf-8")
 
 WORK = {
@@ -44,7 +47,7 @@ def select(
 
 
 def ratios(applies: Callable[[Case], bool], threads: int | None = None) -> list[float]:
-    return [o.ratio for o in select(applies, threads) if o.ratio is not None]
+    return [full(o) for o in select(applies, threads) if full(o) is not None]
 
 
 def span(values: Iterable[float], digits: int = 2) -> str:
@@ -60,8 +63,8 @@ def of_bound(applies: Callable[[Case], bool]) -> str:
 def ratio(kind: str, label: str, threads: int, peer: str) -> str:
     """That of one case, whose fastest peer should be the one that is named."""
     (found,) = select(lambda c: (c.kind, str(c)) == (kind, label), threads)
-    assert found.best_peer == peer
-    return f"{found.ratio:.2f}"
+    assert found.best_peer("float32") == peer
+    return f"{found.ratio('float32'):.2f}"
 
 
 def streams(lowest: int, highest: int) -> Callable[[Case], bool]:
@@ -101,9 +104,11 @@ def the_setting() -> Iterator[str]:
 def the_speed() -> Iterator[str]:
     for kind, name in WORK.items():
         own = [list(select(lambda c, kind=kind: c.kind == kind, n)) for n in (1, 2)]
-        means = [f"{geometric_mean(o.ratio or 0 for o in side):.2f}" for side in own]
-        least = [min(side, key=lambda o: o.ratio or 0) for side in own]
-        where = [f"{o.ratio:.2f} {o.case}" for o in least]
+        means = [
+            f"{geometric_mean(o.ratio('float32') or 0 for o in side):.2f}" for side in own
+        ]
+        least = [min(side, key=lambda o: full(o) or 0) for side in own]
+        where = [f"{o.ratio('float32'):.2f} {o.case}" for o in least]
         yield f"| {' | '.join([name, str(len(own[0])), *means, *where])} |"
     behind = [sum(r < 0.995 for r in ratios(lambda c: True, n)) for n in (1, 2)]
     yield (
@@ -155,19 +160,19 @@ def what_is_behind() -> Iterator[str]:
         f"2.0 in training ({trained[0]} and {trained[1]})"
     )
     assert max(ratios(streams(128, 256))) < 4
-    small = [o for o in select(streams(1, 64)) if (o.ratio or 0) < 4]
+    small = [o for o in select(streams(1, 64)) if (full(o) or 0) < 4]
     assert [(str(o.case), o.threads) for o in small] == [("lstm B1 T1 H64", 2)]
     yield (
         "a step of a stream 4 times as fast up to 256 units (missed from 128 on, and with "
-        f"{small[0].ratio:.2f} by an LSTM of 64 units on two threads)"
+        f"{full(small[0]):.2f} by an LSTM of 64 units on two threads)"
     )
-    slow = [o for o in select(lambda c: ordinary(c) and c.training) if (o.ratio or 0) < 1.1]
+    slow = [o for o in select(lambda c: ordinary(c) and c.training) if (full(o) or 0) < 1.1]
     assert [(str(o.case), o.threads) for o in slow] == [
         ("lstm B32 T100 H128", 1),
         ("lstm B128 T50 H512", 1),
     ]
     yield (
-        f"every training 1.1 times as fast ({slow[0].ratio:.2f} and {slow[1].ratio:.2f} "
+        f"every training 1.1 times as fast ({full(slow[0]):.2f} and {full(slow[1]):.2f} "
         "for an LSTM with B32 H128 and with B128 H512 on one thread)"
     )
     assert min(ratios(lambda c: c.ragged)) < 5
@@ -259,7 +264,7 @@ def test_no_other_figure_stands_beside_them() -> None:
 
 
 def test_every_case_is_on_the_page_that_is_made_of_the_measurement() -> None:
-    made = page(ABOUT, OUTCOMES, MEMORY, MEASURED.name)
+    made = page(MEASURED_THEN, MEASURED.name)
     assert (ROOT / "docs" / "peers.md").read_text("utf-8") == made
 
 
@@ -267,4 +272,4 @@ def test_nothing_is_lost_on_the_way_from_the_file_and_back() -> None:
     def as_stored(value: Any) -> Any:
         return json.loads(json.dumps(value))
 
-    assert as_stored(as_json(ABOUT, OUTCOMES, MEMORY)) == REPORT
+    assert as_stored(as_json(MEASURED_THEN)) == REPORT
