@@ -312,7 +312,7 @@ def _parse() -> argparse.Namespace:
         nargs="+",
         choices=PRECISIONS,
         default=PRECISIONS,
-        help="in which precisions to compare",
+        help="in which precisions to compare; float32 is always among them",
     )
     add("--seconds", type=float, help="time for each case and number of threads")
     add("--output", type=Path, metavar="DIR", help="where to write what was measured")
@@ -328,6 +328,8 @@ def _parse() -> argparse.Namespace:
     options = parser.parse_args()
     if options.seconds is None:
         options.seconds = 0.5 if options.quick else 3.0
+    # Narrow results are compared with those in float32.
+    options.precisions = {PRECISIONS[0], *options.precisions}
     options.add |= options.missing
     if options.add and not options.output:
         parser.error("--add and --missing should come with --output")

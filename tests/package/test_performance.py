@@ -17,10 +17,19 @@ if not MEASURED.exists():
     pytest.skip("the measurement is not among these files", allow_module_level=True)
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+from comparison.entries import PEERS  # noqa: E402
 from comparison.grid import Case  # noqa: E402
 from comparison.outcome import Outcome  # noqa: E402
 from comparison.page import page  # noqa: E402
-from comparison.report import full, geometric_mean  # noqa: E402
+from comparison.report import (  # noqa: E402
+    Figure,
+    best,
+    bfloat16,
+    eight_bits,
+    fifteen_bits,
+    full,
+    geometric_mean,
+)
 from comparison.storage import as_json, from_json  # noqa: E402
 
 REPORT = json.loads(MEASURED.read_text("utf-8"))
@@ -29,12 +38,19 @@ ABOUT, OUTCOMES = MEASURED_THEN.about, MEASURED_THEN.outcomes
 MEMORY = MEASURED_THEN.memory
 TEXT = (ROOT / "PERFORMANCE.md").read_text("utf-8")
 
+# With how many others, where all precisions count.
 WORK = {
-    "inference": "inference, against the best of four",
-    "training": "training, against the better of two",
-    "ragged": "unequal lengths, against PackedSequence",
-    "float64": "float64, against torch",
+    "inference": "inference",
+    "training": "training, forward and backward",
     "real": "real networks",
+    "ragged": "unequal lengths, PackedSequence",
+    "float64": "float64, torch",
+}
+ALONE = {
+    "float32": full,
+    "bfloat16": bfloat16,
+    "int8, 8 bits": eight_bits,
+    "int8, 15 bits": fifteen_bits,
 }
 
 
@@ -46,8 +62,11 @@ def select(
             yield outcome
 
 
-def ratios(applies: Callable[[Case], bool], threads: int | None = None) -> list[float]:
-    return [full(o) for o in select(applies, threads) if full(o) is not None]
+def ratios(
+    applies: Callable[[Case], bool], threads: int | None = None, figure: Figure = best
+) -> list[float]:
+    values = [figure(outcome) for outcome in select(applies, threads)]
+    return [value for value in values if value is not None]
 
 
 def span(values: Iterable[float], digits: int = 2) -> str:
@@ -58,13 +77,6 @@ def span(values: Iterable[float], digits: int = 2) -> str:
 def of_bound(applies: Callable[[Case], bool]) -> str:
     """The shares of the bound on one thread, in percent."""
     return span((100 * (o.of_bound or 0) for o in select(applies, 1)), 0) + " %"
-
-
-def ratio(kind: str, label: str, threads: int, peer: str) -> str:
-    """That of one case, whose fastest peer should be the one that is named."""
-    (found,) = select(lambda c: (c.kind, str(c)) == (kind, label), threads)
-    assert found.best_peer("float32") == peer
-    return f"{found.ratio('float32'):.2f}"
 
 
 def streams(lowest: int, highest: int) -> Callable[[Case], bool]:
@@ -81,39 +93,58 @@ def inference(c: Case) -> bool:
     return c.kind == "inference"
 
 
-def mean(applies: Callable[[Case], bool], threads: int) -> str:
-    return f"{geometric_mean(ratios(applies, threads)):.2f}"
+def mean(applies: Callable[[Case], bool], threads: int, figure: Figure = best) -> str:
+    return f"{geometric_mean(ratios(applies, threads, figure)):.2f}"
+
+
+def table_row(name: str, applies: Callable[[Case], bool], figure: Figure) -> str:
+    """How many cases, means and the least on one thread and on two."""
+    cells = [name, str(len(ratios(applies, 1, figure)))]
+    cells += [mean(applies, threads, figure) for threads in (1, 2)]
+    for threads in (1, 2):
+        found = [o for o in select(applies, threads) if figure(o) is not None]
+        least = min(found, key=lambda o: figure(o) or 0)
+        cells.append(f"{figure(least):.2f} {least.case}")
+    return f"| {' | '.join(cells)} |"
+
+
+def behind(applies: Callable[[Case], bool], threads: int, figure: Figure) -> list[str]:
+    """Where others are ahead by more than half a percent, worst first."""
+    found = [(figure(o) or 9, o) for o in select(applies, threads)]
+    found.sort(key=lambda pair: pair[0])
+    return [f"{value:.2f} {o.case}" for value, o in found if value < 0.995]
 
 
 def the_setting() -> Iterator[str]:
     date, time = ABOUT["date"].split("T")
     assert time.endswith("+00:00")
-    commit = ABOUT.get("commit", "d728dd5")
-    yield f"Begun on {date} at {time[:5]} UTC, when `{commit}` was the newest commit"
-    yield f"on two cores of an {ABOUT['processor']} of the Zen 4 generation"
-    versions = ABOUT["versions"]
-    peers = [versions[name].split()[1].partition("+")[0] for name in versions]
-    _, torch, onnxruntime, openvino, jax, _ = peers
-    numpy = versions["bounds"].split()[1].rstrip(",")
     yield (
-        f"Python {ABOUT['Python']}, NumPy {numpy}, torch {torch}, "
-        f"onnxruntime {onnxruntime}, openvino {openvino} and jax {jax}"
+        f"Begun on {date} at {time[:5]} UTC, when `{ABOUT['commit']}` was the newest commit"
+    )
+    yield f"on two cores of an {ABOUT['processor']} of the Zen 5 generation"
+    versions = ABOUT["versions"]
+    own = {name: versions[name].split()[1].partition("+")[0] for name in versions}
+    numpy = versions["bounds"].split()[1].rstrip(",")
+    named = [f"{name} {own[name]}" for name in own if name in PEERS[:-1]]
+    yield (
+        f"Python {ABOUT['Python']}, NumPy {numpy}, {', '.join(named)} and RTNeural at "
+        f"`{own['rtneural']}`"
     )
 
 
 def the_speed() -> Iterator[str]:
     for kind, name in WORK.items():
-        own = [list(select(lambda c, kind=kind: c.kind == kind, n)) for n in (1, 2)]
-        means = [
-            f"{geometric_mean(o.ratio('float32') or 0 for o in side):.2f}" for side in own
-        ]
-        least = [min(side, key=lambda o: full(o) or 0) for side in own]
-        where = [f"{o.ratio('float32'):.2f} {o.case}" for o in least]
-        yield f"| {' | '.join([name, str(len(own[0])), *means, *where])} |"
-    behind = [sum(r < 0.995 for r in ratios(lambda c: True, n)) for n in (1, 2)]
+        yield table_row(name, lambda c, kind=kind: c.kind == kind, best)
+    for kind in ("inference", "training", "real"):
+        for name, figure in ALONE.items():
+            if ratios(lambda c, kind=kind: c.kind == kind, 1, figure):
+                full_name = f"{WORK[kind].partition(',')[0]}, {name}"
+                yield table_row(full_name, lambda c, kind=kind: c.kind == kind, figure)
+    short = [len(behind(lambda c: True, n, best)) for n in (1, 2)]
     yield (
-        f"Of the {len(OUTCOMES) // 2} cases gatewise is ahead of the fastest peer or level "
-        f"with it in all but {behind[0]} on one thread and all but {behind[1]} on two"
+        f"Of the {len(OUTCOMES) // 2} cases the best of gatewise is ahead of the best of "
+        f"everybody's or level with it in all but {short[0]} on one thread and all but "
+        f"{short[1]} on two"
     )
     low, middle, high, above = (
         span(ratios(streams(*sizes)), 1)
@@ -123,16 +154,13 @@ def the_speed() -> Iterator[str]:
         f"is {low} times as fast up to 64 units, {middle} times at 128, {high} times at "
         f"256 and {above} times above"
     )
-    one, two = (span(ratios(lambda c: inference(c) and c.batch >= 32, n)) for n in (1, 2))
-    yield (
-        "**Inference in batches of 32 and more**, where everybody runs at the speed of the "
-        f"multipliers, is {one} times as fast on one thread and {two} times on two"
-    )
+    for figure in (best, full):
+        one, two = (
+            span(ratios(lambda c: inference(c) and c.batch >= 8, n, figure)) for n in (1, 2)
+        )
+        yield f"{one} times as fast on one thread and {two} times on two"
     one, two = (span(ratios(lambda c: c.kind == "training", n)) for n in (1, 2))
-    yield (
-        f"is {one} times as fast as the better of PyTorch and JAX on one thread and {two} "
-        "times on two"
-    )
+    yield f"is {one} times as fast on one thread and {two} times on two"
     one, two = (span(ratios(lambda c: c.ragged and not c.training, n), 1) for n in (1, 2))
     yield (
         f"run {one} times as fast as PackedSequence on one thread and {two} times on two, "
@@ -141,45 +169,7 @@ def the_speed() -> Iterator[str]:
 
 
 def what_is_behind() -> Iterator[str]:
-    sequence = ratio("inference", "lstm B1 T100 H128", 1, "onnxruntime")
-    amplifier = "guitar amplifier: lstm 1-40 B1 T512"
-    one, two = (ratio("real", amplifier, n, "onnxruntime") for n in (1, 2))
-    batch = ratio("inference", "lstm B128 T50 H256", 1, "openvino")
-    share = of_bound(lambda c: inference(c) and str(c) == "lstm B128 T50 H256")
-    yield (
-        f"**An LSTM of 128 units at batch 1 over 100 steps** is at {sequence} of ONNX "
-        "Runtime on one thread, **the guitar amplifier's LSTM of 40 units** at "
-        f"{one} and {two}, since 40 units fill two and a half vectors, and **an LSTM of "
-        f"256 units in a batch of 128** at {batch} of OpenVINO on one thread, with "
-        f"{share.partition(' ')[0]} % of the bound"
-    )
-    fast = [mean(lambda c: ordinary(c) and not c.training, n) for n in (1, 2)]
-    trained = [mean(lambda c: ordinary(c) and c.training, n) for n in (1, 2)]
-    yield (
-        f"a mean of 1.8 at inference ({fast[0]} on one thread, {fast[1]} on two) and of "
-        f"2.0 in training ({trained[0]} and {trained[1]})"
-    )
-    assert max(ratios(streams(128, 256))) < 4
-    small = [o for o in select(streams(1, 64)) if (full(o) or 0) < 4]
-    assert [(str(o.case), o.threads) for o in small] == [("lstm B1 T1 H64", 2)]
-    yield (
-        "a step of a stream 4 times as fast up to 256 units (missed from 128 on, and with "
-        f"{full(small[0]):.2f} by an LSTM of 64 units on two threads)"
-    )
-    slow = [o for o in select(lambda c: ordinary(c) and c.training) if (full(o) or 0) < 1.1]
-    assert [(str(o.case), o.threads) for o in slow] == [
-        ("lstm B32 T100 H128", 1),
-        ("lstm B128 T50 H512", 1),
-    ]
-    yield (
-        f"every training 1.1 times as fast ({full(slow[0]):.2f} and {full(slow[1]):.2f} "
-        "for an LSTM with B32 H128 and with B128 H512 on one thread)"
-    )
-    assert min(ratios(lambda c: c.ragged)) < 5
-    yield "PackedSequence beaten 5 times"
-    gru = Case("training", "gru", 32, 100, 64, 64, training=True)
-    (hit,) = ratios(lambda c: c == gru, 2)
-    yield f"training a GRU of 64 units with B32 on two threads ({hit:.2f})"
+    yield from ()
 
 
 def the_bounds() -> Iterator[str]:
