@@ -81,7 +81,9 @@ def recurrent_call(module: Any, x: Any, hx: Any, resets: Any = None) -> Call | s
     prepared = _prepared(module, sizes, weights, precision)
     if isinstance(prepared, str):
         return prepared
-    form = Form(is_packed=batch_sizes is not None)
+    form = Form()
+    if batch_sizes is not None:
+        form = Form(is_packed=True, is_ragged=bool(batch_sizes[0] != batch_sizes[-1]))
     dtypes = precision.made(sizes, form, x, states, weights[0])
     threads = torch.get_num_threads()
     flags = None

@@ -38,10 +38,15 @@ __all__ = ["FORMATS", "Form", "Precision", "autocast_of", "chosen"]
 
 
 class Form(NamedTuple):
-    """What of a call, beside the sizes and the dtypes, decides what autocast casts."""
+    """What of a call, beside sizes and dtypes, decides what autocast casts.
+
+    Of a packed sequence that is whether its sequences are equally long, which makes it
+    another one to PyTorch.
+    """
 
     is_cell: bool = False
     is_packed: bool = False
+    is_ragged: bool = False
 
 
 class Precision(NamedTuple):
@@ -116,15 +121,18 @@ _answers: dict[_Asked, tuple[torch.dtype, ...]] = {}
 
 
 def _ask(asked: _Asked) -> tuple[torch.dtype, ...]:
-    """The dtypes that PyTorch gives: those of a step of the smallest module like this."""
+    """The dtypes that PyTorch gives: those of a call of the smallest module like this."""
     hidden = 2 if asked.projects else 1
     sizes = Sizes(asked.mode, 1, hidden, int(asked.projects), 1, 1, asked.bias)
     weights = [torch.zeros(shape, dtype=asked.weight) for shape in sizes.shapes(0)]
+    # Two sequences of which the second is shorter, or one; of one step.
+    batch_sizes = torch.tensor([2, 1] if asked.form.is_ragged else [1])
+    batch, rows = int(batch_sizes[0]), int(batch_sizes.sum())
     states = [
-        torch.zeros(1, 1, width, dtype=dtype)
+        torch.zeros(1, batch, width, dtype=dtype)
         for width, dtype in zip(sizes.state_widths, asked.states, strict=True)
     ]
-    x, is_lstm = torch.zeros(1, 1, 1, dtype=asked.x), asked.mode == "LSTM"
+    x, is_lstm = torch.zeros(1, rows, 1, dtype=asked.x), asked.mode == "LSTM"
     try:
         # It warns where oneDNN has no projections, which nobody wants to know of ours.
         with torch.no_grad(), warnings.catch_warnings():
@@ -137,8 +145,7 @@ def _ask(asked: _Asked) -> tuple[torch.dtype, ...]:
             hx = states if is_lstm else states[0]
             last: list[Any] = [weights, asked.bias, 1, 0.0, False, False]
             if asked.form.is_packed:
-                one = torch.ones(1, dtype=torch.int64)
-                made = FUNCTIONS[asked.mode](x[0], one, hx, *last)
+                made = FUNCTIONS[asked.mode](x.flatten(0, 1), batch_sizes, hx, *last)
             else:
                 made = FUNCTIONS[asked.mode](x, hx, *last, False)
             return tuple([each.dtype for each in made])

@@ -22,6 +22,7 @@ from gatewise.kernels.activations import STANDARD, Activation
 from gatewise.weights import Prepared, Weights
 
 Array = NDArray[Any]
+_SINGLE = np.dtype(np.float32)
 
 # What runs a mode of torch.nn's: a cell, and what its candidate goes through.
 MODES = {
@@ -153,8 +154,16 @@ _kept: WeakKeyDictionary[torch.nn.Module, _Kept] = WeakKeyDictionary()
 def as_array(tensor: Tensor) -> Array:
     """The numbers of a plain tensor, without a copy; those of bfloat16 as float32."""
     own = tensor.detach()
-    array: Array = (own.float() if own.dtype is torch.bfloat16 else own).numpy()
+    array: Array = (_widened(own) if own.dtype is torch.bfloat16 else own).numpy()
     return array
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    """A tensor as float32, in memory that was used before: fresh pages take longer."""
+    is_turned = tensor.dim() == 3 and tensor.stride(0) < tensor.stride(1)
+    own = tensor.transpose(0, 1) if is_turned else tensor
+    made = torch.from_numpy(chooser.kernels.empty(tuple(own.shape), _SINGLE)).copy_(own)
+    return made.transpose(0, 1) if is_turned else made
 
 
 def as_tensor(array: Array, dtype: torch.dtype) -> Tensor:
