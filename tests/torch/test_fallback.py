@@ -44,13 +44,12 @@ def test_what_is_said_of_other_modules() -> None:
     assert "none of" in str(why_not(nn.Linear(3, 4), X))
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("kind", KINDS + CELLS)
-def test_narrow_numbers(kind: str, dtype: str) -> None:
-    theirs, ours = pair(kind, dtype=getattr(torch, dtype))
-    x = X.to(getattr(torch, dtype))
+def test_float16(kind: str) -> None:
+    theirs, ours = pair(kind, dtype=torch.float16)
+    x = X.to(torch.float16)
     x = x[0] if kind in CELLS else x
-    assert dtype in str(gatewise.torch.why_not(ours, x))
+    assert "float16" in str(gatewise.torch.why_not(ours, x))
     with torch.no_grad():
         torch.testing.assert_close(ours(x), theirs(x))
 
@@ -73,14 +72,6 @@ def test_other_layouts_and_classes() -> None:
     assert type(y) is Own
     assert "Own" in str(gatewise.torch.why_not(ours, X.as_subclass(Own)))
     assert "sparse" in str(gatewise.torch.why_not(ours, X.to_sparse()))
-
-
-def test_autocast() -> None:
-    theirs, ours = pair("GRU")
-    with torch.autocast("cpu"):
-        assert "autocast" in str(gatewise.torch.why_not(ours, X))
-        torch.testing.assert_close(ours(X), theirs(X))
-    assert gatewise.torch.why_not(ours, X) is None
 
 
 @pytest.mark.parametrize("kind", KINDS + CELLS)

@@ -211,4 +211,5 @@ def test_nan_is_no_change() -> None:
     with torch.no_grad():
         ours.weight_hh_l0.fill_(np.nan)
         assert ours(X)[0].isnan().all()
-        assert weights.known(ours, weights._kept[ours].sizes, ours._flat_weights)
+        sizes = weights._kept[ours].sizes
+        assert weights.known(ours, sizes, ours._flat_weights, "float32")

@@ -42,7 +42,9 @@ def gradients(
         Which of the tensors have a gradient.
     """
     wants_more = torch.is_grad_enabled()
-    with torch.enable_grad():
+    # The way back may come when autocast is on that was not, or the other way round.
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=plan.is_mixed)
+    with torch.enable_grad(), autocast:
         # Views of their own, since a tensor that is given twice has two gradients.
         own = [tensor.view_as(tensor) for tensor in tensors]
         made = _outputs(plan, own[0], own[1 : 1 + states], own[1 + states :], masks)

@@ -22,12 +22,12 @@ from torch.utils._device import DeviceContext
 from gatewise.kernels import chooser
 from gatewise.torch.function import Call
 from gatewise.torch.passes import Plan
+from gatewise.torch.precision import FORMATS, Form, Precision, autocast_of, chosen
 from gatewise.torch.resets import as_rows
 from gatewise.torch.weights import Sizes, as_array, known, prepare, sizes_of
 from gatewise.weights import Prepared
 
 _TYPES = (Tensor, Parameter)
-_DTYPES = (torch.float32, torch.float64)
 # PyTorch is done with a small single step before gatewise has looked at its arguments, but
 # for its LSTM, which prepares itself for longer. So many multiply-adds are not small, and
 # with so many rows to look at the weights takes little of the time to multiply by them.
@@ -52,7 +52,7 @@ def recurrent_call(module: Any, x: Any, hx: Any, resets: Any = None) -> Call | s
         if batch_sizes is None:
             return "the batch sizes of the packed sequence are none"
         x = x.data
-    reason = _unfit("the input", x) or _backend()
+    reason = _unfit("the input", x) or _backend() or _autocast(x.dtype)
     if reason:
         return reason
     module._update_flat_weights()
@@ -71,22 +71,36 @@ def recurrent_call(module: Any, x: Any, hx: Any, resets: Any = None) -> Call | s
         return "a single step this small is faster in PyTorch"
     count = sizes.num_layers * sizes.directions
     shapes = [(count, batch, width) for width in sizes.state_widths]
-    states = _states(hx, shapes, x.dtype)
+    precision = chosen(x.dtype)
+    states = _states(hx, shapes, precision)
     if isinstance(states, str):
         return states
     weights = module._flat_weights
     if not 0 <= module.dropout <= 1:
         return "dropout is no probability"
-    prepared = _prepared(module, sizes, weights, x.dtype)
+    prepared = _prepared(module, sizes, weights, precision)
     if isinstance(prepared, str):
         return prepared
+    form = Form()
+    if batch_sizes is not None:
+        form = Form(is_packed=True, is_ragged=bool(batch_sizes[0] != batch_sizes[-1]))
+    dtypes = precision.made(sizes, form, x, states, weights[0])
     threads = torch.get_num_threads()
     flags = None
     if resets is not None:
         if type(resets) is not Tensor or not resets.is_cpu:
             return "resets are no plain tensor on the CPU"
         flags = as_rows(resets, module.batch_first, batch_sizes is not None)
-    plan = Plan(sizes, prepared, module.batch_first, batch_sizes, flags, threads)
+    plan = Plan(
+        sizes,
+        prepared,
+        module.batch_first,
+        batch_sizes,
+        flags,
+        threads,
+        dtypes,
+        precision.is_mixed,
+    )
     masks: tuple[Tensor, ...] = ()
     return Call(plan, x, states, weights, masks)
 
@@ -97,6 +111,7 @@ def cell_call(module: Any, mode: str, x: Any, hx: Any) -> Call | str:
     The input is ``(batch, features)``, and so are the states.
     """
     reason = _surroundings() or _unfit("the input", x) or _backend()
+    reason = reason or _autocast(x.dtype)
     if reason:
         return reason
     sizes = Sizes(
@@ -109,16 +124,19 @@ def cell_call(module: Any, mode: str, x: Any, hx: Any) -> Call | str:
     if _is_small(x.shape[0], sizes):
         return "a single step this small is faster in PyTorch"
     count = 2 if mode == "LSTM" else 1
-    states = _states(hx, [(x.shape[0], sizes.hidden_size)] * count, x.dtype)
+    precision = chosen(x.dtype)
+    states = _states(hx, [(x.shape[0], sizes.hidden_size)] * count, precision)
     if isinstance(states, str):
         return states
     weights = [module.weight_ih, module.weight_hh]
     if sizes.bias:
         weights += [module.bias_ih, module.bias_hh]
-    prepared = _prepared(module, sizes, weights, x.dtype)
+    prepared = _prepared(module, sizes, weights, precision)
     if isinstance(prepared, str):
         return prepared
-    plan = Plan(sizes, prepared, False, None, None, torch.get_num_threads())
+    dtypes = precision.made(sizes, Form(is_cell=True), x, states, weights[0])
+    threads, is_mixed = torch.get_num_threads(), precision.is_mixed
+    plan = Plan(sizes, prepared, False, None, None, threads, dtypes, is_mixed)
     states = tuple([state.unsqueeze(0) for state in states])
     return Call(plan, x.unsqueeze(0), states, weights, ())
 
@@ -135,9 +153,15 @@ def _surroundings() -> str | None:
         return "a dispatch mode is active"
     if torch._C._len_torch_function_stack() and not _only_devices():
         return "a function mode is active"
-    if torch.is_autocast_enabled("cpu"):
-        return "autocast is enabled"
     return None
+
+
+def _autocast(dtype: torch.dtype) -> str | None:
+    """Why autocast is none that the kernels take part in."""
+    target = autocast_of(dtype)
+    if target is None or target is torch.bfloat16:
+        return None
+    return f"autocast is enabled with {target}"
 
 
 def _backend() -> str | None:
@@ -161,46 +185,51 @@ def _only_devices() -> bool:
     return all(isinstance(mode, DeviceContext) for mode in modes)
 
 
-def _unfit(name: str, tensor: Any, dtype: torch.dtype | None = None) -> str | None:
+def _unfit(name: str, tensor: Any, precision: Precision | None = None) -> str | None:
     """Why a tensor is not one that the kernels read, in its place in memory."""
     if type(tensor) not in _TYPES:
         return f"{name} is a {type(tensor).__name__}"
     if not tensor.is_cpu:
         return f"{name} is on {tensor.device.type}, not on the CPU"
-    if tensor.dtype not in _DTYPES:
-        return f"{name} is {tensor.dtype}, neither float32 nor float64"
+    if tensor.dtype not in FORMATS:
+        return f"{name} is {tensor.dtype}, neither float32 nor float64 nor bfloat16"
     if tensor.layout is not torch.strided:
         return f"{name} is {tensor.layout}, not dense"
-    if dtype is not None and tensor.dtype is not dtype:
-        return f"{name} is {tensor.dtype}, the input {dtype}"
+    if precision is not None and tensor.dtype not in precision.accepted:
+        expected = " or ".join(map(str, precision.accepted))
+        return f"{name} is {tensor.dtype}, and with this input not {expected}"
     if tensor.is_neg() or tensor._is_zerotensor():
         return f"{name} is not what stands in memory"
     return None
 
 
 def _prepared(
-    module: Any, sizes: Sizes, weights: list[Any], dtype: torch.dtype
+    module: Any, sizes: Sizes, weights: list[Any], precision: Precision
 ) -> list[list[Prepared]] | str:
     """Every layer's directions, packed now or before."""
     try:
-        prepared = known(module, sizes, weights)
+        prepared = None
+        if weights[0].dtype in precision.accepted:
+            prepared = known(module, sizes, weights, precision.weight_format)
     except (AttributeError, RuntimeError):
         # Something among them is no tensor, or one without versions.
         prepared = None
-    if prepared is not None and weights[0].dtype is dtype:
+    if prepared is not None:
         return prepared
     for weight in weights:
-        reason = _unfit("a weight", weight, dtype)
+        reason = _unfit("a weight", weight, precision)
         if reason:
             return reason
-    prepared = prepare(module, sizes, weights)
+        if weight.dtype is not weights[0].dtype:
+            return f"a weight is {weight.dtype}, another {weights[0].dtype}"
+    prepared = prepare(module, sizes, weights, precision.weight_format)
     if prepared is None:
         return "the weights have not the shapes that the module's attributes say"
     return prepared
 
 
 def _states(
-    hx: Any, shapes: Sequence[tuple[int, ...]], dtype: torch.dtype
+    hx: Any, shapes: Sequence[tuple[int, ...]], precision: Precision
 ) -> tuple[Tensor, ...] | str:
     """The parts of a state of these shapes."""
     if hx is None:
@@ -212,7 +241,7 @@ def _states(
     else:
         states = (hx,)
     for state, shape in zip(states, shapes, strict=True):
-        reason = _unfit("hx", state, dtype)
+        reason = _unfit("hx", state, precision)
         if reason:
             return reason
         if state.shape != shape:

@@ -14,7 +14,7 @@ from torch._C._functorch import is_legacy_batchedtensor
 from gatewise.stretch import Stretch, run
 from gatewise.torch import by_torch, passes
 from gatewise.torch.passes import Parts, Plan, Wanted
-from gatewise.torch.weights import as_array
+from gatewise.torch.weights import as_array, as_tensor
 
 Array = NDArray[Any]
 
@@ -43,7 +43,7 @@ def run_call(call: Call) -> tuple[Tensor, ...]:
     parts = _parts(call.plan, call.x, call.states)
     masks = [plan.rows(as_array(mask)) for mask in call.masks]
     rows = passes.infer(plan, _rows(plan, call.x), parts, masks)
-    return tuple(map(torch.from_numpy, (plan.restored(rows), *parts)))
+    return _made(plan, rows, parts)
 
 
 class _Pass(torch.autograd.Function):
@@ -61,12 +61,14 @@ class _Pass(torch.autograd.Function):
         parts = _parts(plan, x, hx)
         arrays = [plan.rows(as_array(mask)) for mask in masks]
         rows, kept = passes.forward(plan, _rows(plan, x), parts, arrays)
-        y = torch.from_numpy(plan.restored(rows))
+        made = _made(plan, rows, parts)
         ctx.set_materialize_grads(False)
         ctx.plan, ctx.states = plan, states
         # The way back reads the outputs. PyTorch's own lets them be changed in place, and
-        # so this has to notice: a detached tensor counts the same versions.
-        ctx.outputs, ctx.version = y.detach(), y._version
+        # so this has to notice: a detached tensor counts the same versions. Narrow outputs
+        # are copies of what is read.
+        ctx.outputs, ctx.version = made[0].detach(), made[0]._version
+        ctx.reads_outputs = plan.dtypes[0] is not torch.bfloat16
         shelf = _Shelf(kept[0][0].x)
         ctx.kept = [[shelf.put(each) for each in layer] for layer in kept]
         # PyTorch's own would not notice changes of these: its way back does not use them.
@@ -77,7 +79,7 @@ class _Pass(torch.autograd.Function):
         watched = [t for i, t in enumerate(tensors) if i not in ctx.unwatched]
         ctx.counts = len(watched), len(masks)
         ctx.save_for_backward(*watched, *masks, *shelf.tensors)
-        return (y, *map(torch.from_numpy, parts))
+        return made
 
     @staticmethod
     def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -95,20 +97,24 @@ class _Pass(torch.autograd.Function):
         arrays = [plan.rows(as_array(mask)) for mask in masks]
         shelf = _Shelf(_rows(plan, tensors[0]), saved[masks_end:])
         kept = shelf.take(ctx.kept)
-        if ctx.outputs._version != ctx.version:
+        if ctx.reads_outputs and ctx.outputs._version != ctx.version:
             kept[-1] = _again(plan, kept[-1])
         drows, dparts = _gradients(plan, kept, given)
         states = ctx.states
         wanted = Wanted(needed[0], any(needed[1 : 1 + states]), needed[1 + states :])
         dx, dweights = passes.backward(plan, kept, arrays, drows, dparts, wanted)
         made: list[Tensor | None] = [None] * 3
-        made.append(None if dx is None else torch.from_numpy(plan.restored(dx)))
-        made += [torch.from_numpy(part) for part in dparts[:states]]
-        made += [None if each is None else torch.from_numpy(each) for each in dweights]
-        return tuple(
-            each if wants else None
-            for each, wants in zip(made, (False,) * 3 + needed, strict=True)
-        )
+        arrays = [None if dx is None else plan.restored(dx), *dparts[:states], *dweights]
+        for array, tensor, wants in zip(arrays, tensors, needed, strict=True):
+            has_none = array is None or not wants
+            made.append(None if has_none else as_tensor(array, tensor.dtype))
+        return tuple(made)
+
+
+def _made(plan: Plan, rows: Array, parts: Parts) -> tuple[Tensor, ...]:
+    """The outputs and the final state as a call returns them."""
+    arrays = (plan.restored(rows), *parts)
+    return tuple(map(as_tensor, arrays, plan.dtypes))
 
 
 def _unwatched(plan: Plan, states: int, wants_x: bool) -> list[int]:

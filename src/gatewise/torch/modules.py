@@ -242,7 +242,7 @@ def _draw(module: Any, call: Call) -> tuple[Tensor, ...]:
     masks = []
     for _ in range(sizes.num_layers - 1):
         # Always with time before batch, in which order the numbers come.
-        mask = torch.empty((*shape[:-1], width), dtype=call.x.dtype, device="cpu")
+        mask = torch.empty((*shape[:-1], width), dtype=call.plan.dtypes[0], device="cpu")
         if rate == 1:
             mask.zero_()
         else:

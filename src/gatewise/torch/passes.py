@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from gatewise import direction
@@ -31,7 +32,8 @@ __all__ = ["Plan", "Wanted", "backward", "forward", "infer"]
 class Plan(NamedTuple):
     """What a call runs on, beside its tensors.
 
-    `resets` say which rows start anew, from zeros.
+    `resets` say which rows start anew, from zeros. `dtypes` are those of the outputs and
+    of the parts of the final state, `is_mixed` says whether autocast was on.
     """
 
     sizes: Sizes
@@ -40,6 +42,8 @@ class Plan(NamedTuple):
     batch_sizes: NDArray[np.int64] | None
     resets: NDArray[np.bool_] | None
     threads: int
+    dtypes: tuple[torch.dtype, ...]
+    is_mixed: bool
 
     def rows(self, array: Array) -> Array:
         """A call's array, such as its input, as rows."""

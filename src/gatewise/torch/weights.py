@@ -2,7 +2,8 @@
 
 They are packed anew where a version counter says that they have changed. It does not
 always: what is written to ``parameter.data``, by another process or through an array counts
-nowhere. So numbers are compared too, with the copies that were packed.
+nowhere. So numbers are compared too, with the copies that were packed. Those of bfloat16
+stand as float32 beside their packed form, since training needs them so.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gatewise.kernels import cells, chooser
+from gatewise.kernels import bfloat16, cells, chooser
 from gatewise.kernels.activations import STANDARD, Activation
 from gatewise.weights import Prepared, Weights
 
 Array = NDArray[Any]
+_SINGLE = np.dtype(np.float32)
 
 # What runs a mode of torch.nn's: a cell, and what its candidate goes through.
 MODES = {
@@ -34,6 +36,7 @@ __all__ = [
     "MODES",
     "Sizes",
     "as_array",
+    "as_tensor",
     "gradients_of",
     "known",
     "prepare",
@@ -101,14 +104,16 @@ class _Kept:
         tensors: list[Tensor],
         arrays: list[Array],
         copies: list[Array],
-        prepared: list[list[Prepared]],
+        prepared: dict[str, list[list[Prepared]]],
     ) -> None:
-        self.sizes, self.prepared, self.kernels = sizes, prepared, chooser.kernels
+        self.sizes, self.kernels = sizes, chooser.kernels
+        # By the formats that calls have asked for.
+        self.prepared = prepared
         self._tensors = tensors
         self._versions = [each._version for each in tensors]
         self._places = [(each.data_ptr(), each.shape) for each in tensors]
         # As integers, of which no two bit patterns are equal and every one equals itself.
-        bits = np.int64 if copies[0].itemsize == 8 else np.int32
+        bits = {2: np.int16, 4: np.int32, 8: np.int64}[copies[0].itemsize]
         self._bits = [
             (array.view(bits), copy.view(bits))
             for array, copy in zip(arrays, copies, strict=True)
@@ -127,55 +132,99 @@ class _Kept:
                 return False
         return all((array == copy).all() for array, copy in self._bits)
 
+    def packed(self, weight_format: str) -> list[list[Prepared]]:
+        """Every layer's directions in a format."""
+        found = self.prepared.get(weight_format)
+        if found is None:
+            known = next(iter(self.prepared.values()))
+            found = self.prepared[weight_format] = [
+                [
+                    Prepared(each.weights._replace(weight_format=weight_format))
+                    for each in directions
+                ]
+                for directions in known
+            ]
+        return found
+
 
 # Beside the modules, not in them: what is pickled or copied stays torch.nn's.
 _kept: WeakKeyDictionary[torch.nn.Module, _Kept] = WeakKeyDictionary()
 
 
 def as_array(tensor: Tensor) -> Array:
-    """The numbers of a plain tensor, without a copy."""
-    array: Array = tensor.detach().numpy()
+    """The numbers of a plain tensor, without a copy; those of bfloat16 as float32."""
+    own = tensor.detach()
+    array: Array = (_widened(own) if own.dtype is torch.bfloat16 else own).numpy()
     return array
 
 
+def _widened(tensor: Tensor) -> Tensor:
+    """A tensor as float32, in memory that was used before: fresh pages take longer."""
+    is_turned = tensor.dim() == 3 and tensor.stride(0) < tensor.stride(1)
+    own = tensor.transpose(0, 1) if is_turned else tensor
+    made = torch.from_numpy(chooser.kernels.empty(tuple(own.shape), _SINGLE)).copy_(own)
+    return made.transpose(0, 1) if is_turned else made
+
+
+def as_tensor(array: Array, dtype: torch.dtype) -> Tensor:
+    """A tensor of an array's numbers, without a copy where they have that dtype."""
+    return torch.from_numpy(array).to(dtype)
+
+
 def known(
-    module: torch.nn.Module, sizes: Sizes, tensors: Sequence[Tensor]
+    module: torch.nn.Module, sizes: Sizes, tensors: Sequence[Tensor], weight_format: str
 ) -> list[list[Prepared]] | None:
-    """Return every layer's directions where they are packed of these tensors already."""
+    """Return every layer's directions where these tensors are those of the last call."""
     kept = _kept.get(module)
-    return kept.prepared if kept is not None and kept.is_of(sizes, tensors) else None
+    if kept is None or not kept.is_of(sizes, tensors):
+        return None
+    return kept.packed(weight_format)
 
 
 def prepare(
-    module: torch.nn.Module, sizes: Sizes, tensors: Sequence[Tensor]
+    module: torch.nn.Module, sizes: Sizes, tensors: Sequence[Tensor], weight_format: str
 ) -> list[list[Prepared]] | None:
     """Return every layer's directions, packed, or None where the shapes are not these."""
     count, found = sizes.for_direction, []
     if len(tensors) != sizes.num_layers * sizes.directions * count:
         return None
-    arrays = [as_array(tensor) for tensor in tensors]
+    arrays = [_memory(tensor) for tensor in tensors]
     copies = [np.array(array, order="C") for array in arrays]
+    numbers = copies
+    if tensors[0].dtype is torch.bfloat16:
+        numbers = [bfloat16.widened(copy) for copy in copies]
     for layer in range(sizes.num_layers):
         shapes, directions = sizes.shapes(layer), []
         for d in range(sizes.directions):
             start = (layer * sizes.directions + d) * count
-            own = copies[start : start + count]
+            own = numbers[start : start + count]
             if [array.shape for array in own] != shapes:
                 return None
-            directions.append(Prepared(_weights(sizes, own)))
+            directions.append(Prepared(_weights(sizes, own, weight_format)))
         found.append(directions)
     # What is computed anew for each call is not worth keeping; nor has a tensor made in
     # inference mode versions, or one with other strides the bits of its copy.
     if all(map(_is_lasting, tensors)):
-        _kept[module] = _Kept(sizes, list(tensors), arrays, copies, found)
+        prepared = {weight_format: found}
+        _kept[module] = _Kept(sizes, list(tensors), arrays, copies, prepared)
     return found
+
+
+def _memory(tensor: Tensor) -> Array:
+    """What stands in a tensor's memory; NumPy has no bfloat16, but its bits."""
+    own = tensor.detach()
+    if own.dtype is torch.bfloat16:
+        bits: Array = own.view(torch.int16).numpy().view(np.uint16)
+        return bits
+    array: Array = own.numpy()
+    return array
 
 
 def _is_lasting(tensor: Tensor) -> bool:
     return tensor.is_leaf and tensor.is_contiguous() and not tensor.is_inference()
 
 
-def _weights(sizes: Sizes, arrays: list[Array]) -> Weights:
+def _weights(sizes: Sizes, arrays: list[Array], weight_format: str) -> Weights:
     """The tensors of one direction in the kernels' form."""
     cell, activations = MODES[sizes.mode]
     w_ih, w_hh, dtype = arrays[0], arrays[1], arrays[0].dtype
@@ -193,7 +242,7 @@ def _weights(sizes: Sizes, arrays: list[Array]) -> Weights:
     return Weights(
         cell,
         activations,
-        dtype.name,
+        weight_format,
         w_ih,
         w_hh,
         bias,
