@@ -126,7 +126,7 @@ def narrow() -> Iterator[Any]:
 
 
 def integers() -> Iterator[Any]:
-    """Products of integers: of whole sequences, ragged ones, streams and rows of any size."""
+    """Products of integers: ragged sequences, streams, and rows of any size."""
     for activations in (15, 8):
         for layer, x in recurrent("float32"):
             narrow_layer = layer.quantize("int8", activations=activations)
