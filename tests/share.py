@@ -2,8 +2,8 @@
 
 ``pytest -p tests.share --every N`` runs each test with each value of each of its parameters
 at least once, where values that are listed together are one, and of all other combinations
-every Nth. ``--part K/P`` runs the Kth of P parts of that, for P processes. It is the same in
-every run.
+every Nth. ``--part K/P`` runs the Kth of P parts of that, for P processes. It is the same
+in every run.
 """
 
 from __future__ import annotations
