@@ -1,4 +1,4 @@
-"""CI compares the bits on both kinds of processor, in the way of the scripts that do so here."""
+"""CI compares the bits on both kinds of processor, in the way of the scripts."""
 
 from __future__ import annotations
 
@@ -27,10 +27,7 @@ def test_the_bits_are_compared_on_two_kinds_of_processor() -> None:
 @pytest.mark.parametrize("script", [".ci/same-bits", ".ci/emulate"])
 def test_each_instruction_set_is_compared(script: str) -> None:
     text = read(script)
-    asked = (
-        "from gatewise.kernels.native import compiled; print(*compiled.instruction_sets())"
-    )
-    assert asked in text
+    assert "compiled; print(*compiled.instruction_sets())" in text
     assert "-m tests.same_bits" in text
     assert 'GATEWISE_ISA=$variant "$python"' in text or 'GATEWISE_ISA=$set "$run"' in text
     # None is named that would be left when another comes.
