@@ -16,8 +16,11 @@ import gatewise
 CHECKOUT = Path(__file__).parents[1]
 TASKS = Path("/proc/self/task")
 
-# How many times longer everything may take where a sanitizer looks on.
-PATIENCE = 10 if "san" in os.environ.get("LD_PRELOAD", "") else 1
+# How many times longer everything may take where a sanitizer looks on, or a processor is
+# emulated.
+PATIENCE = int(os.environ.get("GATEWISE_PATIENCE", "1"))
+if "san" in os.environ.get("LD_PRELOAD", ""):
+    PATIENCE = 10
 
 # What says how many threads there are to be.
 VARIABLES = ("GATEWISE_NUM_THREADS", "OMP_NUM_THREADS")

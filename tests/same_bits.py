@@ -27,6 +27,7 @@ STORED = {
     "inference, float32": "49f856b7f6bd5c6d",
     "inference, float64": "552569512f2a7076",
     "inference, narrow weights": "09cba337a5a11f41",
+    "inference, integers": "4a7ce3d78af5b333",
     "gradients, float32": "3d966ab7bd90ad37",
     "gradients, float64": "cb0424dababf36a7",
     "fit, float32": "f21db5c473f4ef9d",
@@ -124,6 +125,25 @@ def narrow() -> Iterator[Any]:
             yield layer.quantize(weight_format)(x)
 
 
+def integers() -> Iterator[Any]:
+    """Products of integers: ragged sequences, streams, and rows of any size."""
+    for activations in (15, 8):
+        for layer, x in recurrent("float32"):
+            narrow_layer = layer.quantize("int8", activations=activations)
+            lengths = np.arange(len(x)) * x.shape[1] // max(len(x) - 1, 1)
+            # Rows that are larger than 1, and such that are much smaller.
+            x = np.ldexp(x, (np.arange(len(x)) % 9 * 3 - 15)[:, None, None])
+            y, state = narrow_layer(x, lengths=lengths)
+            yield y
+            yield narrow_layer(x, state)
+            if not layer.bidirectional:
+                stream = narrow_layer.stream(len(x))
+                yield [stream(x[:, t]).copy() for t in range(3)]
+        for layer, x in simple("float32"):
+            if isinstance(layer, gatewise.Linear):
+                yield layer.quantize("int8", activations=activations)(x)
+
+
 def gradients(dtype: str) -> Iterator[Any]:
     """All gradients of layers."""
     for layer, x in recurrent(dtype):
@@ -176,6 +196,7 @@ PARTS: dict[str, Callable[[], Iterable[Any]]] = {
     "inference, float32": lambda: inference("float32"),
     "inference, float64": lambda: inference("float64"),
     "inference, narrow weights": narrow,
+    "inference, integers": integers,
     "gradients, float32": lambda: gradients("float32"),
     "gradients, float64": lambda: gradients("float64"),
     "fit, float32": lambda: training("float32"),

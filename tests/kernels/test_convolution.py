@@ -113,7 +113,7 @@ def test_what_is_no_sequence_is_left(backend: str) -> None:
             x,
             x[..., ::2],
             x[..., :4].astype("float64"),
-            x[..., :4].astype(">f4"),
+            x[..., :4].astype(x.dtype.newbyteorder()),
             x[..., :4].tolist(),
             byte_by_byte,
             x[0, 0, :4],

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import gatewise
 from gatewise.kernels import chooser
+from tests.new_process import PATIENCE
 
 Array = np.ndarray[Any, Any]
 
@@ -124,7 +125,7 @@ def results_of(instruction_set: str) -> dict[str, list[str]]:
     }
     command = [sys.executable, "-c", RUN]
     done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=60
+        command, env=environment, capture_output=True, text=True, timeout=60 * PATIENCE
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, list[str]] = {}

@@ -89,7 +89,7 @@ def test_linear_leaves_what_is_not_rows_of_its_own(backend: str) -> None:
         rows[:, ::2],
         rows[:0, :5],
         rows[:, :4].astype("float64"),
-        rows[:, :4].astype(">f4"),
+        rows[:, :4].astype(rows.dtype.newbyteorder()),
         rows[:, :4].astype(int),
         np.zeros((6, 4), "datetime64[s]"),
         np.zeros((6, 4), object),

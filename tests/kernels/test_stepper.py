@@ -277,7 +277,7 @@ def test_it_takes_what_fits_and_leaves_the_rest(
         np.ones((), np.float32),
         np.zeros(batch, [("byte", "i1"), ("row", "f4", INPUTS)])["row"],
         wide[:, :INPUTS].astype("float64"),
-        wide[:, :INPUTS].astype(">f4"),
+        wide[:, :INPUTS].astype(wide.dtype.newbyteorder()),
         np.zeros((batch, 2, INPUTS), int),
         np.zeros((batch + 1, INPUTS), int),
         np.zeros(batch, bool),

@@ -14,6 +14,7 @@ import pytest
 
 import gatewise
 from gatewise.kernels import bfloat16, chooser
+from tests.new_process import PATIENCE
 
 Array = np.ndarray[Any, Any]
 
@@ -171,7 +172,7 @@ def test_processors_with_fused_multiply_adds_have_the_same_bits(native: Any) -> 
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=60 * PATIENCE,
             check=True,
         )
         digests[name] = run.stdout

@@ -15,14 +15,14 @@ from gatewise.training import portable
 from tests import same_bits
 
 # What was not built for an older CPU of its kind has a fused multiply-add here.
-FUSED_EVERYWHERE = ("aarch64", "arm64", "ppc64le", "riscv64", "loongarch64")
+FUSED_EVERYWHERE = ("aarch64", "arm64", "ppc64le", "riscv64", "loongarch64", "s390x")
 
 
 def is_fused() -> bool:
     from gatewise.kernels.native import compiled
 
-    vectors = compiled.instruction_set() in ("avx512", "avx2", "neon")
-    return vectors or (
+    vectors = ("avx512", "avx2", "neon")
+    return compiled.instruction_set().startswith(vectors) or (
         platform.machine() in FUSED_EVERYWHERE and platform.system() != "Windows"
     )
 
