@@ -1,9 +1,8 @@
 """Whatever public functions are given, both backends do the same.
 
-``python -m tests.hostile_calls --count 20000`` draws so many calls: arrays that are empty,
-huge along one axis, overlapping, of odd strides, dtypes and subclasses, with NaN and
-infinity, and what is no array at all. A call gives results of the same shapes and dtypes on
-both backends, or an exception of the same type and text, of a type that is documented.
+``python -m tests.hostile_calls --count 20000`` draws so many calls with the arguments of
+`tests.hostile_arguments`. A call gives results of the same shapes and dtypes on both
+backends, or an exception of the same type and text, of a type that is documented.
 """
 
 from __future__ import annotations
@@ -11,142 +10,19 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from numpy.lib.stride_tricks import as_strided
 
 import gatewise
 from gatewise.kernels import chooser
-
-Array = np.ndarray[Any, Any]
-Draw = Callable[[st.SearchStrategy[Any]], Any]
+from gatewise.training import minibatches
+from tests.hostile_arguments import Draw, array, laid_out, number, values
 
 REFUSALS = (TypeError, ValueError, KeyError, MemoryError, RuntimeError)
-# For which no machine has memory, and whose products with others overflow.
-HUGE = (2**40, 2**61)
-DTYPES = ("f4", "f8", ">f4", "f2", "i4", "i8", "u1", "?", "c16", "O", "U3", "M8[s]", "g")
-OTHERS = (None, "text", 3.5, [[1], [1, 2]], {}, object, b"x", ())
-
-
-class Subclass(np.ndarray[Any, Any]):
-    """Knows another way to add."""
-
-    def __add__(self, other: Any) -> Any:
-        raise AssertionError("a subclass should be taken as the array that it is")
-
-
-def values(draw: Draw, shape: tuple[int, ...], dtype: str) -> Array:
-    """An array of this shape, ordinary as a rule."""
-    generator = np.random.default_rng(draw(st.integers(0, 2**32)))
-    floats = generator.standard_normal(shape)
-    match draw(st.sampled_from(["", "", "", "nan", "inf", "large", "small"])):
-        case "nan":
-            floats[generator.random(shape) < 0.2] = np.nan
-        case "inf":
-            floats[generator.random(shape) < 0.2] = np.inf
-        case "large":
-            floats = floats * 1e300
-        case "small":
-            floats = floats * 1e-310
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        if dtype.startswith("M"):
-            return (1000 * np.nan_to_num(floats)).clip(-9e9, 9e9).astype("i8").astype(dtype)
-        if dtype in ("i4", "i8", "u1"):
-            return generator.integers(0, 3, shape).astype(dtype)
-        return np.asarray(floats).astype(dtype)
-
-
-def laid_out(draw: Draw, array: Array) -> Any:
-    """The same values, in memory in some other way, or nearly the same."""
-    way = draw(st.integers(0, 14))
-    if way == 1:
-        return np.asfortranarray(array)
-    if way == 2 and array.ndim:
-        return np.repeat(array, 2, axis=-1)[..., ::2]
-    if way == 3 and array.ndim:
-        return array[::-1]
-    if way == 4:
-        memory = np.zeros(array.nbytes + 1, np.uint8)
-        if array.dtype.hasobject:
-            return array
-        moved = memory[1:].view(array.dtype).reshape(array.shape)
-        moved[...] = array
-        return moved
-    if way == 5:
-        array.setflags(write=False)
-    if way == 6 and array.ndim and array.size:
-        # All rows in the same memory, one element apart.
-        strides = (*[array.itemsize] * array.ndim,)
-        flat = np.resize(array, sum(array.shape) + 1)
-        return as_strided(flat, array.shape, strides)
-    if way == 7 and array.size:
-        return np.broadcast_to(array.reshape(-1)[0], array.shape)
-    if way == 8:
-        return array.view(Subclass)
-    if way == 9:
-        return np.ma.array(array)
-    if way == 10:
-        return array.tolist()
-    return array
-
-
-def shaped(draw: Draw, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A shape near that one."""
-    sizes = list(shape)
-    if draw(st.integers(0, 3)) == 0:
-        return tuple(sizes[1:] if draw(st.booleans()) else [*sizes, 1])
-    axis = draw(st.integers(0, len(sizes) - 1))
-    sizes[axis] = draw(st.sampled_from([0, 0, 1, sizes[axis] + 1, *HUGE]))
-    return tuple(sizes)
-
-
-def array(draw: Draw, *shape: int, kind: str = "") -> Any:
-    """Something in place of an array of this shape."""
-    dtype = kind or draw(st.sampled_from(["f4", "f8"]))
-    found = shape
-    match draw(st.integers(0, 15)):
-        case 13:
-            dtype = draw(st.sampled_from(DTYPES))
-        case 14:
-            found = shaped(draw, shape)
-        case 15:
-            return draw(st.sampled_from(OTHERS))
-    if not any(size in HUGE for size in found):
-        return laid_out(draw, values(draw, found, dtype))
-    one = values(draw, (1,) * len(found), dtype)
-    try:
-        return np.broadcast_to(one, found)
-    except ValueError:  # larger than an array can be
-        return one
-
-
-def number(draw: Draw, usual: int) -> Any:
-    """Something in place of a size."""
-    if draw(st.integers(0, 9)):
-        return usual
-    return draw(
-        st.sampled_from(
-            [
-                0,
-                -1,
-                1,
-                2**31,
-                2**62,
-                2**70,
-                1.0,
-                2.5,
-                float("nan"),
-                None,
-                "3",
-                True,
-                np.int8(3),
-            ]
-        )
-    )
 
 
 def layer_call(draw: Draw) -> Callable[[], Any]:
@@ -248,12 +124,122 @@ def function_call(draw: Draw) -> Callable[[], Any]:
     return draw(st.sampled_from(calls))
 
 
+def precision(draw: Draw, *usual: Any) -> Any:
+    """Something in place of the name of a format or a precision, or of a number of bits."""
+    if draw(st.integers(0, 9)):
+        return draw(st.sampled_from(usual))
+    return draw(st.sampled_from(["int4", "bfloat", 16, 8.0, True, None, b"int8", np.int8]))
+
+
+def narrow_call(draw: Draw) -> Callable[[], Any]:
+    """A layer with narrow weights: made, called, streamed and given others."""
+    kind = draw(st.sampled_from(["RNN", "LSTM", "GRU", "Linear", "Sequential"]))
+    weight_format = precision(draw, "int8", "int8", "bfloat16", "bfloat16", "float16")
+    activations = precision(draw, *((None, 15, 8) if weight_format == "int8" else (None,)))
+    dtype = draw(st.sampled_from(["f4"] * 7 + ["f8"]))
+    weight = values(draw, (9 if kind == "GRU" else 3, 4), "f4")
+    is_changed = draw(st.integers(0, 2)) == 0
+    x, step = array(draw, 2, 5, 4), array(draw, 2, 4)
+    called: dict[str, Any] = {}
+    if kind in ("RNN", "LSTM", "GRU") and draw(st.integers(0, 2)) == 0:
+        called["lengths"] = array(draw, 2, kind="i8")
+    if kind in ("RNN", "GRU") and draw(st.integers(0, 2)) == 0:
+        called["state"] = array(draw, 1, 2, 3)
+    # As a rule nothing, since it seldom fits.
+    names = ["weight", "weight_scale", "weight_hh_l0", "weight_hh_l0_scale"]
+    given = draw(st.sampled_from(["", *names])) if draw(st.integers(0, 3)) == 0 else ""
+    other = array(draw, 3, 4, kind="i1")
+
+    def run() -> Any:
+        layer: Any
+        if kind == "Sequential":
+            layer = gatewise.Sequential(
+                gatewise.Linear(4, 4, dtype=dtype, seed=0), gatewise.GRU(4, 3, dtype=dtype)
+            )
+        else:
+            layer = getattr(gatewise, kind)(4, 3, dtype=dtype, seed=0)
+        if is_changed and kind in ("RNN", "GRU", "Linear"):
+            name = "weight" if kind == "Linear" else "weight_ih_l0"
+            layer.set_parameters({**layer.state_dict(), name: weight.astype(dtype)})
+        narrow = layer.quantize(weight_format, activations=activations)
+        y = narrow(x, **called)
+        found = [y]
+        if kind != "Linear":
+            stream = narrow.stream(2)
+            found += [np.array(stream(step)), np.array(stream(x))]
+        if given:
+            narrow.set_parameters({**narrow.state_dict(), given: other})
+        return found, narrow(x)
+
+    return run
+
+
+def rounded_call(draw: Draw) -> Callable[[], Any]:
+    """Training in products of bfloat16: a step of a layer, and a fit."""
+    kind = draw(st.sampled_from(["RNN", "LSTM", "GRU", "Sequential", "fit"]))
+    compute = precision(draw, "bfloat16", "bfloat16", "float32", None)
+    dtype = draw(st.sampled_from(["f4"] * 7 + ["f8"]))
+    x, dy = array(draw, 2, 5, 4), array(draw, 2, 5, 3)
+    called: dict[str, Any] = {}
+    if draw(st.integers(0, 2)) == 0:
+        called["lengths"] = array(draw, 2, kind="i8")
+
+    def run() -> Any:
+        layer: Any
+        if kind in ("Sequential", "fit"):
+            layer = gatewise.Sequential(
+                gatewise.GRU(4, 4, dtype=dtype, seed=0),
+                gatewise.Linear(4, 3, dtype=dtype, seed=0),
+            )
+        else:
+            layer = getattr(gatewise, kind)(4, 3, dtype=dtype, seed=0)
+        if kind == "fit":
+            batches = minibatches(x, dy, called.get("lengths"), batch_size=2)
+            options: dict[str, Any] = {"epochs": 2, "compute": compute, "progress": False}
+            history = gatewise.fit(layer, batches, gatewise.mse, gatewise.Adam(), **options)
+            return len(history), layer.state_dict()
+        y, *_, tape = layer.forward(x, compute=compute, **called)
+        return y, layer.backward(tape, dy)
+
+    return run
+
+
+def estimator_call(draw: Draw) -> Callable[[], Any]:
+    """An estimator, fitted and asked."""
+    from gatewise import sklearn
+
+    kind = draw(st.sampled_from(["Classifier", "Regressor", "Forecaster"]))
+    options = {
+        "hidden_size": number(draw, 3),
+        "num_layers": number(draw, 1),
+        "batch_size": number(draw, 4),
+        "max_iter": 1,
+        "random_state": 0,
+    }
+    # scikit-learn looks at every value of what is huge and takes no memory.
+    x, asked = array(draw, 6, 5, 2, huge=False), array(draw, 3, 5, 2, huge=False)
+    if draw(st.booleans()) and isinstance(x, np.ndarray) and x.ndim == 3:
+        x = [sequence[: 1 + place % 5] for place, sequence in enumerate(x)]
+    y = array(draw, 6, kind="i8" if kind == "Classifier" else "", huge=False)
+
+    def run() -> Any:
+        made = getattr(sklearn, f"Recurrent{kind}")(**options)
+        made.fit(x) if kind == "Forecaster" else made.fit(x, y)
+        return made.predict(asked)
+
+    return run
+
+
 KINDS = {
     "layers": layer_call,
+    "narrow layers": narrow_call,
+    "bfloat16": rounded_call,
     "streams": stream_call,
     "notebook": notebook_call,
     "functions": function_call,
 }
+if find_spec("sklearn"):
+    KINDS["estimators"] = estimator_call
 
 
 def form(result: Any) -> Any:
@@ -273,7 +259,7 @@ def outcome(run: Callable[[], Any], backend: str) -> Any:
     with chooser.use(backend), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return form(run())
+            return {"gives": form(run())}
         except REFUSALS as error:
             if isinstance(error, MemoryError):
                 return "no memory"
@@ -305,7 +291,7 @@ def explore(kind: str, count: int) -> tuple[int, int]:
         nonlocal tried, refused
         found = check(data.draw, kind)
         tried += 1
-        refused += isinstance(found, (tuple, str))
+        refused += not isinstance(found, dict)
 
     explored()
     return tried, refused

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -146,10 +147,16 @@ def test_activations_are_kept(bits: int, backend: str) -> None:
     assert ("activations=8" in repr(layer)) == (bits == 8)
 
 
-@pytest.mark.parametrize("activations", [7, 16, 0, True, "8", 8.5])
+@pytest.mark.parametrize("activations", [7, 16, 0, True, "8", 8.5, 8.0, [8]])
 def test_other_bits_are_refused(activations: Any) -> None:
     layer = gatewise.RNN(2, 3)
     with pytest.raises(ValueError, match=r"^activations should be 15 or 8 with int8, got "):
         layer.quantize("int8", activations=activations)
     with pytest.raises(ValueError, match=r"^activations should be "):
         layer.quantize("float16", activations=8)
+
+
+def test_bits_of_another_integer_are_python_s(tmp_path: Path) -> None:
+    narrow = gatewise.Linear(4, 3, seed=0).quantize("int8", activations=np.int8(8))
+    gatewise.save(narrow, tmp_path / "narrow.safetensors")
+    assert gatewise.load(tmp_path / "narrow.safetensors").activation_bits == 8

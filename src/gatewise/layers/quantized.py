@@ -7,6 +7,7 @@ kernels make of the rows that these multiply, and that it cannot be trained.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -57,12 +58,14 @@ def check_format(
     known = _KERNELS[weight_format]
     if activations is None:
         return next(iter(known))
-    if isinstance(activations, bool) or activations not in known:
+    # A float would be equal to its integer, and saved where none can be read.
+    is_integer = isinstance(activations, Integral) and not isinstance(activations, bool)
+    if not is_integer or int(activations) not in known:
         bits = " or ".join(map(str, known))
         raise ValueError(
             f"activations should be {bits} with {weight_format}, got {activations!r}"
         )
-    return activations
+    return int(activations)
 
 
 def kernel_format(weight_format: str, activations: int | None) -> str:
