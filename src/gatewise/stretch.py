@@ -393,7 +393,8 @@ def _states_passed(part: _Part, index: int) -> Array:
             before[0], before[1:] = initial, states[:-1]
         return before
     # One copy for all steps: there are as many of them as the longest sequence has.
-    sizes, rows = steps.batch_sizes, np.arange(states.shape[1])
+    sizes = steps.batch_sizes.astype(np.intp, copy=False)
+    rows = np.arange(states.shape[1])
     if not steps.reverse:
         first = sizes[0]
         before[0, :first] = initial[:first]

@@ -21,14 +21,18 @@ from tests.new_process import PATIENCE
 Array = np.ndarray[Any, Any]
 
 TINY = {"float32": 1e-40, "float64": 1e-310}
+# Vectors of float32 flush them on ARM of 32 bits, whoever runs them.
+VECTORS_FLUSH = sys.maxsize < 2**32 and platform.machine().startswith("arm")
 
 
 def assert_denormals_count() -> None:
     """Assert that the calling thread's arithmetic takes and gives denormal numbers."""
     for dtype, tiny in TINY.items():
         many = np.full(100, tiny, dtype)
-        np.testing.assert_array_equal(many * many.dtype.type(1), many)
         assert many[0] * many.dtype.type(1) == many[0] > 0
+        if VECTORS_FLUSH and dtype == "float32":
+            continue
+        np.testing.assert_array_equal(many * many.dtype.type(1), many)
         smallest = np.full(100, np.finfo(dtype).tiny, dtype)
         assert (smallest / 2 > 0).all()
     assert float.fromhex("0x1p-1074") * 1.0 > 0

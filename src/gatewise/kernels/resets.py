@@ -42,10 +42,9 @@ class Resets(NamedTuple):
         if batch_sizes is None:
             rows[:-1] = self.rows[1:]
         else:
-            later = np.arange(batch_sizes[:1].sum(), rows.shape[1])
-            rows[0, later - np.repeat(batch_sizes[:-1], batch_sizes[1:])] = self.rows[
-                0, later
-            ]
+            sizes = batch_sizes.astype(np.intp, copy=False)
+            later = np.arange(sizes[:1].sum(), rows.shape[1])
+            rows[0, later - np.repeat(sizes[:-1], sizes[1:])] = self.rows[0, later]
         return Resets(rows, self.state)
 
     def restart(self, rows: Flags, state: State) -> None:

@@ -30,10 +30,12 @@ class Ragged:
         longest = int(lengths.max(initial=0))
         shorter = np.searchsorted(np.sort(lengths), np.arange(longest), side="right")
         self.batch_sizes = (len(lengths) - shorter).astype(np.int64)
-        starts = np.cumsum(self.batch_sizes) - self.batch_sizes
-        self.time = np.repeat(np.arange(longest), self.batch_sizes)
+        # NumPy repeats by integers as wide as addresses, and by no wider ones.
+        sizes = self.batch_sizes.astype(np.intp, copy=False)
+        starts = np.cumsum(sizes) - sizes
+        self.time = np.repeat(np.arange(longest), sizes)
         # Where the row's sequence stands in the sorted batch, and in the caller's.
-        self.sorted = np.arange(len(self.time)) - np.repeat(starts, self.batch_sizes)
+        self.sorted = np.arange(len(self.time)) - np.repeat(starts, sizes)
         self.sequence = self.order[self.sorted]
 
 

@@ -1,6 +1,7 @@
 # Arrays made of memory that was used before, a part of compiled.pyx: store.h called.
 
 cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
     int PyTraceMalloc_Track(unsigned int domain, uintptr_t memory, size_t size)
     int PyTraceMalloc_Untrack(unsigned int domain, uintptr_t memory)
 

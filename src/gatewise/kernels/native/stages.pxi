@@ -146,8 +146,11 @@ cdef class _Stages:
             self.saved_size += stage.h_size
             # Of a stream no window reaches beyond the last step.
             stage.least_time = 1
-        # No chunk has more steps, and the next product of two of these cannot overflow.
-        self.multiple = min(self.multiple * packed.form.stride, <Py_ssize_t>1 << 31)
+        # No chunk has more steps than the most that there can be.
+        if self.multiple > PY_SSIZE_T_MAX // packed.form.stride:
+            self.multiple = PY_SSIZE_T_MAX
+        else:
+            self.multiple *= packed.form.stride
 
     cdef set_table(self, _stage *stage, table):
         stage.table, stage.columns = <const char *>_address(table), table.shape[1]
