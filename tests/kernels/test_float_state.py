@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import gatewise
+from tests.new_process import PATIENCE
 
 Array = np.ndarray[Any, Any]
 
@@ -100,7 +101,7 @@ def test_after_an_exception(backend: str) -> None:
 
 def test_in_every_thread_that_calls(backend: str) -> None:
     calls = list(layer_calls())
-    together = Barrier(4, timeout=60)
+    together = Barrier(4, timeout=60 * PATIENCE)
 
     def work(first: int) -> None:
         together.wait()
@@ -124,7 +125,7 @@ def test_the_import_alone_changes_nothing(backend: str) -> None:
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=60 * PATIENCE,
     )
     assert done.stdout == "well\n", done.stderr
 

@@ -16,6 +16,7 @@ import pytest
 
 import gatewise
 from gatewise.kernels import chooser
+from tests.new_process import PATIENCE
 
 RUN = """
 import numpy as np
@@ -76,7 +77,7 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
         env=inherited | {"PYTHONPATH": package} | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=60 * PATIENCE,
     )
 
 
