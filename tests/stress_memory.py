@@ -53,8 +53,8 @@ def kinds() -> dict[str, Callable[[], Any]]:
         ),
     }
 
-    def train(layer: Any) -> None:
-        y, *_, tape = layer.forward(X)
+    def train(layer: Any, **options: Any) -> None:
+        y, *_, tape = layer.forward(X, **options)
         layer.backward(tape, np.ones_like(y))
 
     for name, layer in layers.items():
@@ -70,7 +70,24 @@ def kinds() -> dict[str, Callable[[], Any]]:
         calls[f"{name}, a step"] = lambda stream=stream: stream(X[:, 0])
         calls[f"{name}, a chunk"] = lambda stream=stream: stream(X)
         calls[f"{name}, a new stream"] = layers[name].stream
-    calls["GRU, narrow"] = lambda layer=layers["GRU"]: layer.quantize("int8")
+    for name, weight_format, activations in (
+        ("GRU", "int8", None),
+        ("LSTM", "int8", 8),
+        ("GRU", "bfloat16", None),
+        ("Linear", "int8", None),
+    ):
+        layer = layers[name]
+        narrow = layer.quantize(weight_format, activations=activations)
+        what = f"{name} of {weight_format}, {activations or 'usual'} bits"
+        calls[f"{what}, made"] = lambda layer=layer, to=weight_format: layer.quantize(to)
+        calls[f"{what}, called"] = lambda narrow=narrow: narrow(X)
+        calls[f"{what}, refused"] = refused(lambda narrow=narrow: narrow(X[:, :, :2]))
+    stream = layers["GRU"].quantize("int8").stream(2)
+    calls["GRU of int8, a chunk"] = lambda stream=stream: stream(X)
+    for name in ("RNN", "LSTM", "GRU"):
+        calls[f"{name}, trained in bfloat16"] = lambda layer=layers[name]: train(
+            layer, compute="bfloat16"
+        )
     large = np.zeros((1, 2000, 4), np.float32)
     calls["GRU, many steps"] = lambda layer=layers["GRU"]: layer(large)
 

@@ -22,6 +22,7 @@ from gatewise.kernels import numpy as fallback
 from gatewise.kernels.windows import Windows
 from tests.kernels import test_columns as columns
 from tests.kernels.test_parity import CELLS, Case, Shape
+from tests.new_process import PATIENCE
 
 Array = np.ndarray[Any, Any]
 # What is called, again and again; it returns the arrays that it wrote.
@@ -355,6 +356,6 @@ def test_threads_that_cannot_start_are_done_without(native: Any) -> None:
         },
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=60 * PATIENCE,
     )
     assert done.stdout == "1\n", done.stderr

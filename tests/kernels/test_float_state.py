@@ -105,7 +105,7 @@ def test_after_an_exception(backend: str) -> None:
 
 def test_in_every_thread_that_calls(backend: str) -> None:
     calls = list(layer_calls())
-    together = Barrier(4, timeout=60)
+    together = Barrier(4, timeout=60 * PATIENCE)
 
     def work(first: int) -> None:
         together.wait()

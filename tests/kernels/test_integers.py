@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +11,7 @@ from hypothesis import strategies as st
 
 import gatewise
 from gatewise.kernels import chooser
-from tests.new_process import PATIENCE
+from tests.new_process import run
 
 Array = np.ndarray[Any, Any]
 
@@ -118,15 +114,7 @@ for bits in (15, 8):
 
 
 def results_of(instruction_set: str) -> dict[str, list[str]]:
-    environment = os.environ | {
-        "PYTHONPATH": str(Path(gatewise.__file__).parent.parent),
-        "GATEWISE_ISA": instruction_set,
-        "GATEWISE_BACKEND": "native",
-    }
-    command = [sys.executable, "-c", RUN]
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=60 * PATIENCE
-    )
+    done = run(RUN, GATEWISE_ISA=instruction_set, GATEWISE_BACKEND="native")
     assert done.returncode == 0, done.stderr
     found: dict[str, list[str]] = {}
     for line in done.stdout.splitlines():

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +10,7 @@ import pytest
 
 import gatewise
 from gatewise.kernels import bfloat16, chooser
-from tests.new_process import PATIENCE
+from tests.new_process import run
 
 Array = np.ndarray[Any, Any]
 
@@ -163,19 +159,11 @@ def test_processors_with_fused_multiply_adds_have_the_same_bits(native: Any) -> 
     sets = [name for name in native.instruction_sets() if name.startswith("avx")]
     if len(sets) < 2:
         pytest.skip("there is only one such instruction set")
-    package = str(Path(gatewise.__file__).parent.parent)
     digests = {}
     for name in sets:
-        environment = os.environ | {"PYTHONPATH": package, "GATEWISE_ISA": name}
-        run = subprocess.run(
-            [sys.executable, "-c", RUN],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60 * PATIENCE,
-            check=True,
-        )
-        digests[name] = run.stdout
+        done = run(RUN, GATEWISE_ISA=name)
+        assert done.returncode == 0, done.stderr
+        digests[name] = done.stdout
     assert len(digests[sets[0]]) > hashlib.sha256().digest_size
     assert len(set(digests.values())) == 1, digests
 
