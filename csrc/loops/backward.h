@@ -19,6 +19,8 @@ struct back_run {
     const real **pointers; /* BACK_POINTERS for each row of a block and thread */
     char *converted;       /* so many bytes for each thread */
     size_t converted_size;
+    real *deep_sums; /* so many bytes for each thread, too */
+    size_t deep_size;
 };
 
 enum { BACK_POINTERS = 4 };
@@ -126,7 +128,7 @@ static void run_back_part(void *context, gw_member *member) {
     struct timeline line = {run->sequence, run->starts, 0, run->sequence->batch};
     const real **pointers = run->pointers + member->thread * BACK_POINTERS * run->block;
     const struct row_space row_space = {run->converted + (size_t)member->thread * run->converted_size,
-                                        run->converted};
+                                        run->converted, deep_sums(run->deep_sums, run->deep_size, member)};
     if (!run->by_rows) {
         run_back_steps(run, &line, pointers, row_space, member);
         return;
@@ -144,6 +146,14 @@ static size_t back_converted(const gw_packed *layer, ptrdiff_t rows) {
         converted_size(&layer->back_recurrent, rows) + converted_size(&layer->back_candidate, rows);
     const size_t other = converted_size(&layer->back_projection, rows);
     return ((both > other ? both : other) + 63) / 64 * 64;
+}
+
+/* The bytes that a thread needs for the sums of deep panels, which any product may have. */
+static size_t back_deep(const gw_packed *layer, ptrdiff_t rows) {
+    const ptrdiff_t gates = layer->cell->gates * layer->hidden_size;
+    return deep_space(&layer->back_recurrent, gates, rows) |
+           deep_space(&layer->back_candidate, layer->hidden_size, rows) |
+           deep_space(&layer->back_projection, layer->output_size, rows);
 }
 
 /* What a step back reads and writes of one row, in bytes. */
@@ -181,7 +191,10 @@ static gw_status backward(const gw_packed *layer, const gw_sequence *sequence, g
     run.dhidden = take_space(&space, (size_t)(batch * layer->hidden_size) * sizeof(real));
     run.converted_size = back_converted(layer, run.block);
     run.converted = take_space(&space, (size_t)threads * run.converted_size);
-    const int ready = (run.starts || !sequence->batch_sizes) && run.pointers && run.dhidden && run.converted;
+    run.deep_size = back_deep(layer, run.block);
+    run.deep_sums = take_space(&space, (size_t)threads * run.deep_size);
+    const int ready = (run.starts || !sequence->batch_sizes) && run.pointers && run.dhidden &&
+                      run.converted && run.deep_sums;
     gw_watch watch = gw_open(&call, 1);
     if (ready)
         gw_run(&watch, run_back_part, &run, threads);

@@ -121,11 +121,13 @@ static gw_status multiply_packed(gw_block x, const struct panels *panels, const 
     return gw_close(&call, GW_OK);
 }
 
-/* The same with narrow weights, tile by tile. */
+/* The same with narrow weights, or deep panels, tile by tile. */
 struct narrow {
     struct large large;
     char *converted; /* for each thread */
     size_t converted_size;
+    real *deep_sums; /* likewise */
+    size_t deep_size;
 };
 
 static void begin_narrow(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row,
@@ -152,7 +154,8 @@ static void narrow_part(void *context, gw_member *member) {
     const struct narrow *narrow = context;
     const struct large *large = &narrow->large;
     const struct row_space space = {narrow->converted + (size_t)member->thread * narrow->converted_size,
-                                    narrow->converted};
+                                    narrow->converted,
+                                    deep_sums(narrow->deep_sums, narrow->deep_size, member)};
     ptrdiff_t first, end;
     gw_member alone;
     member = share_rows(block_rows(&large->out), member, &alone, &first, &end);
@@ -178,16 +181,20 @@ static gw_status multiply_narrow(gw_block x, const struct panels *panels, const 
     open_space(&space);
     narrow.converted_size = (converted_size(panels, most) + 63) / 64 * 64;
     narrow.converted = take_space(&space, (size_t)threads * narrow.converted_size);
+    narrow.deep_size = deep_space(panels, panels->inputs, most);
+    narrow.deep_sums = take_space(&space, (size_t)threads * narrow.deep_size);
+    const int ready = narrow.converted && narrow.deep_sums;
     gw_watch watch = gw_open(&call, 1);
-    if (narrow.converted)
+    if (ready)
         gw_run(&watch, narrow_part, &narrow, threads);
-    const gw_status status = gw_close(&call, narrow.converted ? GW_OK : GW_NO_MEMORY);
+    const gw_status status = gw_close(&call, ready ? GW_OK : GW_NO_MEMORY);
     release_space(&space);
     return status;
 }
 
 static gw_status project_back(const gw_packed *layer, gw_block dgates, gw_block dx, int threads) {
-    if (layer->back_input.format != FULL)
+    const struct panels *p = &layer->back_input;
+    if (p->format != FULL || is_deep(p, p->inputs, block_rows(&dx)))
         return multiply_narrow(dgates, &layer->back_input, NULL, dx, threads);
     return multiply_packed(dgates, &layer->back_input, NULL, dx, threads, 0);
 }

@@ -10,6 +10,10 @@
 /* How many rows are packed at once, and how many of a's columns one tile of sums has. */
 #define OUTER_CHUNK 256
 #define OUTER_ROWS MAX_ROWS(MOST_VECTORS)
+/* So many of b's columns, packed, fill half of a core's own cache. */
+#define OUTER_COLUMNS (8 * PANEL_WIDTH)
+/* Beyond so many bytes a result is in no core's own cache. */
+#define FAR_SUMS ((size_t)512 * 1024)
 
 /* sums[row][v] = sum over k of a[k][column + row] * panel[k][v]. */
 INLINE void outer_tile(const real *const *a, ptrdiff_t column, ptrdiff_t inputs, const real *panel,
@@ -101,6 +105,15 @@ static void put_tile(const gw_matrix *out, ptrdiff_t row, ptrdiff_t first, ptrdi
     }
 }
 
+/* Has the cache fetch what a tile's sums are added to, in the shadow of its product. */
+INLINE void fetch_tile(const gw_matrix *out, ptrdiff_t row, ptrdiff_t column, int vectors) {
+    const ptrdiff_t left = out->rows - row, count = left < OUTER_ROWS ? left : OUTER_ROWS;
+    const real *target = (const real *)out->data + row * out->step + column;
+    for (ptrdiff_t r = 0; r < count; r++, target += out->step)
+        for (ptrdiff_t line = 0; line < vectors * WIDTH; line += LINE)
+            PREFETCH(target + line);
+}
+
 /* Sums a share of a's columns. */
 static void sum_columns(const void *context, int index, int shares, gw_watch *watch) {
     const struct outer *outer = context;
@@ -108,21 +121,28 @@ static void sum_columns(const void *context, int index, int shares, gw_watch *wa
     const ptrdiff_t tiles = ceiling(a->features, OUTER_ROWS), end = tiles * (index + 1) / shares;
     /* The last tile begins early enough to lie within the rows, and leaves out what another one sums. */
     const ptrdiff_t last = a->features > OUTER_ROWS ? a->features - OUTER_ROWS : 0;
+    const int is_far = (size_t)(outer->out.rows * outer->out.columns) * sizeof(real) > FAR_SUMS;
     const real *rows[OUTER_CHUNK];
     real filled[OUTER_CHUNK * OUTER_ROWS];
     ALIGNED real sums[TILE_SIZE];
     find_rows(a, outer->first, outer->count, rows, filled);
-    /* The few columns of a stay in the nearest cache for all of b's. */
-    for (ptrdiff_t tile = tiles * index / shares; tile < end; tile++) {
-        const ptrdiff_t wanted = tile * OUTER_ROWS, row = wanted < last ? wanted : last;
-        for (ptrdiff_t column = 0; column < b->features; column += PANEL_WIDTH) {
-            const ptrdiff_t left = ceiling(b->features - column, WIDTH);
-            const int vectors = left < MOST_VECTORS ? (int)left : MOST_VECTORS;
-            if (!gw_goes_on(watch, outer->count * OUTER_ROWS * vectors * WIDTH))
-                return;
-            outer_functions[vectors - 1](rows, row, outer->count, outer->packed_b + column * OUTER_CHUNK,
-                                         sums);
-            put_tile(&outer->out, row, wanted - row, column, vectors, sums);
+    /* As many of b's panels as stay in a core's own cache at once; and the few columns of a stay in the nearest for
+     * all of these. */
+    for (ptrdiff_t first = 0; first < b->features; first += OUTER_COLUMNS) {
+        const ptrdiff_t left = b->features - first, columns = left < OUTER_COLUMNS ? left : OUTER_COLUMNS;
+        for (ptrdiff_t tile = tiles * index / shares; tile < end; tile++) {
+            const ptrdiff_t wanted = tile * OUTER_ROWS, row = wanted < last ? wanted : last;
+            for (ptrdiff_t column = first; column < first + columns; column += PANEL_WIDTH) {
+                const ptrdiff_t vectors_left = ceiling(b->features - column, WIDTH);
+                const int vectors = vectors_left < MOST_VECTORS ? (int)vectors_left : MOST_VECTORS;
+                if (!gw_goes_on(watch, outer->count * OUTER_ROWS * vectors * WIDTH))
+                    return;
+                if (is_far)
+                    fetch_tile(&outer->out, row, column, vectors);
+                outer_functions[vectors - 1](rows, row, outer->count, outer->packed_b + column * OUTER_CHUNK,
+                                             sums);
+                put_tile(&outer->out, row, wanted - row, column, vectors, sums);
+            }
         }
     }
 }

@@ -62,10 +62,22 @@ INLINE size_t converted_bytes(const struct run *run) {
     return (converted_size(&layer->input, run->x.data ? chunk * rows : 0) + most + 63) / 64 * 64;
 }
 
+/* The bytes that one thread needs for the sums of deep panels, which any product may have. */
+INLINE size_t deep_bytes(const struct run *run) {
+    const gw_packed *layer = run->layer;
+    const ptrdiff_t rows = run->block, chunk = run->chunk ? run->chunk : 1;
+    return deep_space(&layer->recurrent, layer->input_size + layer->output_size, rows) |
+           deep_space(&layer->input, layer->input_size, chunk * rows) |
+           deep_space(&layer->candidate, layer->hidden_size, rows) |
+           deep_space(&layer->projection, layer->hidden_size, rows);
+}
+
 INLINE struct scratch scratch_of(const struct run *run, int thread) {
     struct scratch scratch = run->scratch;
     scratch.pointers += thread * pointer_count(run);
     scratch.row_space.own = scratch.row_space.shared + (size_t)thread * converted_bytes(run);
+    scratch.row_space.sums =
+        deep_bytes(run) ? scratch.row_space.sums + (size_t)thread * (deep_bytes(run) / sizeof(real)) : NULL;
     if (run->by_rows) {
         scratch.chunk_gates += thread * chunk_size(run);
         scratch.hidden += thread * run->block * run->layer->hidden_size;
@@ -83,8 +95,9 @@ static int open_run(struct run *run, struct workspace *space, int threads) {
     scratch->hidden = take_space(space, (size_t)hidden * sizeof(real));
     scratch->chunk_gates = take_space(space, (size_t)(own * chunk_size(run)) * sizeof(real));
     scratch->row_space.shared = take_space(space, (size_t)threads * converted_bytes(run));
+    scratch->row_space.sums = take_space(space, (size_t)threads * deep_bytes(run));
     return (run->starts || !run->sequence->batch_sizes) && scratch->pointers && scratch->hidden &&
-           scratch->chunk_gates && scratch->row_space.shared;
+           scratch->chunk_gates && scratch->row_space.shared && scratch->row_space.sums;
 }
 
 /* Lets the rows of a step that start anew do so. */

@@ -53,7 +53,7 @@ static inline void gw_free(void *memory) {
 
 /* Memory for one call, on the stack where little is enough: the system's would take a tenth of a small step's
  * time. */
-enum { MOST_LARGE = 5 };
+enum { MOST_LARGE = 6 };
 
 struct workspace {
     ALIGNED char small[4096];

@@ -61,14 +61,14 @@ static int find(size_t size) {
 }
 
 /* How many bytes may wait. Where the system can be told that it may take them at any time, these are more than
- * MOST_BYTES: an eighth of the machine's memory, but never more than were once lent at the same time. */
+ * MOST_BYTES: a quarter of the machine's memory, but never more than were once lent at the same time. */
 static size_t most_bytes(void) {
 #if defined(MADV_FREE)
     const size_t lent = atomic_load(&store.lent), most_lent = atomic_load(&store.most_lent);
     const size_t idle = most_lent > lent ? most_lent - lent : 0;
     const long pages = sysconf(_SC_PHYS_PAGES);
-    const size_t eighth = pages > 0 ? (size_t)pages / 8 * PAGE_BYTES : 0,
-                 most = idle < eighth ? idle : eighth;
+    const size_t quarter = pages > 0 ? (size_t)pages / 4 * PAGE_BYTES : 0,
+                 most = idle < quarter ? idle : quarter;
     return most > MOST_BYTES ? most : MOST_BYTES;
 #else
     return MOST_BYTES;
@@ -91,6 +91,13 @@ static void advise(struct block block, int advice) {
     madvise(start + skipped, (block.size - skipped) / PAGE_BYTES * PAGE_BYTES, advice);
 }
 #endif
+
+void gw_make_huge(void *memory, size_t size) {
+#if defined(MADV_HUGEPAGE)
+    if (memory && size >= HUGE_BYTES)
+        advise((struct block){memory, size}, MADV_HUGEPAGE);
+#endif
+}
 
 void *gw_take(size_t *size) {
     struct block block = {NULL, (*size + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES};

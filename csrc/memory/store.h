@@ -13,6 +13,9 @@
  * number of bytes. */
 void *gw_take(size_t *size);
 
+/* Asks for pages of 2 MB, of which a processor remembers more, for memory that is large enough. */
+void gw_make_huge(void *memory, size_t size);
+
 /* Gives back what gw_take returned, with its true size. */
 void gw_give_back(void *memory, size_t size);
 

@@ -40,6 +40,11 @@ struct term {
 typedef void product_function(const real *const *rows, ptrdiff_t inputs, const void *panel,
                               ptrdiff_t panel_step, real *sums);
 
+/* The same of as many rows as a tile has at most, while the cache fetches the next rows and a share of the next
+ * panel. */
+typedef void ahead_function(const real *const *rows, const real *const *next_rows, ptrdiff_t inputs,
+                            const void *panel, const void *next, real *sums);
+
 /* Copies `inputs` weights of `count` units, whose rows are that long, to where each input has `width` units and
  * those beyond `count` weigh nothing, `step` weights after the input before. */
 typedef void copy_function(const void *matrix, ptrdiff_t inputs, ptrdiff_t count, void *panel,
@@ -60,6 +65,7 @@ struct format {
     copy_function *copy;
     /* By vectors and rows; for one row and two panels at once, by vectors. */
     product_function *products[MOST_VECTORS][MOST_ROWS], *pairs[MOST_VECTORS];
+    ahead_function *ahead[MOST_VECTORS]; /* by vectors */
     /* In place of these. Fills panels whose sizes are known; 0 where there is no memory. */
     int (*pack)(struct panels *p, const void *matrix, const real *scales, gw_watch *watch);
     /* The bytes of a row as `add` takes it, which is converted once for all blocks. */

@@ -2,6 +2,7 @@
 #ifndef GATEWISE_PANELS_H
 #define GATEWISE_PANELS_H
 
+#include "memory/store.h"
 #include "products/formats.h"
 
 INLINE void *block_panel(const struct panels *p, ptrdiff_t block) {
@@ -10,7 +11,9 @@ INLINE void *block_panel(const struct panels *p, ptrdiff_t block) {
 
 /* Memory for panels of the given gates, units, inputs and format; 0 where there is none. */
 static int new_panels(struct panels *p) {
-    p->data = gw_allocate((size_t)block_offset(p, block_count(p), p->inputs) * p->format->size);
+    const size_t size = (size_t)block_offset(p, block_count(p), p->inputs) * p->format->size;
+    p->data = gw_allocate(size);
+    gw_make_huge(p->data, size);
     return p->data != NULL;
 }
 

@@ -47,6 +47,43 @@ INLINE void add_products(const real *const *rows, ptrdiff_t inputs, const void *
     }
 }
 
+/* The same of tiles whose panel and rows come from afar: every so many inputs it has the cache fetch some of what
+ * comes next, the panel after this one and the rows below. Sixteen tiles fetch all of the panel. */
+#define AHEAD_INPUTS 16
+#define AHEAD_TILES 16
+
+INLINE void add_products_ahead(const real *const *rows, const real *const *next_rows, ptrdiff_t inputs,
+                               const char *panel, const char *next, size_t size, vreal *sum,
+                               load_function load, const int row_count, const int vectors) {
+    const size_t step = (size_t)(AHEAD_INPUTS * vectors * WIDTH) * size;
+    const real *at[MOST_ROWS];
+    ptrdiff_t k = 0;
+    for (; k + AHEAD_INPUTS <= inputs; k += AHEAD_INPUTS, panel += step, next += step / AHEAD_TILES) {
+        UNROLL for (size_t line = 0; line < step / AHEAD_TILES; line += 64)
+            PREFETCH_FAR(next + line);
+        UNROLL for (int row = 0; row < row_count; row++) {
+            PREFETCH_FAR(next_rows[row] + k);
+            at[row] = rows[row] + k;
+        }
+        add_products(at, AHEAD_INPUTS, panel, 0, sum, load, row_count, vectors, 1);
+    }
+    UNROLL for (int row = 0; row < row_count; row++)
+        at[row] = rows[row] + k;
+    add_products(at, inputs - k, panel, 0, sum, load, row_count, vectors, 1);
+}
+
+INLINE void ahead_tile(const real *const *rows, const real *const *next_rows, ptrdiff_t inputs,
+                       const char *panel, const char *next, size_t size, real *sums, load_function load,
+                       const int row_count, const int vectors) {
+    vreal sum[MOST_ROWS * MOST_VECTORS];
+    const int count = row_count * vectors;
+    UNROLL for (int s = 0; s < count; s++)
+        sum[s] = v_load(sums + s * WIDTH);
+    add_products_ahead(rows, next_rows, inputs, panel, next, size, sum, load, row_count, vectors);
+    UNROLL for (int s = 0; s < count; s++)
+        v_store(sums + s * WIDTH, sum[s]);
+}
+
 INLINE void product_tile(const real *const *rows, ptrdiff_t inputs, const void *panel, ptrdiff_t panel_step,
                          real *sums, load_function load, const int row_count, const int vectors,
                          const int panels) {

@@ -35,9 +35,11 @@ INLINE void store_sums(const struct panels *p, ptrdiff_t block, struct rows to, 
 typedef void tile_function(const void *step, const struct panels *p, ptrdiff_t block, ptrdiff_t row,
                            int count, real *sums);
 
-/* Where rows are converted: memory of this thread's own, and what all members of its team have. */
+/* Where rows are converted: memory of this thread's own, and what all members of its team have. And where a thread
+ * has the sums of deep panels, or NULL where there are none. */
 struct row_space {
     char *own, *shared;
+    real *sums;
 };
 
 /* Rows that the next step will read, and their columns: a tile has the cache fetch its share of them, in the shadow
@@ -129,11 +131,17 @@ static void convert_rows(const void *context, int index, int shares, gw_watch *w
     }
 }
 
+/* Those of all terms. */
+INLINE ptrdiff_t all_inputs(const struct tiles *tiles) {
+    return tiles->terms[0].inputs + (tiles->term_count > 1 ? tiles->terms[1].inputs : 0);
+}
+
 /* What one row of a block takes, in multiply-adds: its terms, and what begins and ends them. */
 INLINE ptrdiff_t row_work(const struct tiles *tiles) {
-    const ptrdiff_t second = tiles->term_count > 1 ? tiles->terms[1].inputs : 0;
-    return (tiles->terms[0].inputs + second + 32) * whole_vectors(tiles->layout) * WIDTH;
+    return (all_inputs(tiles) + 32) * whole_vectors(tiles->layout) * WIDTH;
 }
+
+#include "products/deep.h"
 
 /* All rows of a block or, one row alone keeping too few sums in flight, of a pair of blocks. */
 static void run_block(const struct tile_job *job, ptrdiff_t block, int pair, gw_watch *watch) {
@@ -185,6 +193,10 @@ static void run_tiles(const void *context, int index, int shares, gw_watch *watc
     if (job->conversion && !job->conversion->is_done) {
         convert_rows(job, 0, 1, watch);
         job->conversion->is_done = 1;
+    }
+    if (job->tiles->row_space.sums && is_deep(p, all_inputs(job->tiles), job->rows)) {
+        run_deep_blocks(job, first, end, watch);
+        return;
     }
     for (ptrdiff_t group = 0; group < groups && gw_goes_on(watch, work); group++) {
         const ptrdiff_t block = first + (job->tiles->descending ? groups - 1 - group : group) * at_once;

@@ -24,7 +24,15 @@
             return;                                                                                          \
         product_tile(rows, inputs, panel, panel_step, sums, load_##format, row_count, vectors, panels);      \
     }
-#define DEFINE_PRODUCTS(format, vectors)                                                                     \
+#define DEFINE_AHEAD(format, type, vectors)                                                                  \
+    static void format##_ahead_##vectors(const real *const *rows, const real *const *next_rows,              \
+                                         ptrdiff_t inputs, const void *panel, const void *next,              \
+                                         real *sums) {                                                       \
+        ahead_tile(rows, next_rows, inputs, panel, next, sizeof(type), sums, load_##format,                  \
+                   MAX_ROWS(vectors), vectors);                                                              \
+    }
+#define DEFINE_PRODUCTS(format, type, vectors)                                                               \
+    DEFINE_AHEAD(format, type, vectors)                                                                      \
     DEFINE_PRODUCT(format, 1, vectors, 1)                                                                    \
     DEFINE_PRODUCT(format, 1, vectors, 2)                                                                    \
     DEFINE_PRODUCT(format, 2, vectors, 1)                                                                    \
@@ -35,10 +43,10 @@
 /* What is called so is kept as `type`, and read by load_`format`. */
 #define DEFINE_FORMAT(format, type)                                                                          \
     DEFINE_COPY(format, type)                                                                                \
-    DEFINE_PRODUCTS(format, 1)                                                                               \
-    DEFINE_PRODUCTS(format, 2)                                                                               \
-    DEFINE_PRODUCTS(format, 3)                                                                               \
-    DEFINE_PRODUCTS(format, 4)
+    DEFINE_PRODUCTS(format, type, 1)                                                                         \
+    DEFINE_PRODUCTS(format, type, 2)                                                                         \
+    DEFINE_PRODUCTS(format, type, 3)                                                                         \
+    DEFINE_PRODUCTS(format, type, 4)
 
 #define PRODUCTS(format, vectors)                                                                            \
     {format##_1x##vectors##x1, format##_2x##vectors##x1, format##_3x##vectors##x1,                           \
@@ -50,6 +58,7 @@
         .size = sizeof(type),                                                                                \
         .copy = copy_##format,                                                                               \
         .products = {PRODUCTS(format, 1), PRODUCTS(format, 2), PRODUCTS(format, 3), PRODUCTS(format, 4)},    \
+        .ahead = {format##_ahead_1, format##_ahead_2, format##_ahead_3, format##_ahead_4},                   \
         .pairs = {format##_1x1x2, format##_1x2x2, format##_1x3x2, format##_1x4x2},                           \
     }
 

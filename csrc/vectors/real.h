@@ -69,8 +69,10 @@ typedef double real;
 #define LINE ((ptrdiff_t)(64 / sizeof(real)))
 #if defined(__GNUC__) || defined(__clang__)
 #define PREFETCH(p) __builtin_prefetch(p)
+#define PREFETCH_FAR(p) __builtin_prefetch(p, 0, 2)
 #else
 #define PREFETCH(p) ((void)(p))
+#define PREFETCH_FAR(p) ((void)(p))
 #endif
 
 #include VECTORS
