@@ -74,9 +74,18 @@ struct gru {
 INLINE struct gru gru(vreal r, vreal z, vreal hn, vreal n_input, vreal h_before,
                       const struct activations *by) {
     struct gru s;
-    s.r = activate(&by->gate, r);
-    s.z = activate(&by->gate, z);
-    s.candidate = activate(&by->candidate, v_fma(s.r, hn, n_input));
+    if (by->are_fractions) {
+        const vreal r_under = sigmoid_under(r), z_under = sigmoid_under(z);
+        const vreal both = v_div(v_set(1), v_mul(r_under, z_under));
+        s.r = v_mul(both, z_under);
+        s.z = v_mul(both, r_under);
+        const struct fraction candidate = tanh_fraction(v_fma(s.r, hn, n_input));
+        s.candidate = v_div(candidate.over, candidate.under);
+    } else {
+        s.r = activate(&by->gate, r);
+        s.z = activate(&by->gate, z);
+        s.candidate = activate(&by->candidate, v_fma(s.r, hn, n_input));
+    }
     s.h = gru_h(gru_blend(s.z, h_before, s.candidate));
     return s;
 }
@@ -113,7 +122,9 @@ INLINE void gru_rows(const struct step *step, const struct panels *p, ptrdiff_t 
 static void gru_end(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
                     real *sums) {
     const struct step *step = context;
-    if (has_standard_gates(step->layer))
+    if (are_fractions(step->layer))
+        gru_rows(step, p, block, row, count, sums, &FRACTIONS);
+    else if (has_standard_gates(step->layer))
         gru_rows(step, p, block, row, count, sums, &STANDARD);
     else
         gru_rows(step, p, block, row, count, sums, &step->layer->activations);

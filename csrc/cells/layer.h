@@ -3,7 +3,7 @@
 #define GATEWISE_LAYER_H
 
 #include "products/tiles.h"
-#include "vectors/activations.h"
+#include "vectors/fractions.h"
 
 struct step;
 struct lone_step;
@@ -120,6 +120,8 @@ INLINE void begin_zero(const void *step, const struct panels *p, ptrdiff_t block
 INLINE int has_standard_gates(const gw_packed *layer) {
     return layer->activations.gate.code == SIGMOID && layer->activations.candidate.code == TANH;
 }
+
+INLINE int are_fractions(const gw_packed *layer) { return layer->activations.are_fractions; }
 
 /* What a step's h is given by the step after it and by its own output. */
 INLINE vreal gradient_of_h(const struct back_step *step, ptrdiff_t unit, ptrdiff_t row, ptrdiff_t n) {

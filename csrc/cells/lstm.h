@@ -5,9 +5,9 @@
 
 #include "cells/layer.h"
 
-/* The values of a step; c_out is what c is on its way to h. */
+/* The values of a step; c_out is what c is on its way to h, which only the way back has to know. */
 struct lstm {
-    vreal i, f, g, o, c, c_out;
+    vreal i, f, g, o, c, c_out, h;
 };
 
 /* What the gates' sums have of c, where there are any. */
@@ -15,6 +15,28 @@ struct peepholes {
     int exist;
     vreal i, f, o;
 };
+
+/* In two divisions: i, f and g are fractions over one product. */
+INLINE struct lstm lstm_of_fractions(vreal i, vreal f, vreal g, vreal o, vreal c_before,
+                                     struct peepholes peepholes) {
+    struct lstm s;
+    const vreal i_under = sigmoid_under(i), f_under = sigmoid_under(f);
+    const struct fraction g_parts = tanh_fraction(g);
+    const vreal ig_under = v_mul(i_under, g_parts.under);
+    const vreal all = v_div(v_set(1), v_mul(ig_under, f_under)), one_over_ig = v_mul(all, f_under);
+    s.f = v_mul(all, ig_under);
+    s.i = v_mul(one_over_ig, g_parts.under);
+    s.g = v_mul(v_mul(one_over_ig, i_under), g_parts.over);
+    s.c = v_fma(s.f, c_before, v_mul(one_over_ig, g_parts.over));
+    if (peepholes.exist)
+        o = v_fma(peepholes.o, s.c, o);
+    const struct fraction c_parts = tanh_fraction(s.c);
+    const vreal o_under = sigmoid_under(o), both = v_div(v_set(1), v_mul(o_under, c_parts.under));
+    s.o = v_mul(both, c_parts.under);
+    s.c_out = v_mul(v_mul(both, o_under), c_parts.over);
+    s.h = v_mul(both, c_parts.over);
+    return s;
+}
 
 /* Of the gates' sums. */
 INLINE struct lstm lstm(vreal i, vreal f, vreal g, vreal o, vreal c_before, struct peepholes peepholes,
@@ -24,6 +46,8 @@ INLINE struct lstm lstm(vreal i, vreal f, vreal g, vreal o, vreal c_before, stru
         i = v_fma(peepholes.i, c_before, i);
         f = v_fma(peepholes.f, c_before, f);
     }
+    if (by->are_fractions)
+        return lstm_of_fractions(i, f, g, o, c_before, peepholes);
     s.i = activate(&by->gate, i);
     s.f = activate(&by->gate, f);
     s.g = activate(&by->candidate, g);
@@ -32,10 +56,9 @@ INLINE struct lstm lstm(vreal i, vreal f, vreal g, vreal o, vreal c_before, stru
         o = v_fma(peepholes.o, s.c, o);
     s.o = activate(&by->gate, o);
     s.c_out = activate(&by->output, s.c);
+    s.h = v_mul(s.o, s.c_out);
     return s;
 }
-
-INLINE vreal lstm_h(const struct lstm *s) { return v_mul(s->o, s->c_out); }
 
 /* The gradients of the gates' sums and of c before. */
 struct lstm_gradients {
@@ -88,7 +111,7 @@ INLINE void lstm_row(const struct step *step, ptrdiff_t unit, ptrdiff_t row, con
         lstm(v_load(sums), v_load(sums + WIDTH), v_load(sums + 2 * WIDTH), v_load(sums + 3 * WIDTH),
              load_some(c_before, n), load_peepholes(step->layer, unit, n), by);
     store_some(c_state, n, s.c);
-    store_some(row_of(step->hidden.base ? step->hidden : step->y, row) + unit, n, lstm_h(&s));
+    store_some(row_of(step->hidden.base ? step->hidden : step->y, row) + unit, n, s.h);
     if (step->extra.base)
         store_some(row_of(step->extra, row) + unit, n, s.c);
     if (step->kept.base) {
@@ -114,7 +137,9 @@ static void lstm_end(const void *context, const struct panels *p, ptrdiff_t bloc
                      real *sums) {
     const struct step *step = context;
     const ptrdiff_t n = vector_length(p, block, 0);
-    if (lstm_is_standard(step->layer))
+    if (are_fractions(step->layer))
+        lstm_rows(step, block * WIDTH, row, count, sums, n, &FRACTIONS);
+    else if (lstm_is_standard(step->layer))
         lstm_rows(step, block * WIDTH, row, count, sums, n, &STANDARD);
     else
         lstm_rows(step, block * WIDTH, row, count, sums, n, &step->layer->activations);
@@ -148,6 +173,7 @@ INLINE void lstm_row_back(const struct back_step *step, ptrdiff_t unit, ptrdiff_
                      load_some(gates + 2 * hidden_size, n),
                      load_some(gates + 3 * hidden_size, n),
                      load_some(row_of(step->extra, row) + unit, n),
+                     v_set(0),
                      v_set(0)};
     s.c_out = activate(&by->output, s.c);
     const vreal dhidden = step->layer->projection.data ? load_some(row_of(step->dhidden, row) + unit, n)

@@ -119,6 +119,7 @@ static int pack_rounded(struct panels *p, const void *matrix, const float *scale
         .transpose = transposing,                                                                            \
         .most_rows = {most(1), most(2), most(3), most(4)},                                                   \
         .alone = way,                                                                                        \
+        .has_fractions = 1,                                                                                  \
     }
 #define ROUNDED_FORMATS BFLOAT16_FORMAT(rounded, "bfloat16", pack_rounded, NULL, 2, MAX_ROWS, ALONE, NULL)
 

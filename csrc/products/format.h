@@ -72,6 +72,7 @@ struct format {
     /* By vectors, the rows of its tile. */
     int most_rows[MOST_VECTORS];
     int alone;
+    int has_fractions; /* whether a cell's standard activations share divisions */
 };
 
 /* The bytes that so many rows of a term take once they are converted. */
