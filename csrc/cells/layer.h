@@ -144,23 +144,24 @@ INLINE struct term back_term(const struct back_step *step, ptrdiff_t columns) {
 }
 
 INLINE struct tiles back_tiles(const struct back_step *step, tile_function *begin, struct term dgates) {
-    return (struct tiles){&step->layer->back_recurrent,
-                          1,
-                          {dgates},
-                          begin,
-                          NULL,
-                          store_dh,
-                          step->descending,
-                          step->ahead,
-                          step->row_space};
+    return (struct tiles){.layout = &step->layer->back_recurrent,
+                          .term_count = 1,
+                          .terms = {dgates},
+                          .begin = begin,
+                          .end = store_dh,
+                          .descending = step->descending,
+                          .ahead = step->ahead,
+                          .row_space = step->row_space};
 }
 
 /* The sums start from the input's share, or from the bias if the inputs are still to be multiplied. */
+INLINE struct rows gate_starts(const struct step *step) {
+    return step->x_rows ? (struct rows){step->layer->bias, 0} : step->gates;
+}
+
 static void begin_gates(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row,
                         int count, real *sums) {
-    const struct step *step = context;
-    const struct rows bias = {step->layer->bias, 0};
-    load_sums(p, block, step->x_rows ? bias : step->gates, row, count, sums);
+    load_sums(p, block, gate_starts(context), row, count, sums);
 }
 
 /* The product of a step: the input's term if it is still to be added, and that of the state before. */
@@ -168,12 +169,21 @@ INLINE struct tiles step_tiles(const struct step *step, tile_function *begin, ti
                                tile_function *end) {
     const gw_packed *layer = step->layer;
     const struct term h = {&layer->recurrent, 0, layer->output_size, step->h_before};
-    if (!step->x_rows)
-        return (struct tiles){&layer->recurrent, 1, {h}, begin, NULL, end, step->descending, NULL,
-                              step->row_space};
-    const struct term x = {&layer->input, 0, layer->input_size, step->x_rows};
-    return (struct tiles){&layer->recurrent, 2,    {x, h},         begin, between, end,
-                          step->descending,  NULL, step->row_space};
+    struct tiles tiles = {.layout = &layer->recurrent,
+                          .term_count = 1,
+                          .terms = {h},
+                          .begin = begin,
+                          .end = end,
+                          .descending = step->descending,
+                          .row_space = step->row_space};
+    if (step->x_rows) {
+        tiles.terms[0] = (struct term){&layer->input, 0, layer->input_size, step->x_rows};
+        tiles.terms[tiles.term_count++] = h;
+        tiles.between = between;
+    }
+    if (begin == begin_gates)
+        tiles.from = gate_starts(step);
+    return tiles;
 }
 
 #endif

@@ -16,9 +16,9 @@ struct peepholes {
     vreal i, f, o;
 };
 
-/* In two divisions: i, f and g are fractions over one product. */
-INLINE struct lstm lstm_of_fractions(vreal i, vreal f, vreal g, vreal o, vreal c_before,
-                                     struct peepholes peepholes) {
+/* In two divisions: i, f and g are fractions over one product, and o and c on its way to h over another. Between them
+ * o is what one is divided by for it. */
+INLINE struct lstm lstm_begin(vreal i, vreal f, vreal g, vreal o, vreal c_before, struct peepholes peepholes) {
     struct lstm s;
     const vreal i_under = sigmoid_under(i), f_under = sigmoid_under(f);
     const struct fraction g_parts = tanh_fraction(g);
@@ -30,12 +30,16 @@ INLINE struct lstm lstm_of_fractions(vreal i, vreal f, vreal g, vreal o, vreal c
     s.c = v_fma(s.f, c_before, v_mul(one_over_ig, g_parts.over));
     if (peepholes.exist)
         o = v_fma(peepholes.o, s.c, o);
-    const struct fraction c_parts = tanh_fraction(s.c);
-    const vreal o_under = sigmoid_under(o), both = v_div(v_set(1), v_mul(o_under, c_parts.under));
-    s.o = v_mul(both, c_parts.under);
-    s.c_out = v_mul(v_mul(both, o_under), c_parts.over);
-    s.h = v_mul(both, c_parts.over);
+    s.o = sigmoid_under(o);
     return s;
+}
+
+INLINE void lstm_finish(struct lstm *s) {
+    const struct fraction c_parts = tanh_fraction(s->c);
+    const vreal both = v_div(v_set(1), v_mul(s->o, c_parts.under));
+    s->c_out = v_mul(v_mul(both, s->o), c_parts.over);
+    s->o = v_mul(both, c_parts.under);
+    s->h = v_mul(both, c_parts.over);
 }
 
 /* Of the gates' sums. */
@@ -46,8 +50,11 @@ INLINE struct lstm lstm(vreal i, vreal f, vreal g, vreal o, vreal c_before, stru
         i = v_fma(peepholes.i, c_before, i);
         f = v_fma(peepholes.f, c_before, f);
     }
-    if (by->are_fractions)
-        return lstm_of_fractions(i, f, g, o, c_before, peepholes);
+    if (by->are_fractions) {
+        s = lstm_begin(i, f, g, o, c_before, peepholes);
+        lstm_finish(&s);
+        return s;
+    }
     s.i = activate(&by->gate, i);
     s.f = activate(&by->gate, f);
     s.g = activate(&by->candidate, g);
@@ -133,12 +140,56 @@ INLINE void lstm_rows(const struct step *step, ptrdiff_t unit, ptrdiff_t row, in
     }
 }
 
+/* All rows as far as their c and then all h, each of which waits for a c: a processor looks ahead by two rows or so. */
+INLINE void lstm_rows_begin(const struct step *step, ptrdiff_t unit, ptrdiff_t row, int count, real *sums,
+                            ptrdiff_t n) {
+    const ptrdiff_t hidden_size = step->layer->hidden_size;
+    for (int r = 0; r < count; r++, sums += 4 * WIDTH) {
+        real *c_state = row_of(step->c, row + r) + unit;
+        const real *c_before = step->c_before ? step->c_before[row + r] + unit : c_state;
+        const struct lstm s =
+            lstm_begin(v_load(sums), v_load(sums + WIDTH), v_load(sums + 2 * WIDTH), v_load(sums + 3 * WIDTH),
+                       load_some(c_before, n), load_peepholes(step->layer, unit, n));
+        store_some(c_state, n, s.c);
+        v_store(sums, s.c);
+        v_store(sums + WIDTH, s.o);
+        if (step->extra.base)
+            store_some(row_of(step->extra, row + r) + unit, n, s.c);
+        if (step->kept.base) {
+            real *gates = row_of(step->kept, row + r) + unit;
+            store_some(gates, n, s.i);
+            store_some(gates + hidden_size, n, s.f);
+            store_some(gates + 2 * hidden_size, n, s.g);
+        }
+    }
+}
+
+INLINE void lstm_rows_finish(const struct step *step, ptrdiff_t unit, ptrdiff_t row, int count,
+                             const real *sums, ptrdiff_t n) {
+    const struct rows out = step->hidden.base ? step->hidden : step->y;
+    for (int r = 0; r < count; r++, sums += 4 * WIDTH) {
+        struct lstm s = {.c = v_load(sums), .o = v_load(sums + WIDTH)};
+        lstm_finish(&s);
+        store_some(row_of(out, row + r) + unit, n, s.h);
+        if (step->kept.base)
+            store_some(row_of(step->kept, row + r) + unit + 3 * step->layer->hidden_size, n, s.o);
+    }
+}
+
+INLINE void lstm_rows_of_fractions(const struct step *step, ptrdiff_t unit, ptrdiff_t row, int count,
+                                   real *sums, ptrdiff_t n) {
+    lstm_rows_begin(step, unit, row, count, sums, n);
+    lstm_rows_finish(step, unit, row, count, sums, n);
+}
+
 static void lstm_end(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
                      real *sums) {
     const struct step *step = context;
     const ptrdiff_t n = vector_length(p, block, 0);
-    if (are_fractions(step->layer))
-        lstm_rows(step, block * WIDTH, row, count, sums, n, &FRACTIONS);
+    if (are_fractions(step->layer) && n == WIDTH)
+        lstm_rows_of_fractions(step, block * WIDTH, row, count, sums, WIDTH);
+    else if (are_fractions(step->layer))
+        lstm_rows_of_fractions(step, block * WIDTH, row, count, sums, n);
     else if (lstm_is_standard(step->layer))
         lstm_rows(step, block * WIDTH, row, count, sums, n, &STANDARD);
     else

@@ -147,8 +147,14 @@ static struct rows project_chunk(const struct run *run, const struct timeline *l
         all.rows += rows_at(line, t);
     }
     const struct term x = {&layer->input, 0, layer->input_size, x_rows};
-    const struct tiles tiles = {&layer->input, 1, {x},  begin_bias,        NULL,
-                                store_gates,   0, NULL, scratch->row_space};
+    const struct tiles tiles = {.layout = &layer->input,
+                                .term_count = 1,
+                                .terms = {x},
+                                .begin = begin_bias,
+                                .end = store_gates,
+                                .row_space = scratch->row_space,
+                                .from = {layer->bias, 0},
+                                .to = all.gates};
     for_each_tile(&tiles, all.rows, &all, member);
     return all.gates;
 }

@@ -107,7 +107,7 @@ static int pack_rounded(struct panels *p, const void *matrix, const float *scale
     return pack_bfloat16(p, matrix, 0, 0, watch);
 }
 
-#define BFLOAT16_FORMAT(own, shown, packing, transposing, source_size, most, way, condition)                 \
+#define BFLOAT16_FORMAT(own, shown, packing, transposing, source_size, most, way, condition, all)            \
     {                                                                                                        \
         .name = shown,                                                                                       \
         .size = source_size,                                                                                 \
@@ -116,12 +116,14 @@ static int pack_rounded(struct panels *p, const void *matrix, const float *scale
         .row_size = row_size_##own,                                                                          \
         .convert = convert_##own,                                                                            \
         .add = add_##own,                                                                                    \
+        .add_all = all,                                                                                      \
         .transpose = transposing,                                                                            \
         .most_rows = {most(1), most(2), most(3), most(4)},                                                   \
         .alone = way,                                                                                        \
         .has_fractions = 1,                                                                                  \
     }
-#define ROUNDED_FORMATS BFLOAT16_FORMAT(rounded, "bfloat16", pack_rounded, NULL, 2, MAX_ROWS, ALONE, NULL)
+#define ROUNDED_FORMATS                                                                                      \
+    BFLOAT16_FORMAT(rounded, "bfloat16", pack_rounded, NULL, 2, MAX_ROWS, ALONE, NULL, NULL)
 
 #ifdef BFLOAT16_CONDITION
 #include "products/bfloat16_dots.h"
