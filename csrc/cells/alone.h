@@ -50,7 +50,7 @@ INLINE void add_alone(const struct panels *p, const void *row, ptrdiff_t block, 
     if (dots) {
         const ptrdiff_t pairs = whole_pairs_of(p->inputs) / 2;
         add_dotted_pairs(row, 0, pairs, dotted_panel(p, block), pairs * vectors * WIDTH * 4, sum, 1, vectors,
-                         blocks);
+                         blocks, vectors);
         return;
     }
 #endif

@@ -107,7 +107,7 @@ static int pack_rounded(struct panels *p, const void *matrix, const float *scale
     return pack_bfloat16(p, matrix, 0, 0, watch);
 }
 
-#define BFLOAT16_FORMAT(own, shown, packing, transposing, source_size, most, way, condition, all)            \
+#define BFLOAT16_FORMAT(own, shown, packing, transposing, source_size, most, way, condition, all, few)       \
     {                                                                                                        \
         .name = shown,                                                                                       \
         .size = source_size,                                                                                 \
@@ -119,11 +119,12 @@ static int pack_rounded(struct panels *p, const void *matrix, const float *scale
         .add_all = all,                                                                                      \
         .transpose = transposing,                                                                            \
         .most_rows = {most(1), most(2), most(3), most(4)},                                                   \
+        .few_rows = few,                                                                                     \
         .alone = way,                                                                                        \
         .has_fractions = 1,                                                                                  \
     }
 #define ROUNDED_FORMATS                                                                                      \
-    BFLOAT16_FORMAT(rounded, "bfloat16", pack_rounded, NULL, 2, MAX_ROWS, ALONE, NULL, NULL)
+    BFLOAT16_FORMAT(rounded, "bfloat16", pack_rounded, NULL, 2, MAX_ROWS, ALONE, NULL, NULL, 0)
 
 #ifdef BFLOAT16_CONDITION
 #include "products/bfloat16_dots.h"

@@ -22,10 +22,10 @@ static void convert_dotted(const struct panels *p, const float *row, char *conve
         v_store_bfloat16(target + whole, inputs ? v_load_first(row + whole, inputs - whole) : v_set(0));
 }
 
-/* Adds the products of so many pairs, one at least. */
+/* Adds the products of so many pairs, one at least, with some vectors of a panel of `width`. */
 INLINE void add_dotted_pairs(const char *row, size_t row_size, ptrdiff_t pairs, const char *panel,
                              ptrdiff_t panel_step, vreal *sum, const int row_count, const int vectors,
-                             const int panels) {
+                             const int panels, const int width) {
     const char *const end = row + 4 * pairs;
     do {
         if (row_count == 1) {
@@ -44,7 +44,7 @@ INLINE void add_dotted_pairs(const char *row, size_t row_size, ptrdiff_t pairs, 
             }
         }
         row += 4;
-        panel += vectors * WIDTH * 4;
+        panel += width * WIDTH * 4;
     } while (row < end);
 }
 
@@ -60,26 +60,42 @@ struct dotted_term {
 typedef void dotted_function(const struct dotted_term *term, int term_count, struct place from,
                              struct place to);
 
-INLINE void dotted_tile(const struct dotted_term *term, int term_count, struct place from, struct place to,
-                        const int row_count, const int vectors, const int panels) {
+/* The vectors from one on. */
+INLINE void dotted_part(const struct dotted_term *term, int term_count, struct place from, struct place to,
+                        const int row_count, const int first, const int vectors, const int panels,
+                        const int width) {
     vreal sum[MOST_ROWS * MOST_VECTORS];
     const int in_row = vectors * panels;
+    from.base += first * from.vector;
+    to.base += first * to.vector;
     UNROLL for (int s = 0; s < row_count * in_row; s++)
         sum[s] = v_load(from.base + s / in_row * from.row + s % in_row * from.vector);
     do {
-        add_dotted_pairs(term->row, term->row_size, term->pairs, term->panel, term->panel_step, sum, row_count,
-                         vectors, panels);
+        add_dotted_pairs(term->row, term->row_size, term->pairs, term->panel + first * WIDTH * 4,
+                         term->panel_step, sum, row_count, vectors, panels, width);
         term++;
     } while (--term_count);
     UNROLL for (int s = 0; s < row_count * in_row; s++)
         v_store(to.base + s / in_row * to.row + s % in_row * to.vector, sum[s]);
 }
 
+/* More sums than there are registers for are two parts: so weights that no near cache holds are read but once for
+ * more rows. */
+INLINE void dotted_tile(const struct dotted_term *term, int term_count, struct place from, struct place to,
+                        const int row_count, const int vectors, const int panels) {
+    if (row_count * vectors <= MOST_ROWS * MOST_VECTORS) {
+        dotted_part(term, term_count, from, to, row_count, 0, vectors, panels, vectors);
+        return;
+    }
+    dotted_part(term, term_count, from, to, row_count, 0, vectors / 2, panels, vectors);
+    dotted_part(term, term_count, from, to, row_count, vectors / 2, vectors - vectors / 2, panels, vectors);
+}
+
 #define DEFINE_DOTTED(rows, vectors, panels)                                                                 \
     static void dotted_##rows##x##vectors##x##panels(const struct dotted_term *term, int term_count,         \
                                                      struct place from, struct place to) {                   \
         /* More rows than there are registers for are never asked for. */                                    \
-        if ((rows) <= ROWS_OF_TWOS(vectors))                                                                 \
+        if ((rows) <= ROWS_OF_TWOS(vectors) || (rows) <= FEW_ROWS_OF_TWOS)                                   \
             dotted_tile(term, term_count, from, to, rows, vectors, panels);                                  \
     }
 #define DEFINE_DOTTEDS(vectors)                                                                              \
@@ -180,8 +196,8 @@ static int transpose_dotted(struct panels *back, const struct panels *forward, p
 
 #define DOTTED_FORMATS                                                                                       \
     BFLOAT16_FORMAT(dotted, "bfloat16", pack_dotted, NULL, 2, ROWS_OF_TWOS, ALONE_IN_DOTS,                   \
-                    BFLOAT16_CONDITION, add_all_dotted),                                                     \
+                    BFLOAT16_CONDITION, add_all_dotted, FEW_ROWS_OF_TWOS),                                                     \
         BFLOAT16_FORMAT(dotted, "to_bfloat16", pack_wide_dotted, transpose_dotted, 4, ROWS_OF_TWOS,          \
-                        ALONE_IN_DOTS, BFLOAT16_CONDITION, add_all_dotted)
+                        ALONE_IN_DOTS, BFLOAT16_CONDITION, add_all_dotted, FEW_ROWS_OF_TWOS)
 
 #endif

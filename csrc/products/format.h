@@ -87,6 +87,7 @@ struct format {
                      gw_watch *watch);
     /* By vectors, the rows of its tile. */
     int most_rows[MOST_VECTORS];
+    int few_rows; /* so many rows and no more had better be one tile, too */
     int alone;
     int has_fractions; /* whether a cell's standard activations share divisions */
 };

@@ -172,7 +172,9 @@ static void run_block(const struct tile_job *job, ptrdiff_t block, int pair, gw_
     ALIGNED real sums[2 * TILE_SIZE];
     const int vectors = block_vectors(p, block);
     const struct conversion *conversion = job->conversion;
-    const int most = conversion ? p->format->most_rows[vectors - 1] : MAX_ROWS(vectors);
+    int most = conversion ? p->format->most_rows[vectors - 1] : MAX_ROWS(vectors);
+    if (conversion && job->rows <= p->format->few_rows)
+        most = p->format->few_rows;
     real *second = sums + vectors * WIDTH;
     const int is_whole = conversion && p->format->add_all && !pair && !tiles->between &&
                          vector_length(p, block, vectors - 1) == WIDTH;

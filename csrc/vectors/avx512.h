@@ -154,6 +154,7 @@ INLINE vfour four_set(const char *p) { return pair_set(p); }
 #if defined(__GNUC__)
 #define BFLOAT16_CONDITION gw_has_bfloat16
 #define ROWS_OF_TWOS(vectors) ((vectors) == 4 ? 6 : 8)
+#define FEW_ROWS_OF_TWOS 8
 
 typedef __m512i vtwo, vtwos;
 #define twos_load(p) _mm512_loadu_si512((const void *)(p))

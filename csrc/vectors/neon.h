@@ -161,6 +161,7 @@ INLINE vint i_add_dots(vint sum, vfours weights, vfour x) {
 #if defined(__GNUC__)
 #define BFLOAT16_CONDITION gw_has_bfloat16
 #define ROWS_OF_TWOS(vectors) (MAX_ROWS(vectors))
+#define FEW_ROWS_OF_TWOS 6
 
 typedef int32x4_t vtwo, vtwos;
 #define twos_load(p) vld1q_s32((const int32_t *)(const void *)(p))
