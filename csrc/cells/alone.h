@@ -22,6 +22,7 @@ struct lone_step {
     /* The inputs or, if NULL, their share of the gates, bias included; and h before, as the format has rows. */
     const void *x_row, *h_row;
     const real *gates, *h_before;
+    void *next_row; /* for h as the format has rows, unless it has them as they are */
     real *h, *c;
     real *y, *extra, *kept; /* the last two may be NULL */
 };
@@ -61,6 +62,26 @@ INLINE void add_alone(const struct panels *p, const void *row, ptrdiff_t block, 
                  inputs * vectors * WIDTH, sum, load_full, 1, vectors, blocks);
 }
 
+/* Keeps h, rounded too where the next step multiplies that. */
+INLINE void keep_h(const struct lone_step *step, ptrdiff_t unit, vreal h, const int dots,
+                   const struct activations *by) {
+    v_store(step->h + unit, h);
+    store_some(step->y + unit, units_left(step, unit), h);
+#ifdef BFLOAT16_CONDITION
+    if (dots) {
+        v_store_bfloat16((uint16_t *)step->next_row + unit, h);
+        return;
+    }
+#endif
+    (void)dots;
+#if SINGLE
+    if (by->are_fractions)
+        v_store((real *)step->next_row + unit, v_bfloat16(h));
+#else
+    (void)by;
+#endif
+}
+
 INLINE void lstm_alone(const struct lone_step *step, ptrdiff_t block, const int blocks, const int dots,
                        const struct activations *by) {
     const gw_packed *layer = step->layer;
@@ -75,9 +96,8 @@ INLINE void lstm_alone(const struct lone_step *step, ptrdiff_t block, const int 
         const ptrdiff_t unit = (block + b) * WIDTH, n = units_left(step, unit);
         const vreal *const of = sum + 4 * b;
         const struct lstm s = lstm(of[0], of[1], of[2], of[3], v_load(step->c + unit), none, by);
-        v_store(step->h + unit, s.h);
+        keep_h(step, unit, s.h, dots, by);
         v_store(step->c + unit, s.c);
-        store_some(step->y + unit, n, s.h);
         if (step->extra)
             store_some(step->extra + unit, n, s.c);
         if (step->kept) {
@@ -91,7 +111,7 @@ INLINE void lstm_alone(const struct lone_step *step, ptrdiff_t block, const int 
 }
 
 INLINE void gru_alone(const struct lone_step *step, ptrdiff_t block, const int blocks, const int dots,
-                       const struct activations *by) {
+                      const struct activations *by) {
     const gw_packed *layer = step->layer;
     const ptrdiff_t hidden_size = layer->hidden_size;
     vreal sum[3 * MOST_BLOCKS], n_input[MOST_BLOCKS];
@@ -106,10 +126,9 @@ INLINE void gru_alone(const struct lone_step *step, ptrdiff_t block, const int b
     add_alone(&layer->recurrent, step->h_row, block, sum, 3, blocks, dots);
     UNROLL for (int b = 0; b < blocks; b++) {
         const ptrdiff_t unit = (block + b) * WIDTH, n = units_left(step, unit);
-        const struct gru s = gru(sum[3 * b], sum[3 * b + 1], sum[3 * b + 2], n_input[b],
-                                 v_load(step->h_before + unit), by);
-        v_store(step->h + unit, s.h);
-        store_some(step->y + unit, n, s.h);
+        const struct gru s =
+            gru(sum[3 * b], sum[3 * b + 1], sum[3 * b + 2], n_input[b], v_load(step->h_before + unit), by);
+        keep_h(step, unit, s.h, dots, by);
         if (step->kept) {
             real *gates = step->kept + unit;
             store_some(gates, n, s.r);
@@ -131,9 +150,7 @@ INLINE void rnn_alone(const struct lone_step *step, ptrdiff_t block, const int v
     add_alone(&layer->recurrent, step->h_row, block, sum, vectors, 1, dots);
     UNROLL for (int v = 0; v < vectors; v++) {
         const ptrdiff_t unit = (block * MOST_VECTORS + v) * WIDTH;
-        const vreal h = rnn(sum[v], &by->candidate);
-        v_store(step->h + unit, h);
-        store_some(step->y + unit, units_left(step, unit), h);
+        keep_h(step, unit, rnn(sum[v], by), dots, by);
     }
 }
 
@@ -158,11 +175,11 @@ typedef void alone_function(const struct lone_step *step, ptrdiff_t block);
 
 DEFINE_GATED(_full, 0, &STANDARD)
 DEFINE_RNNS(_full, 0, &STANDARD)
-/* SINGLE alone has these; an RNN's tanh is the same in all. */
 DEFINE_GATED(_rounded, 0, &FRACTIONS)
+DEFINE_RNNS(_rounded, 0, &FRACTIONS)
 #ifdef BFLOAT16_CONDITION
 DEFINE_GATED(_dots, 1, &FRACTIONS)
-DEFINE_RNNS(_dots, 1, &STANDARD)
+DEFINE_RNNS(_dots, 1, &FRACTIONS)
 #endif
 
 /* How a step multiplies and what its activations are; and by blocks. */
@@ -185,7 +202,7 @@ static alone_function *const gru_alones[][MOST_BLOCKS] = {
 };
 static alone_function *const rnn_alones[][MOST_VECTORS] = {
     [IN_FULL] = RNN_ALONES(_full),
-    [IN_ROUNDED] = RNN_ALONES(_full),
+    [IN_ROUNDED] = RNN_ALONES(_rounded),
 #ifdef BFLOAT16_CONDITION
     [IN_DOTS] = RNN_ALONES(_dots),
 #endif

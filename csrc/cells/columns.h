@@ -146,7 +146,7 @@ enum { RNN_W_AX, RNN_W_AA, RNN_B_A };
 
 INLINE void rnn_values(const void *context, ptrdiff_t k, ptrdiff_t n) {
     void *a_next = ((const struct columns_job *)context)->step->after[0];
-    put(a_next, k, n, rnn(get(a_next, k, n), &STANDARD.candidate));
+    put(a_next, k, n, rnn(get(a_next, k, n), &STANDARD));
 }
 
 static void rnn_columns(const struct columns_job *job) {

@@ -79,8 +79,7 @@ INLINE struct gru gru(vreal r, vreal z, vreal hn, vreal n_input, vreal h_before,
         const vreal both = v_div(v_set(1), v_mul(r_under, z_under));
         s.r = v_mul(both, z_under);
         s.z = v_mul(both, r_under);
-        const struct fraction candidate = tanh_fraction(v_fma(s.r, hn, n_input));
-        s.candidate = v_div(candidate.over, candidate.under);
+        s.candidate = v_divided(tanh_fraction(v_fma(s.r, hn, n_input)));
     } else {
         s.r = activate(&by->gate, r);
         s.z = activate(&by->gate, z);

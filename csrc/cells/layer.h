@@ -121,6 +121,14 @@ INLINE int has_standard_gates(const gw_packed *layer) {
     return layer->activations.gate.code == SIGMOID && layer->activations.candidate.code == TANH;
 }
 
+/* The same of all activations that the cell has. */
+INLINE int is_standard(const gw_packed *layer) {
+    const struct activations *by = &layer->activations;
+    if (layer->cell->gates > 1 && !has_standard_gates(layer))
+        return 0;
+    return by->candidate.code == TANH && (!layer->cell->has_c || by->output.code == TANH);
+}
+
 INLINE int are_fractions(const gw_packed *layer) { return layer->activations.are_fractions; }
 
 /* What a step's h is given by the step after it and by its own output. */

@@ -18,7 +18,8 @@ struct peepholes {
 
 /* In two divisions: i, f and g are fractions over one product, and o and c on its way to h over another. Between them
  * o is what one is divided by for it. */
-INLINE struct lstm lstm_begin(vreal i, vreal f, vreal g, vreal o, vreal c_before, struct peepholes peepholes) {
+INLINE struct lstm lstm_begin(vreal i, vreal f, vreal g, vreal o, vreal c_before,
+                              struct peepholes peepholes) {
     struct lstm s;
     const vreal i_under = sigmoid_under(i), f_under = sigmoid_under(f);
     const struct fraction g_parts = tanh_fraction(g);
@@ -103,11 +104,6 @@ INLINE struct peepholes load_peepholes(const gw_packed *layer, ptrdiff_t unit, p
     return peepholes;
 }
 
-INLINE int lstm_is_standard(const gw_packed *layer) {
-    const struct activations *by = &layer->activations;
-    return has_standard_gates(layer) && by->output.code == TANH;
-}
-
 /* Always inlined with a constant `n` for whole vectors, so that these are plain loads and stores. */
 INLINE void lstm_row(const struct step *step, ptrdiff_t unit, ptrdiff_t row, const real *sums, ptrdiff_t n,
                      const struct activations *by) {
@@ -190,7 +186,7 @@ static void lstm_end(const void *context, const struct panels *p, ptrdiff_t bloc
         lstm_rows_of_fractions(step, block * WIDTH, row, count, sums, WIDTH);
     else if (are_fractions(step->layer))
         lstm_rows_of_fractions(step, block * WIDTH, row, count, sums, n);
-    else if (lstm_is_standard(step->layer))
+    else if (is_standard(step->layer))
         lstm_rows(step, block * WIDTH, row, count, sums, n, &STANDARD);
     else
         lstm_rows(step, block * WIDTH, row, count, sums, n, &step->layer->activations);
@@ -250,7 +246,7 @@ static void lstm_output_back(const struct back_step *step, ptrdiff_t unit, ptrdi
 }
 
 static void lstm_units_back(const struct back_step *step, ptrdiff_t unit, ptrdiff_t row, ptrdiff_t n) {
-    if (!lstm_is_standard(step->layer))
+    if (!is_standard(step->layer))
         lstm_row_back(step, unit, row, n, &step->layer->activations);
     else if (n == WIDTH)
         lstm_row_back(step, unit, row, WIDTH, &STANDARD);

@@ -27,12 +27,6 @@ INLINE uint32_t rounded_bits(uint32_t pattern) {
     return magnitude > 0x7f800000 ? (pattern | 0x00400000) & 0xffff0000 : numeric;
 }
 
-INLINE float rounded_float(float value) {
-    const uint32_t pattern = rounded_bits(bits_of(value));
-    memcpy(&value, &pattern, sizeof value);
-    return value;
-}
-
 /* Weights as their bits or, in training, as float32 still to be rounded. */
 struct bfloat16_source {
     const void *weights;
@@ -86,8 +80,11 @@ static size_t row_size_rounded(ptrdiff_t inputs) { return (size_t)inputs * sizeo
 
 static void convert_rounded(const struct panels *p, const float *row, char *converted) {
     float *const target = (float *)converted;
-    for (ptrdiff_t k = 0; k < p->inputs; k++)
-        target[k] = rounded_float(row[k]);
+    const ptrdiff_t inputs = p->inputs, whole = inputs / WIDTH * WIDTH;
+    for (ptrdiff_t k = 0; k < whole; k += WIDTH)
+        v_store(target + k, v_bfloat16(v_load(row + k)));
+    if (whole < inputs)
+        v_store_first(target + whole, inputs - whole, v_bfloat16(v_load_first(row + whole, inputs - whole)));
 }
 
 static void add_rounded(const struct panels *p, const char *converted, ptrdiff_t block, int blocks,

@@ -196,7 +196,7 @@ static int transpose_dotted(struct panels *back, const struct panels *forward, p
 
 #define DOTTED_FORMATS                                                                                       \
     BFLOAT16_FORMAT(dotted, "bfloat16", pack_dotted, NULL, 2, ROWS_OF_TWOS, ALONE_IN_DOTS,                   \
-                    BFLOAT16_CONDITION, add_all_dotted, FEW_ROWS_OF_TWOS),                                                     \
+                    BFLOAT16_CONDITION, add_all_dotted, FEW_ROWS_OF_TWOS),                                   \
         BFLOAT16_FORMAT(dotted, "to_bfloat16", pack_wide_dotted, transpose_dotted, 4, ROWS_OF_TWOS,          \
                         ALONE_IN_DOTS, BFLOAT16_CONDITION, add_all_dotted, FEW_ROWS_OF_TWOS)
 

@@ -70,8 +70,7 @@ static gw_status pack(const gw_weights *weights, gw_packed **packed) {
     const char *w_hh = weights->w_hh;
     layer->cell = cell;
     layer->activations = activations;
-    layer->activations.are_fractions = format->has_fractions && has_standard_gates(layer) &&
-                                       (!cell->has_c || activations.output.code == TANH);
+    layer->activations.are_fractions = format->has_fractions && is_standard(layer);
     layer->input_size = inputs;
     layer->hidden_size = hidden;
     layer->output_size = outputs;

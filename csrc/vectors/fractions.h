@@ -45,4 +45,6 @@ INLINE struct fraction tanh_fraction(vreal z) {
     return (struct fraction){v_copysign(e, z), v_add(v_set(2), e)};
 }
 
+INLINE vreal v_divided(struct fraction f) { return v_div(f.over, f.under); }
+
 #endif
