@@ -317,7 +317,9 @@ def test_a_checkpoint_goes_on_in_its_own_precision(tmp_path: Path) -> None:
     expected = run(make_model(), epochs=3, compute="bfloat16")
     run(make_model(), epochs=1, checkpoint=path, compute="bfloat16")
     for compute in (None, "float32"):
-        with pytest.raises(CheckpointError, match="compute should be bfloat16, got float32"):
+        with pytest.raises(
+            CheckpointError, match="compute should be bfloat16, got float32"
+        ):
             run(make_model(), epochs=3, checkpoint=path, resume=True, compute=compute)
     found = run(make_model(), epochs=3, checkpoint=path, resume=True, compute="bfloat16")
     assert found == expected
