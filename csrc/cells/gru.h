@@ -201,9 +201,15 @@ static void gru_reset_before_step(const struct step *step) {
     const struct tiles tiles = step_tiles(step, begin_gates, NULL, gru_reset_end);
     for_each_tile(&tiles, step->rows, step, step->member);
     const struct term reset_h = {&layer->candidate, 0, layer->hidden_size, step->hidden_rows};
-    const struct tiles candidate = {&layer->candidate,   1,    {reset_h},
-                                    gru_candidate_begin, NULL, gru_candidate_end,
-                                    step->descending,    NULL, step->row_space};
+    const struct tiles candidate = {
+        .layout = &layer->candidate,
+        .term_count = 1,
+        .terms = {reset_h},
+        .begin = gru_candidate_begin,
+        .end = gru_candidate_end,
+        .descending = step->descending,
+        .row_space = step->row_space,
+    };
     for_each_tile(&candidate, step->rows, step, step->member);
 }
 
@@ -286,8 +292,14 @@ static void gru_reset_before_step_back(const struct back_step *step) {
     for_each_unit(step, layer->hidden_size, gru_reset_before_units_back);
     const struct term dn = {&layer->back_candidate, 0, layer->hidden_size, step->dn_rows};
     const struct tiles tiles = {
-        &layer->back_candidate, 1,    {dn},           begin_zero, NULL, gru_reset_back_end,
-        step->descending,       NULL, step->row_space};
+        .layout = &layer->back_candidate,
+        .term_count = 1,
+        .terms = {dn},
+        .begin = begin_zero,
+        .end = gru_reset_back_end,
+        .descending = step->descending,
+        .row_space = step->row_space,
+    };
     for_each_tile(&tiles, step->rows, step, step->member);
     const struct tiles last = back_tiles(step, begin_dh, back_term(step, 2 * layer->hidden_size));
     for_each_tile(&last, step->rows, step, step->member);

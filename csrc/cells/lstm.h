@@ -203,8 +203,15 @@ static void lstm_step(const struct step *step) {
     for_each_tile(&tiles, step->rows, step, step->member);
     if (layer->projection.data) {
         const struct term hidden = {&layer->projection, 0, layer->hidden_size, step->hidden_rows};
-        const struct tiles projection = {&layer->projection, 1,    {hidden},       begin_zero, NULL, store_y,
-                                         step->descending,   NULL, step->row_space};
+        const struct tiles projection = {
+            .layout = &layer->projection,
+            .term_count = 1,
+            .terms = {hidden},
+            .begin = begin_zero,
+            .end = store_y,
+            .descending = step->descending,
+            .row_space = step->row_space,
+        };
         for_each_tile(&projection, step->rows, step, step->member);
     }
 }
@@ -260,8 +267,14 @@ static void lstm_step_back(const struct back_step *step) {
         for_each_unit(step, layer->output_size, lstm_output_back);
         const struct term dy = {&layer->back_projection, 0, layer->output_size, step->dextra_rows};
         const struct tiles tiles = {
-            &layer->back_projection, 1,    {dy},           begin_zero, NULL, store_dhidden,
-            step->descending,        NULL, step->row_space};
+            .layout = &layer->back_projection,
+            .term_count = 1,
+            .terms = {dy},
+            .begin = begin_zero,
+            .end = store_dhidden,
+            .descending = step->descending,
+            .row_space = step->row_space,
+        };
         for_each_tile(&tiles, step->rows, step, step->member);
     }
     for_each_unit(step, layer->hidden_size, lstm_units_back);
