@@ -139,7 +139,7 @@ def main() -> None:
         calls = gatewise_calls(case, work)
         calls |= openvino_calls(case, work, options.threads)
         calls |= torch_calls(case, work, options.threads)
-        seconds = medians(calls, options.turns)
+        seconds = medians(calls, options.turns, options.threads)
         print(line(case, seconds, names), flush=True)
         others = [seconds[name] for name in PEERS if name in seconds]
         if others:

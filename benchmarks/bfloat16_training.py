@@ -83,7 +83,7 @@ def main() -> None:
             continue
         work = make_work(case)
         calls = gatewise_calls(case, work) | torch_calls(case, work)
-        seconds = medians(calls, options.turns)
+        seconds = medians(calls, options.turns, options.threads)
         best = min(seconds["torch"], seconds["autocast"])
         ratios = seconds["float32"] / seconds["bfloat16"], best / seconds["bfloat16"]
         print(

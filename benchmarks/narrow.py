@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +36,8 @@ from gatewise.kernels import chooser
 
 # The least time that is measured at once, in seconds.
 TURN = 2e-3
+# For how long others come to rest between turns, in seconds.
+REST = 0.03
 NAMES = ("float32", "15 bits", "8 bits", "runtime")
 
 
@@ -147,8 +149,15 @@ def turn(call: Callable[[], Any], count: int) -> float:
     return (perf_counter() - start) / count
 
 
-def medians(calls: dict[str, Callable[[], Any]], turns: int) -> dict[str, float]:
-    """The seconds of a call of each, measured by turns."""
+def medians(
+    calls: dict[str, Callable[[], Any]], turns: int, threads: int = 1
+) -> dict[str, float]:
+    """The seconds of a call of each, measured by turns.
+
+    Threads of others wait awake for their next call, for milliseconds; so with more than
+    one there is a rest after every turn, lest they take the cores of whoever comes next.
+    """
+    rest = REST if threads > 1 else 0.0
     counts = {}
     for name, call in calls.items():
         call()
@@ -156,6 +165,7 @@ def medians(calls: dict[str, Callable[[], Any]], turns: int) -> dict[str, float]
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(turns):
         for name, call in calls.items():
+            sleep(rest)
             call()
             times[name].append(turn(call, counts[name]))
     return {name: statistics.median(own) for name, own in times.items()}

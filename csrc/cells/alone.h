@@ -22,6 +22,7 @@ struct lone_step {
     /* The inputs or, if NULL, their share of the gates, bias included; and h before, as the format has rows. */
     const void *x_row, *h_row;
     const real *gates, *h_before;
+    void *next_row; /* for h as the format has rows, unless it has them as they are */
     real *h, *c;
     real *y, *extra, *kept; /* the last two may be NULL */
 };
@@ -50,7 +51,7 @@ INLINE void add_alone(const struct panels *p, const void *row, ptrdiff_t block, 
     if (dots) {
         const ptrdiff_t pairs = whole_pairs_of(p->inputs) / 2;
         add_dotted_pairs(row, 0, pairs, dotted_panel(p, block), pairs * vectors * WIDTH * 4, sum, 1, vectors,
-                         blocks);
+                         blocks, vectors);
         return;
     }
 #endif
@@ -61,7 +62,28 @@ INLINE void add_alone(const struct panels *p, const void *row, ptrdiff_t block, 
                  inputs * vectors * WIDTH, sum, load_full, 1, vectors, blocks);
 }
 
-INLINE void lstm_alone(const struct lone_step *step, ptrdiff_t block, const int blocks, const int dots) {
+/* Keeps h, rounded too where the next step multiplies that. */
+INLINE void keep_h(const struct lone_step *step, ptrdiff_t unit, vreal h, const int dots,
+                   const struct activations *by) {
+    v_store(step->h + unit, h);
+    store_some(step->y + unit, units_left(step, unit), h);
+#ifdef BFLOAT16_CONDITION
+    if (dots) {
+        v_store_bfloat16((uint16_t *)step->next_row + unit, h);
+        return;
+    }
+#endif
+    (void)dots;
+#if SINGLE
+    if (by->are_fractions)
+        v_store((real *)step->next_row + unit, v_bfloat16(h));
+#else
+    (void)by;
+#endif
+}
+
+INLINE void lstm_alone(const struct lone_step *step, ptrdiff_t block, const int blocks, const int dots,
+                       const struct activations *by) {
     const gw_packed *layer = step->layer;
     const ptrdiff_t hidden_size = layer->hidden_size;
     const struct peepholes none = {0};
@@ -73,11 +95,9 @@ INLINE void lstm_alone(const struct lone_step *step, ptrdiff_t block, const int 
     UNROLL for (int b = 0; b < blocks; b++) {
         const ptrdiff_t unit = (block + b) * WIDTH, n = units_left(step, unit);
         const vreal *const of = sum + 4 * b;
-        const struct lstm s = lstm(of[0], of[1], of[2], of[3], v_load(step->c + unit), none, &STANDARD);
-        const vreal h = lstm_h(&s);
-        v_store(step->h + unit, h);
+        const struct lstm s = lstm(of[0], of[1], of[2], of[3], v_load(step->c + unit), none, by);
+        keep_h(step, unit, s.h, dots, by);
         v_store(step->c + unit, s.c);
-        store_some(step->y + unit, n, h);
         if (step->extra)
             store_some(step->extra + unit, n, s.c);
         if (step->kept) {
@@ -90,7 +110,8 @@ INLINE void lstm_alone(const struct lone_step *step, ptrdiff_t block, const int 
     }
 }
 
-INLINE void gru_alone(const struct lone_step *step, ptrdiff_t block, const int blocks, const int dots) {
+INLINE void gru_alone(const struct lone_step *step, ptrdiff_t block, const int blocks, const int dots,
+                      const struct activations *by) {
     const gw_packed *layer = step->layer;
     const ptrdiff_t hidden_size = layer->hidden_size;
     vreal sum[3 * MOST_BLOCKS], n_input[MOST_BLOCKS];
@@ -105,10 +126,9 @@ INLINE void gru_alone(const struct lone_step *step, ptrdiff_t block, const int b
     add_alone(&layer->recurrent, step->h_row, block, sum, 3, blocks, dots);
     UNROLL for (int b = 0; b < blocks; b++) {
         const ptrdiff_t unit = (block + b) * WIDTH, n = units_left(step, unit);
-        const struct gru s = gru(sum[3 * b], sum[3 * b + 1], sum[3 * b + 2], n_input[b],
-                                 v_load(step->h_before + unit), &STANDARD);
-        v_store(step->h + unit, s.h);
-        store_some(step->y + unit, n, s.h);
+        const struct gru s =
+            gru(sum[3 * b], sum[3 * b + 1], sum[3 * b + 2], n_input[b], v_load(step->h_before + unit), by);
+        keep_h(step, unit, s.h, dots, by);
         if (step->kept) {
             real *gates = step->kept + unit;
             store_some(gates, n, s.r);
@@ -120,7 +140,8 @@ INLINE void gru_alone(const struct lone_step *step, ptrdiff_t block, const int b
 }
 
 /* One panel of so many vectors. */
-INLINE void rnn_alone(const struct lone_step *step, ptrdiff_t block, const int vectors, const int dots) {
+INLINE void rnn_alone(const struct lone_step *step, ptrdiff_t block, const int vectors, const int dots,
+                      const struct activations *by) {
     const gw_packed *layer = step->layer;
     vreal sum[MOST_VECTORS];
     start_alone(step, block * MOST_VECTORS, sum, 1, vectors);
@@ -129,68 +150,68 @@ INLINE void rnn_alone(const struct lone_step *step, ptrdiff_t block, const int v
     add_alone(&layer->recurrent, step->h_row, block, sum, vectors, 1, dots);
     UNROLL for (int v = 0; v < vectors; v++) {
         const ptrdiff_t unit = (block * MOST_VECTORS + v) * WIDTH;
-        const vreal h = rnn(sum[v], &STANDARD.candidate);
-        v_store(step->h + unit, h);
-        store_some(step->y + unit, units_left(step, unit), h);
+        keep_h(step, unit, rnn(sum[v], by), dots, by);
     }
 }
 
 typedef void alone_function(const struct lone_step *step, ptrdiff_t block);
 
 /* More blocks than there are registers for are never asked for. */
-#define DEFINE_ALONE(cell, count, most, name, dots)                                                          \
-    static void cell##_##count##name(const struct lone_step *step, ptrdiff_t block) {                        \
+#define DEFINE_ALONE(cell, count, most, name, dots, by)                                                      \
+    static void cell##_alone_##count##name(const struct lone_step *step, ptrdiff_t block) {                  \
         if ((count) <= (most))                                                                               \
-            cell(step, block, count, dots);                                                                  \
+            cell##_alone(step, block, count, dots, by);                                                      \
     }
-#define DEFINE_ALONES(cell, most, name, dots)                                                                \
-    DEFINE_ALONE(cell, 1, most, name, dots)                                                                  \
-    DEFINE_ALONE(cell, 2, most, name, dots)                                                                  \
-    DEFINE_ALONE(cell, 3, most, name, dots)
+#define DEFINE_ALONES(cell, most, name, dots, by)                                                            \
+    DEFINE_ALONE(cell, 1, most, name, dots, by)                                                              \
+    DEFINE_ALONE(cell, 2, most, name, dots, by)                                                              \
+    DEFINE_ALONE(cell, 3, most, name, dots, by)
+#define DEFINE_GATED(name, dots, by)                                                                         \
+    DEFINE_ALONES(lstm, BLOCKS_HELD(4), name, dots, by)                                                      \
+    DEFINE_ALONES(gru, BLOCKS_HELD(3), name, dots, by)
+#define DEFINE_RNNS(name, dots, by)                                                                          \
+    DEFINE_ALONES(rnn, MOST_VECTORS, name, dots, by)                                                         \
+    DEFINE_ALONE(rnn, 4, MOST_VECTORS, name, dots, by)
 
-DEFINE_ALONES(lstm_alone, BLOCKS_HELD(4), , 0)
-DEFINE_ALONES(gru_alone, BLOCKS_HELD(3), , 0)
-DEFINE_ALONES(rnn_alone, MOST_VECTORS, , 0)
-DEFINE_ALONE(rnn_alone, 4, MOST_VECTORS, , 0)
+DEFINE_GATED(_full, 0, &STANDARD)
+DEFINE_RNNS(_full, 0, &STANDARD)
+DEFINE_GATED(_rounded, 0, &FRACTIONS)
+DEFINE_RNNS(_rounded, 0, &FRACTIONS)
 #ifdef BFLOAT16_CONDITION
-DEFINE_ALONES(lstm_alone, BLOCKS_HELD(4), _dots, 1)
-DEFINE_ALONES(gru_alone, BLOCKS_HELD(3), _dots, 1)
-DEFINE_ALONES(rnn_alone, MOST_VECTORS, _dots, 1)
-DEFINE_ALONE(rnn_alone, 4, MOST_VECTORS, _dots, 1)
-#define ALONES(cell)                                                                                         \
-    {                                                                                                        \
-        {cell##_alone_1, cell##_alone_2, cell##_alone_3}, {                                                  \
-            cell##_alone_1_dots, cell##_alone_2_dots, cell##_alone_3_dots                                    \
-        }                                                                                                    \
-    }
-#define RNN_ALONES                                                                                           \
-    {                                                                                                        \
-        {rnn_alone_1, rnn_alone_2, rnn_alone_3, rnn_alone_4}, {                                              \
-            rnn_alone_1_dots, rnn_alone_2_dots, rnn_alone_3_dots, rnn_alone_4_dots                           \
-        }                                                                                                    \
-    }
-#else
-#define ALONES(cell)                                                                                         \
-    {                                                                                                        \
-        {                                                                                                    \
-            cell##_alone_1, cell##_alone_2, cell##_alone_3                                                   \
-        }                                                                                                    \
-    }
-#define RNN_ALONES                                                                                           \
-    {                                                                                                        \
-        {                                                                                                    \
-            rnn_alone_1, rnn_alone_2, rnn_alone_3, rnn_alone_4                                               \
-        }                                                                                                    \
-    }
+DEFINE_GATED(_dots, 1, &FRACTIONS)
+DEFINE_RNNS(_dots, 1, &FRACTIONS)
 #endif
 
-/* By whether there are dots, and by blocks. */
-static alone_function *const lstm_alones[][MOST_BLOCKS] = ALONES(lstm);
-static alone_function *const gru_alones[][MOST_BLOCKS] = ALONES(gru);
-static alone_function *const rnn_alones[][MOST_VECTORS] = RNN_ALONES;
+/* How a step multiplies and what its activations are; and by blocks. */
+enum { IN_FULL, IN_ROUNDED, IN_DOTS };
+#define ALONES(cell, name) {cell##_alone_1##name, cell##_alone_2##name, cell##_alone_3##name}
+#define RNN_ALONES(name) {rnn_alone_1##name, rnn_alone_2##name, rnn_alone_3##name, rnn_alone_4##name}
+static alone_function *const lstm_alones[][MOST_BLOCKS] = {
+    [IN_FULL] = ALONES(lstm, _full),
+    [IN_ROUNDED] = ALONES(lstm, _rounded),
+#ifdef BFLOAT16_CONDITION
+    [IN_DOTS] = ALONES(lstm, _dots),
+#endif
+};
+static alone_function *const gru_alones[][MOST_BLOCKS] = {
+    [IN_FULL] = ALONES(gru, _full),
+    [IN_ROUNDED] = ALONES(gru, _rounded),
+#ifdef BFLOAT16_CONDITION
+    [IN_DOTS] = ALONES(gru, _dots),
+#endif
+};
+static alone_function *const rnn_alones[][MOST_VECTORS] = {
+    [IN_FULL] = RNN_ALONES(_full),
+    [IN_ROUNDED] = RNN_ALONES(_rounded),
+#ifdef BFLOAT16_CONDITION
+    [IN_DOTS] = RNN_ALONES(_dots),
+#endif
+};
 
-INLINE int in_dots(const struct lone_step *step) {
-    return step->layer->recurrent.format->alone == ALONE_IN_DOTS;
+INLINE int way_of(const struct lone_step *step) {
+    if (step->layer->recurrent.format->alone == ALONE_IN_DOTS)
+        return IN_DOTS;
+    return are_fractions(step->layer) ? IN_ROUNDED : IN_FULL;
 }
 
 /* All blocks, in groups of about equal numbers. */
@@ -205,11 +226,11 @@ INLINE void in_groups(const struct lone_step *step, alone_function *const *funct
 }
 
 static void lstm_step_alone(const struct lone_step *step) {
-    in_groups(step, lstm_alones[in_dots(step)], BLOCKS_HELD(4));
+    in_groups(step, lstm_alones[way_of(step)], BLOCKS_HELD(4));
 }
 
 static void gru_step_alone(const struct lone_step *step) {
-    in_groups(step, gru_alones[in_dots(step)], BLOCKS_HELD(3));
+    in_groups(step, gru_alones[way_of(step)], BLOCKS_HELD(3));
 }
 
 static void rnn_step_alone(const struct lone_step *step) {
@@ -217,7 +238,7 @@ static void rnn_step_alone(const struct lone_step *step) {
     const ptrdiff_t blocks = block_count(p);
     for (ptrdiff_t n = 0; n < blocks; n++) {
         const ptrdiff_t block = step->descending ? blocks - 1 - n : n;
-        rnn_alones[in_dots(step)][block_vectors(p, block) - 1](step, block);
+        rnn_alones[way_of(step)][block_vectors(p, block) - 1](step, block);
     }
 }
 

@@ -146,7 +146,7 @@ enum { RNN_W_AX, RNN_W_AA, RNN_B_A };
 
 INLINE void rnn_values(const void *context, ptrdiff_t k, ptrdiff_t n) {
     void *a_next = ((const struct columns_job *)context)->step->after[0];
-    put(a_next, k, n, rnn(get(a_next, k, n), &STANDARD.candidate));
+    put(a_next, k, n, rnn(get(a_next, k, n), &STANDARD));
 }
 
 static void rnn_columns(const struct columns_job *job) {
@@ -199,7 +199,7 @@ INLINE void lstm_values(const void *context, ptrdiff_t k, ptrdiff_t n) {
     put(gates[LSTM_I], k, n, s.i);
     put(gates[LSTM_G], k, n, s.g);
     put(gates[LSTM_O], k, n, s.o);
-    put(step->after[0], k, n, lstm_h(&s));
+    put(step->after[0], k, n, s.h);
     put(step->after[1], k, n, s.c);
 }
 
@@ -219,7 +219,8 @@ INLINE void lstm_values_back(const void *context, ptrdiff_t k, ptrdiff_t n) {
                            get(step->gates[LSTM_G], k, n),
                            get(step->gates[LSTM_O], k, n),
                            c,
-                           activate(&STANDARD.output, c)};
+                           activate(&STANDARD.output, c),
+                           v_set(0)};
     const struct lstm_gradients d =
         lstm_back(s, get(step->before[1], k, n), get(gradients->after[0], k, n),
                   get(gradients->after[1], k, n), (struct peepholes){0}, &STANDARD);

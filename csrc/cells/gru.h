@@ -74,9 +74,17 @@ struct gru {
 INLINE struct gru gru(vreal r, vreal z, vreal hn, vreal n_input, vreal h_before,
                       const struct activations *by) {
     struct gru s;
-    s.r = activate(&by->gate, r);
-    s.z = activate(&by->gate, z);
-    s.candidate = activate(&by->candidate, v_fma(s.r, hn, n_input));
+    if (by->are_fractions) {
+        const vreal r_under = sigmoid_under(r), z_under = sigmoid_under(z);
+        const vreal both = v_div(v_set(1), v_mul(r_under, z_under));
+        s.r = v_mul(both, z_under);
+        s.z = v_mul(both, r_under);
+        s.candidate = v_divided(tanh_fraction(v_fma(s.r, hn, n_input)));
+    } else {
+        s.r = activate(&by->gate, r);
+        s.z = activate(&by->gate, z);
+        s.candidate = activate(&by->candidate, v_fma(s.r, hn, n_input));
+    }
     s.h = gru_h(gru_blend(s.z, h_before, s.candidate));
     return s;
 }
@@ -113,7 +121,9 @@ INLINE void gru_rows(const struct step *step, const struct panels *p, ptrdiff_t 
 static void gru_end(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
                     real *sums) {
     const struct step *step = context;
-    if (has_standard_gates(step->layer))
+    if (are_fractions(step->layer))
+        gru_rows(step, p, block, row, count, sums, &FRACTIONS);
+    else if (has_standard_gates(step->layer))
         gru_rows(step, p, block, row, count, sums, &STANDARD);
     else
         gru_rows(step, p, block, row, count, sums, &step->layer->activations);
@@ -191,9 +201,15 @@ static void gru_reset_before_step(const struct step *step) {
     const struct tiles tiles = step_tiles(step, begin_gates, NULL, gru_reset_end);
     for_each_tile(&tiles, step->rows, step, step->member);
     const struct term reset_h = {&layer->candidate, 0, layer->hidden_size, step->hidden_rows};
-    const struct tiles candidate = {&layer->candidate,   1,    {reset_h},
-                                    gru_candidate_begin, NULL, gru_candidate_end,
-                                    step->descending,    NULL, step->row_space};
+    const struct tiles candidate = {
+        .layout = &layer->candidate,
+        .term_count = 1,
+        .terms = {reset_h},
+        .begin = gru_candidate_begin,
+        .end = gru_candidate_end,
+        .descending = step->descending,
+        .row_space = step->row_space,
+    };
     for_each_tile(&candidate, step->rows, step, step->member);
 }
 
@@ -276,8 +292,14 @@ static void gru_reset_before_step_back(const struct back_step *step) {
     for_each_unit(step, layer->hidden_size, gru_reset_before_units_back);
     const struct term dn = {&layer->back_candidate, 0, layer->hidden_size, step->dn_rows};
     const struct tiles tiles = {
-        &layer->back_candidate, 1,    {dn},           begin_zero, NULL, gru_reset_back_end,
-        step->descending,       NULL, step->row_space};
+        .layout = &layer->back_candidate,
+        .term_count = 1,
+        .terms = {dn},
+        .begin = begin_zero,
+        .end = gru_reset_back_end,
+        .descending = step->descending,
+        .row_space = step->row_space,
+    };
     for_each_tile(&tiles, step->rows, step, step->member);
     const struct tiles last = back_tiles(step, begin_dh, back_term(step, 2 * layer->hidden_size));
     for_each_tile(&last, step->rows, step, step->member);

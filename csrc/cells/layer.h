@@ -3,7 +3,7 @@
 #define GATEWISE_LAYER_H
 
 #include "products/tiles.h"
-#include "vectors/activations.h"
+#include "vectors/fractions.h"
 
 struct step;
 struct lone_step;
@@ -121,6 +121,16 @@ INLINE int has_standard_gates(const gw_packed *layer) {
     return layer->activations.gate.code == SIGMOID && layer->activations.candidate.code == TANH;
 }
 
+/* The same of all activations that the cell has. */
+INLINE int is_standard(const gw_packed *layer) {
+    const struct activations *by = &layer->activations;
+    if (layer->cell->gates > 1 && !has_standard_gates(layer))
+        return 0;
+    return by->candidate.code == TANH && (!layer->cell->has_c || by->output.code == TANH);
+}
+
+INLINE int are_fractions(const gw_packed *layer) { return layer->activations.are_fractions; }
+
 /* What a step's h is given by the step after it and by its own output. */
 INLINE vreal gradient_of_h(const struct back_step *step, ptrdiff_t unit, ptrdiff_t row, ptrdiff_t n) {
     return v_add(load_some(row_of(step->dh, row) + unit, n), load_some(row_of(step->dy, row) + unit, n));
@@ -142,23 +152,24 @@ INLINE struct term back_term(const struct back_step *step, ptrdiff_t columns) {
 }
 
 INLINE struct tiles back_tiles(const struct back_step *step, tile_function *begin, struct term dgates) {
-    return (struct tiles){&step->layer->back_recurrent,
-                          1,
-                          {dgates},
-                          begin,
-                          NULL,
-                          store_dh,
-                          step->descending,
-                          step->ahead,
-                          step->row_space};
+    return (struct tiles){.layout = &step->layer->back_recurrent,
+                          .term_count = 1,
+                          .terms = {dgates},
+                          .begin = begin,
+                          .end = store_dh,
+                          .descending = step->descending,
+                          .ahead = step->ahead,
+                          .row_space = step->row_space};
 }
 
 /* The sums start from the input's share, or from the bias if the inputs are still to be multiplied. */
+INLINE struct rows gate_starts(const struct step *step) {
+    return step->x_rows ? (struct rows){step->layer->bias, 0} : step->gates;
+}
+
 static void begin_gates(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row,
                         int count, real *sums) {
-    const struct step *step = context;
-    const struct rows bias = {step->layer->bias, 0};
-    load_sums(p, block, step->x_rows ? bias : step->gates, row, count, sums);
+    load_sums(p, block, gate_starts(context), row, count, sums);
 }
 
 /* The product of a step: the input's term if it is still to be added, and that of the state before. */
@@ -166,12 +177,21 @@ INLINE struct tiles step_tiles(const struct step *step, tile_function *begin, ti
                                tile_function *end) {
     const gw_packed *layer = step->layer;
     const struct term h = {&layer->recurrent, 0, layer->output_size, step->h_before};
-    if (!step->x_rows)
-        return (struct tiles){&layer->recurrent, 1, {h}, begin, NULL, end, step->descending, NULL,
-                              step->row_space};
-    const struct term x = {&layer->input, 0, layer->input_size, step->x_rows};
-    return (struct tiles){&layer->recurrent, 2,    {x, h},         begin, between, end,
-                          step->descending,  NULL, step->row_space};
+    struct tiles tiles = {.layout = &layer->recurrent,
+                          .term_count = 1,
+                          .terms = {h},
+                          .begin = begin,
+                          .end = end,
+                          .descending = step->descending,
+                          .row_space = step->row_space};
+    if (step->x_rows) {
+        tiles.terms[0] = (struct term){&layer->input, 0, layer->input_size, step->x_rows};
+        tiles.terms[tiles.term_count++] = h;
+        tiles.between = between;
+    }
+    if (begin == begin_gates)
+        tiles.from = gate_starts(step);
+    return tiles;
 }
 
 #endif

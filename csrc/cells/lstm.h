@@ -5,9 +5,9 @@
 
 #include "cells/layer.h"
 
-/* The values of a step; c_out is what c is on its way to h. */
+/* The values of a step; c_out is what c is on its way to h, which only the way back has to know. */
 struct lstm {
-    vreal i, f, g, o, c, c_out;
+    vreal i, f, g, o, c, c_out, h;
 };
 
 /* What the gates' sums have of c, where there are any. */
@@ -15,6 +15,33 @@ struct peepholes {
     int exist;
     vreal i, f, o;
 };
+
+/* In two divisions: i, f and g are fractions over one product, and o and c on its way to h over another. Between them
+ * o is what one is divided by for it. */
+INLINE struct lstm lstm_begin(vreal i, vreal f, vreal g, vreal o, vreal c_before,
+                              struct peepholes peepholes) {
+    struct lstm s;
+    const vreal i_under = sigmoid_under(i), f_under = sigmoid_under(f);
+    const struct fraction g_parts = tanh_fraction(g);
+    const vreal ig_under = v_mul(i_under, g_parts.under);
+    const vreal all = v_div(v_set(1), v_mul(ig_under, f_under)), one_over_ig = v_mul(all, f_under);
+    s.f = v_mul(all, ig_under);
+    s.i = v_mul(one_over_ig, g_parts.under);
+    s.g = v_mul(v_mul(one_over_ig, i_under), g_parts.over);
+    s.c = v_fma(s.f, c_before, v_mul(one_over_ig, g_parts.over));
+    if (peepholes.exist)
+        o = v_fma(peepholes.o, s.c, o);
+    s.o = sigmoid_under(o);
+    return s;
+}
+
+INLINE void lstm_finish(struct lstm *s) {
+    const struct fraction c_parts = tanh_fraction(s->c);
+    const vreal both = v_div(v_set(1), v_mul(s->o, c_parts.under));
+    s->c_out = v_mul(v_mul(both, s->o), c_parts.over);
+    s->o = v_mul(both, c_parts.under);
+    s->h = v_mul(both, c_parts.over);
+}
 
 /* Of the gates' sums. */
 INLINE struct lstm lstm(vreal i, vreal f, vreal g, vreal o, vreal c_before, struct peepholes peepholes,
@@ -24,6 +51,11 @@ INLINE struct lstm lstm(vreal i, vreal f, vreal g, vreal o, vreal c_before, stru
         i = v_fma(peepholes.i, c_before, i);
         f = v_fma(peepholes.f, c_before, f);
     }
+    if (by->are_fractions) {
+        s = lstm_begin(i, f, g, o, c_before, peepholes);
+        lstm_finish(&s);
+        return s;
+    }
     s.i = activate(&by->gate, i);
     s.f = activate(&by->gate, f);
     s.g = activate(&by->candidate, g);
@@ -32,10 +64,9 @@ INLINE struct lstm lstm(vreal i, vreal f, vreal g, vreal o, vreal c_before, stru
         o = v_fma(peepholes.o, s.c, o);
     s.o = activate(&by->gate, o);
     s.c_out = activate(&by->output, s.c);
+    s.h = v_mul(s.o, s.c_out);
     return s;
 }
-
-INLINE vreal lstm_h(const struct lstm *s) { return v_mul(s->o, s->c_out); }
 
 /* The gradients of the gates' sums and of c before. */
 struct lstm_gradients {
@@ -73,11 +104,6 @@ INLINE struct peepholes load_peepholes(const gw_packed *layer, ptrdiff_t unit, p
     return peepholes;
 }
 
-INLINE int lstm_is_standard(const gw_packed *layer) {
-    const struct activations *by = &layer->activations;
-    return has_standard_gates(layer) && by->output.code == TANH;
-}
-
 /* Always inlined with a constant `n` for whole vectors, so that these are plain loads and stores. */
 INLINE void lstm_row(const struct step *step, ptrdiff_t unit, ptrdiff_t row, const real *sums, ptrdiff_t n,
                      const struct activations *by) {
@@ -88,7 +114,7 @@ INLINE void lstm_row(const struct step *step, ptrdiff_t unit, ptrdiff_t row, con
         lstm(v_load(sums), v_load(sums + WIDTH), v_load(sums + 2 * WIDTH), v_load(sums + 3 * WIDTH),
              load_some(c_before, n), load_peepholes(step->layer, unit, n), by);
     store_some(c_state, n, s.c);
-    store_some(row_of(step->hidden.base ? step->hidden : step->y, row) + unit, n, lstm_h(&s));
+    store_some(row_of(step->hidden.base ? step->hidden : step->y, row) + unit, n, s.h);
     if (step->extra.base)
         store_some(row_of(step->extra, row) + unit, n, s.c);
     if (step->kept.base) {
@@ -110,11 +136,57 @@ INLINE void lstm_rows(const struct step *step, ptrdiff_t unit, ptrdiff_t row, in
     }
 }
 
+/* All rows as far as their c and then all h, each of which waits for a c: a processor looks ahead by two rows or so. */
+INLINE void lstm_rows_begin(const struct step *step, ptrdiff_t unit, ptrdiff_t row, int count, real *sums,
+                            ptrdiff_t n) {
+    const ptrdiff_t hidden_size = step->layer->hidden_size;
+    for (int r = 0; r < count; r++, sums += 4 * WIDTH) {
+        real *c_state = row_of(step->c, row + r) + unit;
+        const real *c_before = step->c_before ? step->c_before[row + r] + unit : c_state;
+        const struct lstm s =
+            lstm_begin(v_load(sums), v_load(sums + WIDTH), v_load(sums + 2 * WIDTH), v_load(sums + 3 * WIDTH),
+                       load_some(c_before, n), load_peepholes(step->layer, unit, n));
+        store_some(c_state, n, s.c);
+        v_store(sums, s.c);
+        v_store(sums + WIDTH, s.o);
+        if (step->extra.base)
+            store_some(row_of(step->extra, row + r) + unit, n, s.c);
+        if (step->kept.base) {
+            real *gates = row_of(step->kept, row + r) + unit;
+            store_some(gates, n, s.i);
+            store_some(gates + hidden_size, n, s.f);
+            store_some(gates + 2 * hidden_size, n, s.g);
+        }
+    }
+}
+
+INLINE void lstm_rows_finish(const struct step *step, ptrdiff_t unit, ptrdiff_t row, int count,
+                             const real *sums, ptrdiff_t n) {
+    const struct rows out = step->hidden.base ? step->hidden : step->y;
+    for (int r = 0; r < count; r++, sums += 4 * WIDTH) {
+        struct lstm s = {.c = v_load(sums), .o = v_load(sums + WIDTH)};
+        lstm_finish(&s);
+        store_some(row_of(out, row + r) + unit, n, s.h);
+        if (step->kept.base)
+            store_some(row_of(step->kept, row + r) + unit + 3 * step->layer->hidden_size, n, s.o);
+    }
+}
+
+INLINE void lstm_rows_of_fractions(const struct step *step, ptrdiff_t unit, ptrdiff_t row, int count,
+                                   real *sums, ptrdiff_t n) {
+    lstm_rows_begin(step, unit, row, count, sums, n);
+    lstm_rows_finish(step, unit, row, count, sums, n);
+}
+
 static void lstm_end(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
                      real *sums) {
     const struct step *step = context;
     const ptrdiff_t n = vector_length(p, block, 0);
-    if (lstm_is_standard(step->layer))
+    if (are_fractions(step->layer) && n == WIDTH)
+        lstm_rows_of_fractions(step, block * WIDTH, row, count, sums, WIDTH);
+    else if (are_fractions(step->layer))
+        lstm_rows_of_fractions(step, block * WIDTH, row, count, sums, n);
+    else if (is_standard(step->layer))
         lstm_rows(step, block * WIDTH, row, count, sums, n, &STANDARD);
     else
         lstm_rows(step, block * WIDTH, row, count, sums, n, &step->layer->activations);
@@ -131,8 +203,15 @@ static void lstm_step(const struct step *step) {
     for_each_tile(&tiles, step->rows, step, step->member);
     if (layer->projection.data) {
         const struct term hidden = {&layer->projection, 0, layer->hidden_size, step->hidden_rows};
-        const struct tiles projection = {&layer->projection, 1,    {hidden},       begin_zero, NULL, store_y,
-                                         step->descending,   NULL, step->row_space};
+        const struct tiles projection = {
+            .layout = &layer->projection,
+            .term_count = 1,
+            .terms = {hidden},
+            .begin = begin_zero,
+            .end = store_y,
+            .descending = step->descending,
+            .row_space = step->row_space,
+        };
         for_each_tile(&projection, step->rows, step, step->member);
     }
 }
@@ -148,6 +227,7 @@ INLINE void lstm_row_back(const struct back_step *step, ptrdiff_t unit, ptrdiff_
                      load_some(gates + 2 * hidden_size, n),
                      load_some(gates + 3 * hidden_size, n),
                      load_some(row_of(step->extra, row) + unit, n),
+                     v_set(0),
                      v_set(0)};
     s.c_out = activate(&by->output, s.c);
     const vreal dhidden = step->layer->projection.data ? load_some(row_of(step->dhidden, row) + unit, n)
@@ -173,7 +253,7 @@ static void lstm_output_back(const struct back_step *step, ptrdiff_t unit, ptrdi
 }
 
 static void lstm_units_back(const struct back_step *step, ptrdiff_t unit, ptrdiff_t row, ptrdiff_t n) {
-    if (!lstm_is_standard(step->layer))
+    if (!is_standard(step->layer))
         lstm_row_back(step, unit, row, n, &step->layer->activations);
     else if (n == WIDTH)
         lstm_row_back(step, unit, row, WIDTH, &STANDARD);
@@ -187,8 +267,14 @@ static void lstm_step_back(const struct back_step *step) {
         for_each_unit(step, layer->output_size, lstm_output_back);
         const struct term dy = {&layer->back_projection, 0, layer->output_size, step->dextra_rows};
         const struct tiles tiles = {
-            &layer->back_projection, 1,    {dy},           begin_zero, NULL, store_dhidden,
-            step->descending,        NULL, step->row_space};
+            .layout = &layer->back_projection,
+            .term_count = 1,
+            .terms = {dy},
+            .begin = begin_zero,
+            .end = store_dhidden,
+            .descending = step->descending,
+            .row_space = step->row_space,
+        };
         for_each_tile(&tiles, step->rows, step, step->member);
     }
     for_each_unit(step, layer->hidden_size, lstm_units_back);

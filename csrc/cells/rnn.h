@@ -4,15 +4,17 @@
 
 #include "cells/layer.h"
 
-INLINE vreal rnn(vreal sum, const struct activation *by) { return activate(by, sum); }
+INLINE vreal rnn(vreal sum, const struct activations *by) {
+    return by->are_fractions ? v_divided(tanh_fraction(sum)) : activate(&by->candidate, sum);
+}
 
 /* The gradient of the sum. */
 INLINE vreal rnn_back(vreal h, vreal dh, const struct activation *by) { return v_mul(dh, slope_at(by, h)); }
 
-static const struct activation RNN_RELU = {RELU, 0, 0};
+static const struct activations RNN_RELU = {.candidate = {RELU, 0, 0}};
 
 INLINE void rnn_rows(const struct step *step, const struct panels *p, ptrdiff_t block, ptrdiff_t row,
-                     int count, const real *sums, const struct activation *by) {
+                     int count, const real *sums, const struct activations *by) {
     const int vectors = block_vectors(p, block);
     for (int r = 0; r < count; r++) {
         for (int v = 0; v < vectors; v++, sums += WIDTH)
@@ -24,10 +26,12 @@ INLINE void rnn_rows(const struct step *step, const struct panels *p, ptrdiff_t 
 static void rnn_end(const void *context, const struct panels *p, ptrdiff_t block, ptrdiff_t row, int count,
                     real *sums) {
     const struct step *step = context;
-    const struct activation *by = &step->layer->activations.candidate;
-    if (by->code == TANH)
-        rnn_rows(step, p, block, row, count, sums, &STANDARD.candidate);
-    else if (by->code == RELU)
+    const struct activations *by = &step->layer->activations;
+    if (by->are_fractions)
+        rnn_rows(step, p, block, row, count, sums, &FRACTIONS);
+    else if (by->candidate.code == TANH)
+        rnn_rows(step, p, block, row, count, sums, &STANDARD);
+    else if (by->candidate.code == RELU)
         rnn_rows(step, p, block, row, count, sums, &RNN_RELU);
     else
         rnn_rows(step, p, block, row, count, sums, by);

@@ -13,14 +13,11 @@
 
 /* Whether a layer has what its cell's steps of one row know. */
 static int can_run_alone(const gw_packed *layer, const gw_sequence *sequence) {
-    const struct activations *by = &layer->activations;
     if (sequence->batch != 1 || layer->hidden_size > MOST_LONE_UNITS || !layer->cell->forward_alone)
         return 0;
     if (layer->input.format->alone == NOT_ALONE || layer->projection.data || layer->peepholes)
         return 0;
-    if (layer->cell->gates > 1 && !has_standard_gates(layer))
-        return 0;
-    return by->candidate.code == TANH && (!layer->cell->has_c || by->output.code == TANH);
+    return is_standard(layer);
 }
 
 /* Whether a step multiplies its own input; reading many weights for it takes longer than that saves. */
@@ -33,6 +30,8 @@ static int fuses_input(const gw_packed *layer) {
 /* A state on its way through the steps, in whole vectors. */
 struct lone_state {
     ALIGNED real h[2][MOST_LONE_UNITS + PANEL_WIDTH], c[MOST_LONE_UNITS + PANEL_WIDTH];
+    /* Both h as the format multiplies them, where it does not as they are. */
+    ALIGNED real rows[2][MOST_LONE_UNITS + PANEL_WIDTH];
 };
 
 /* What fills up the last vector is computed with, too. */
@@ -45,6 +44,8 @@ static void clear_lone_end(struct lone_state *lone, const gw_packed *layer) {
 static void enter_lone_state(struct lone_state *lone, int now, const gw_packed *layer, gw_state state) {
     const size_t size = (size_t)layer->hidden_size * sizeof(real);
     memcpy(lone->h[now], state.h, size);
+    if (layer->recurrent.format->convert)
+        layer->recurrent.format->convert(&layer->recurrent, lone->h[now], (char *)lone->rows[now]);
     if (layer->cell->has_c)
         memcpy(lone->c, state.c, size);
 }

@@ -162,7 +162,14 @@ static void narrow_part(void *context, gw_member *member) {
     struct large_rows rows;
     rows.large = large;
     const struct term term = {large->panels, 0, large->panels->inputs, (const real *const *)rows.x};
-    const struct tiles tiles = {large->panels, 1, {term}, begin_narrow, NULL, end_narrow, 0, NULL, space};
+    const struct tiles tiles = {
+        .layout = large->panels,
+        .term_count = 1,
+        .terms = {term},
+        .begin = begin_narrow,
+        .end = end_narrow,
+        .row_space = space,
+    };
     for (; first < end && gw_goes_on(member->watch, 0); first += LARGE_ROWS) {
         rows.count = end - first < LARGE_ROWS ? end - first : LARGE_ROWS;
         point_rows(&large->x, first, rows.count, rows.x);

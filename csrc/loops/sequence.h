@@ -160,8 +160,14 @@ static struct rows project_chunk(const struct run *run, const struct timeline *l
         all.rows += rows_at(line, t);
     }
     const struct term x = {&layer->input, 0, layer->input_size, x_rows};
-    const struct tiles tiles = {&layer->input, 1, {x},  begin_bias,        NULL,
-                                store_gates,   0, NULL, scratch->row_space};
+    const struct tiles tiles = {.layout = &layer->input,
+                                .term_count = 1,
+                                .terms = {x},
+                                .begin = begin_bias,
+                                .end = store_gates,
+                                .row_space = scratch->row_space,
+                                .from = {layer->bias, 0},
+                                .to = all.gates};
     for_each_tile(&tiles, all.rows, &all, member);
     return all.gates;
 }
@@ -209,8 +215,7 @@ static void run_alone(const struct run *run, const struct timeline *line, const 
     const gw_sequence *sequence = run->sequence;
     const ptrdiff_t work = STEP_WORK + step_work(layer, 1);
     const size_t size = (size_t)layer->hidden_size * sizeof(real);
-    char *const h_row = scratch->row_space.own +
-                        (run->x.data ? converted_size(&layer->input, run->chunk ? run->chunk : 1) : 0);
+    const int converts = layer->recurrent.format->convert != NULL;
     struct lone_state lone;
     struct rows projected = {0};
     int now = 0;
@@ -222,7 +227,8 @@ static void run_alone(const struct run *run, const struct timeline *line, const 
         if (resets && *resets)
             enter_lone_state(&lone, now, layer, sequence->resets.state);
         struct lone_step step = {.layer = layer, .descending = sequence->odd ^ (n % 2)};
-        step.h_row = lone_row(&layer->recurrent, lone.h[now], h_row);
+        step.h_row = converts ? lone.rows[now] : lone.h[now];
+        step.next_row = lone.rows[!now];
         step.h_before = lone.h[now];
         step.h = lone.h[!now];
         step.c = lone.c;

@@ -27,12 +27,6 @@ INLINE uint32_t rounded_bits(uint32_t pattern) {
     return magnitude > 0x7f800000 ? (pattern | 0x00400000) & 0xffff0000 : numeric;
 }
 
-INLINE float rounded_float(float value) {
-    const uint32_t pattern = rounded_bits(bits_of(value));
-    memcpy(&value, &pattern, sizeof value);
-    return value;
-}
-
 /* Weights as their bits or, in training, as float32 still to be rounded. */
 struct bfloat16_source {
     const void *weights;
@@ -86,8 +80,11 @@ static size_t row_size_rounded(ptrdiff_t inputs) { return (size_t)inputs * sizeo
 
 static void convert_rounded(const struct panels *p, const float *row, char *converted) {
     float *const target = (float *)converted;
-    for (ptrdiff_t k = 0; k < p->inputs; k++)
-        target[k] = rounded_float(row[k]);
+    const ptrdiff_t inputs = p->inputs, whole = inputs / WIDTH * WIDTH;
+    for (ptrdiff_t k = 0; k < whole; k += WIDTH)
+        v_store(target + k, v_bfloat16(v_load(row + k)));
+    if (whole < inputs)
+        v_store_first(target + whole, inputs - whole, v_bfloat16(v_load_first(row + whole, inputs - whole)));
 }
 
 static void add_rounded(const struct panels *p, const char *converted, ptrdiff_t block, int blocks,
@@ -107,7 +104,7 @@ static int pack_rounded(struct panels *p, const void *matrix, const float *scale
     return pack_bfloat16(p, matrix, 0, 0, watch);
 }
 
-#define BFLOAT16_FORMAT(own, shown, packing, transposing, source_size, most, way, condition)                 \
+#define BFLOAT16_FORMAT(own, shown, packing, transposing, source_size, most, way, condition, all, few)       \
     {                                                                                                        \
         .name = shown,                                                                                       \
         .size = source_size,                                                                                 \
@@ -116,11 +113,15 @@ static int pack_rounded(struct panels *p, const void *matrix, const float *scale
         .row_size = row_size_##own,                                                                          \
         .convert = convert_##own,                                                                            \
         .add = add_##own,                                                                                    \
+        .add_all = all,                                                                                      \
         .transpose = transposing,                                                                            \
         .most_rows = {most(1), most(2), most(3), most(4)},                                                   \
+        .few_rows = few,                                                                                     \
         .alone = way,                                                                                        \
+        .has_fractions = 1,                                                                                  \
     }
-#define ROUNDED_FORMATS BFLOAT16_FORMAT(rounded, "bfloat16", pack_rounded, NULL, 2, MAX_ROWS, ALONE, NULL)
+#define ROUNDED_FORMATS                                                                                      \
+    BFLOAT16_FORMAT(rounded, "bfloat16", pack_rounded, NULL, 2, MAX_ROWS, ALONE, NULL, NULL, 0)
 
 #ifdef BFLOAT16_CONDITION
 #include "products/bfloat16_dots.h"

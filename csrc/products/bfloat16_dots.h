@@ -22,10 +22,10 @@ static void convert_dotted(const struct panels *p, const float *row, char *conve
         v_store_bfloat16(target + whole, inputs ? v_load_first(row + whole, inputs - whole) : v_set(0));
 }
 
-/* Adds the products of so many pairs, one at least. */
+/* Adds the products of so many pairs, one at least, with some vectors of a panel of `width`. */
 INLINE void add_dotted_pairs(const char *row, size_t row_size, ptrdiff_t pairs, const char *panel,
                              ptrdiff_t panel_step, vreal *sum, const int row_count, const int vectors,
-                             const int panels) {
+                             const int panels, const int width) {
     const char *const end = row + 4 * pairs;
     do {
         if (row_count == 1) {
@@ -44,31 +44,59 @@ INLINE void add_dotted_pairs(const char *row, size_t row_size, ptrdiff_t pairs, 
             }
         }
         row += 4;
-        panel += vectors * WIDTH * 4;
+        panel += width * WIDTH * 4;
     } while (row < end);
 }
 
-typedef void dotted_function(const char *row, size_t row_size, ptrdiff_t pairs, const char *panel,
-                             ptrdiff_t panel_step, float *sums);
+/* The terms of a tile or, in place of rows, of one row and so many panels. */
+struct dotted_term {
+    const char *row;
+    size_t row_size;
+    ptrdiff_t pairs;
+    const char *panel;
+    ptrdiff_t panel_step;
+};
 
-INLINE void dotted_tile(const char *row, size_t row_size, ptrdiff_t pairs, const char *panel,
-                        ptrdiff_t panel_step, float *sums, const int row_count, const int vectors,
-                        const int panels) {
+typedef void dotted_function(const struct dotted_term *term, int term_count, struct place from,
+                             struct place to);
+
+/* The vectors from one on. */
+INLINE void dotted_part(const struct dotted_term *term, int term_count, struct place from, struct place to,
+                        const int row_count, const int first, const int vectors, const int panels,
+                        const int width) {
     vreal sum[MOST_ROWS * MOST_VECTORS];
-    const int count = row_count * vectors * panels;
-    UNROLL for (int s = 0; s < count; s++)
-        sum[s] = v_load(sums + s * WIDTH);
-    add_dotted_pairs(row, row_size, pairs, panel, panel_step, sum, row_count, vectors, panels);
-    UNROLL for (int s = 0; s < count; s++)
-        v_store(sums + s * WIDTH, sum[s]);
+    const int in_row = vectors * panels;
+    from.base += first * from.vector;
+    to.base += first * to.vector;
+    UNROLL for (int s = 0; s < row_count * in_row; s++)
+        sum[s] = v_load(from.base + s / in_row * from.row + s % in_row * from.vector);
+    do {
+        add_dotted_pairs(term->row, term->row_size, term->pairs, term->panel + first * WIDTH * 4,
+                         term->panel_step, sum, row_count, vectors, panels, width);
+        term++;
+    } while (--term_count);
+    UNROLL for (int s = 0; s < row_count * in_row; s++)
+        v_store(to.base + s / in_row * to.row + s % in_row * to.vector, sum[s]);
+}
+
+/* More sums than there are registers for are two parts: so weights that no near cache holds are read but once for
+ * more rows. */
+INLINE void dotted_tile(const struct dotted_term *term, int term_count, struct place from, struct place to,
+                        const int row_count, const int vectors, const int panels) {
+    if (row_count * vectors <= MOST_ROWS * MOST_VECTORS) {
+        dotted_part(term, term_count, from, to, row_count, 0, vectors, panels, vectors);
+        return;
+    }
+    dotted_part(term, term_count, from, to, row_count, 0, vectors / 2, panels, vectors);
+    dotted_part(term, term_count, from, to, row_count, vectors / 2, vectors - vectors / 2, panels, vectors);
 }
 
 #define DEFINE_DOTTED(rows, vectors, panels)                                                                 \
-    static void dotted_##rows##x##vectors##x##panels(const char *row, size_t row_size, ptrdiff_t pairs,      \
-                                                     const char *panel, ptrdiff_t panel_step, float *sums) { \
+    static void dotted_##rows##x##vectors##x##panels(const struct dotted_term *term, int term_count,         \
+                                                     struct place from, struct place to) {                   \
         /* More rows than there are registers for are never asked for. */                                    \
-        if ((rows) <= ROWS_OF_TWOS(vectors))                                                                 \
-            dotted_tile(row, row_size, pairs, panel, panel_step, sums, rows, vectors, panels);               \
+        if ((rows) <= ROWS_OF_TWOS(vectors) || (rows) <= FEW_ROWS_OF_TWOS)                                   \
+            dotted_tile(term, term_count, from, to, rows, vectors, panels);                                  \
     }
 #define DEFINE_DOTTEDS(vectors)                                                                              \
     DEFINE_DOTTED(1, vectors, 2)                                                                             \
@@ -98,13 +126,27 @@ INLINE const char *dotted_panel(const struct panels *p, ptrdiff_t block) {
     return (const char *)p->data + 4 * block_offset(p, block, whole_pairs_of(p->inputs) / 2);
 }
 
+INLINE struct dotted_term dotted_term(const struct panels *p, const char *converted, ptrdiff_t block,
+                                      ptrdiff_t row) {
+    const ptrdiff_t pairs = whole_pairs_of(p->inputs) / 2;
+    const size_t row_size = row_size_dotted(p->inputs);
+    return (struct dotted_term){converted + (size_t)row * row_size, row_size, pairs, dotted_panel(p, block),
+                                pairs * block_vectors(p, block) * WIDTH * 4};
+}
+
 static void add_dotted(const struct panels *p, const char *converted, ptrdiff_t block, int blocks,
                        ptrdiff_t row, int count, float *sums) {
     const int vectors = block_vectors(p, block);
-    const ptrdiff_t pairs = whole_pairs_of(p->inputs) / 2;
-    const size_t row_size = row_size_dotted(p->inputs);
-    dotteds[vectors - 1][blocks == 2 ? 0 : count](converted + (size_t)row * row_size, row_size, pairs,
-                                                  dotted_panel(p, block), pairs * vectors * WIDTH * 4, sums);
+    const struct dotted_term term = dotted_term(p, converted, block, row);
+    const struct place place = {sums, vectors * WIDTH, WIDTH};
+    dotteds[vectors - 1][blocks == 2 ? 0 : count](&term, 1, place, place);
+}
+
+static void add_all_dotted(const struct whole_tile *tile, ptrdiff_t block, ptrdiff_t row, int count) {
+    struct dotted_term terms[2];
+    for (int k = 0; k < tile->term_count; k++)
+        terms[k] = dotted_term(tile->panels[k], tile->converted[k], block, row);
+    dotteds[block_vectors(tile->panels[0], block) - 1][count](terms, tile->term_count, tile->from, tile->to);
 }
 
 static int pack_dotted(struct panels *p, const void *matrix, const float *scales, gw_watch *watch) {
@@ -154,8 +196,8 @@ static int transpose_dotted(struct panels *back, const struct panels *forward, p
 
 #define DOTTED_FORMATS                                                                                       \
     BFLOAT16_FORMAT(dotted, "bfloat16", pack_dotted, NULL, 2, ROWS_OF_TWOS, ALONE_IN_DOTS,                   \
-                    BFLOAT16_CONDITION),                                                                     \
+                    BFLOAT16_CONDITION, add_all_dotted, FEW_ROWS_OF_TWOS),                                   \
         BFLOAT16_FORMAT(dotted, "to_bfloat16", pack_wide_dotted, transpose_dotted, 4, ROWS_OF_TWOS,          \
-                        ALONE_IN_DOTS, BFLOAT16_CONDITION)
+                        ALONE_IN_DOTS, BFLOAT16_CONDITION, add_all_dotted, FEW_ROWS_OF_TWOS)
 
 #endif

@@ -54,6 +54,21 @@ typedef void copy_function(const void *matrix, ptrdiff_t inputs, ptrdiff_t count
 typedef void add_function(const struct panels *p, const char *converted, ptrdiff_t block, int blocks,
                           ptrdiff_t row, int count, real *sums);
 
+/* Where the sums of a tile stand: the first vector, and the distances of rows and of vectors. */
+struct place {
+    real *base;
+    ptrdiff_t row, vector;
+};
+
+/* Both terms of a tile in one go, from where the sums start to where they go. */
+struct whole_tile {
+    int term_count;
+    const struct panels *panels[2];
+    const char *converted[2];
+    struct place from, to;
+};
+typedef void tile_sums_function(const struct whole_tile *tile, ptrdiff_t block, ptrdiff_t row, int count);
+
 /* How a row alone multiplies, if it can: panels of `real`, or dots of pairs. */
 enum { NOT_ALONE, ALONE, ALONE_IN_DOTS };
 
@@ -72,12 +87,15 @@ struct format {
     size_t (*row_size)(ptrdiff_t inputs);
     void (*convert)(const struct panels *p, const real *row, char *converted);
     add_function *add;
+    tile_sums_function *add_all; /* or NULL */
     /* Of a format that trains: packs the transpose of the outputs from `first` to `end` - 1. */
     int (*transpose)(struct panels *back, const struct panels *forward, ptrdiff_t first, ptrdiff_t end,
                      gw_watch *watch);
     /* By vectors, the rows of its tile. */
     int most_rows[MOST_VECTORS];
+    int few_rows; /* so many rows and no more had better be one tile, too */
     int alone;
+    int has_fractions; /* whether a cell's standard activations share divisions */
 };
 
 /* The bytes that so many rows of a term take once they are converted. */

@@ -53,7 +53,7 @@ static int find_activations(const gw_weights *weights, struct activations *found
 static gw_status pack(const gw_weights *weights, gw_packed **packed) {
     const struct cell *cell = find_cell(weights->cell);
     const struct format *format = find_format(weights->format);
-    struct activations activations;
+    struct activations activations = {0};
     *packed = NULL;
     if (!cell || !format || !find_activations(weights, &activations))
         return GW_UNKNOWN;
@@ -70,6 +70,7 @@ static gw_status pack(const gw_weights *weights, gw_packed **packed) {
     const char *w_hh = weights->w_hh;
     layer->cell = cell;
     layer->activations = activations;
+    layer->activations.are_fractions = format->has_fractions && is_standard(layer);
     layer->input_size = inputs;
     layer->hidden_size = hidden;
     layer->output_size = outputs;

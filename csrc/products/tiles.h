@@ -83,6 +83,9 @@ struct tiles {
     int descending;            /* the order of the blocks */
     const struct ahead *ahead; /* or NULL */
     struct row_space row_space;
+    /* Rows that begin would copy and that end would fill, or bases of NULL. Where a format adds all terms in one go,
+     * whole vectors of them never pass through other memory. */
+    struct rows from, to;
 };
 
 /* Adds a term of rows as they are to the sums of `count` rows of one block, or of one row of a pair of blocks. */
@@ -141,6 +144,31 @@ INLINE ptrdiff_t row_work(const struct tiles *tiles) {
     return (all_inputs(tiles) + 32) * whole_vectors(tiles->layout) * WIDTH;
 }
 
+INLINE struct place place_of(struct rows rows, const struct panels *p, ptrdiff_t block, ptrdiff_t row) {
+    return (struct place){row_of(rows, row) + vector_offset(p, block, 0), rows.stride,
+                          p->gates > 1 ? p->units : WIDTH};
+}
+
+/* A tile of whole vectors, whose terms its format adds in one go. */
+INLINE void run_whole_tile(const struct tile_job *job, ptrdiff_t block, ptrdiff_t row, int count,
+                           real *sums) {
+    const struct tiles *tiles = job->tiles;
+    const struct panels *p = tiles->layout;
+    const struct place own = {sums, block_vectors(p, block) * WIDTH, WIDTH};
+    struct whole_tile tile = {
+        .term_count = tiles->term_count,
+        .panels = {tiles->terms[0].panels, tiles->terms[1].panels},
+        .converted = {job->conversion->rows[0], job->conversion->rows[1]},
+        .from = tiles->from.base ? place_of(tiles->from, p, block, row) : own,
+        .to = tiles->to.base ? place_of(tiles->to, p, block, row) : own,
+    };
+    if (!tiles->from.base)
+        tiles->begin(job->step, p, block, row, count, sums);
+    p->format->add_all(&tile, block, row, count);
+    if (!tiles->to.base)
+        tiles->end(job->step, p, block, row, count, sums);
+}
+
 #include "products/deep.h"
 
 /* All rows of a block or, one row alone keeping too few sums in flight, of a pair of blocks. */
@@ -152,11 +180,22 @@ static void run_block(const struct tile_job *job, ptrdiff_t block, int pair, gw_
     ALIGNED real sums[2 * TILE_SIZE];
     const int vectors = block_vectors(p, block);
     const struct conversion *conversion = job->conversion;
-    const int most = conversion ? p->format->most_rows[vectors - 1] : MAX_ROWS(vectors);
+    int most = conversion ? p->format->most_rows[vectors - 1] : MAX_ROWS(vectors);
+    if (conversion && job->rows <= p->format->few_rows)
+        most = p->format->few_rows;
     real *second = sums + vectors * WIDTH;
+    const int is_whole = conversion && p->format->add_all && !pair && !tiles->between &&
+                         vector_length(p, block, vectors - 1) == WIDTH;
     for (ptrdiff_t row = 0; row < job->rows;) {
         const ptrdiff_t left = job->rows - row;
         const int count = (int)ceiling(left, ceiling(left, most));
+        if (is_whole) {
+            run_whole_tile(job, block, row, count, sums);
+            row += count;
+            if (row < job->rows && !gw_goes_on(watch, count * row_work(tiles)))
+                return;
+            continue;
+        }
         tiles->begin(step, p, block, row, count, sums);
         if (pair)
             tiles->begin(step, p, block + 1, row, count, second);

@@ -279,11 +279,14 @@ INLINE int stays_within_one(const struct activation *a) {
     return a->code == SIGMOID || a->code == TANH || a->code == HARD_SIGMOID || a->code == SOFTSIGN;
 }
 
-/* The activations of a cell: of its gates, its candidate, and of c on its way to h. */
+/* The activations of a cell: of its gates, its candidate, and of c on its way to h. Where these are SIGMOID, TANH and
+ * TANH, they may be fractions that share divisions. */
 struct activations {
     struct activation gate, candidate, output;
+    int are_fractions;
 };
 
-static const struct activations STANDARD = {{SIGMOID, 0, 0}, {TANH, 0, 0}, {TANH, 0, 0}};
+static const struct activations STANDARD = {{SIGMOID, 0, 0}, {TANH, 0, 0}, {TANH, 0, 0}, 0};
+static const struct activations FRACTIONS = {{SIGMOID, 0, 0}, {TANH, 0, 0}, {TANH, 0, 0}, 1};
 
 #endif

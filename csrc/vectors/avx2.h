@@ -78,6 +78,16 @@ INLINE void v_totals(vreal a, vreal b, vreal c, vreal d, real *totals) { totals_
 #if SINGLE
 INLINE vreal v_load_half(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const void *)p)); }
 
+/* A NaN stays as it is. */
+INLINE vreal v_bfloat16(vreal a) {
+    const __m256i bits = AS_INT(a), odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), SET_INT(1));
+    const __m256i above = _mm256_add_epi32(bits, _mm256_add_epi32(odd, SET_INT(0x7fff)));
+    const vreal nearest = AS_REAL(_mm256_and_si256(above, SET_INT(-65536)));
+    const vreal rounded = OP(blendv)(nearest, a, OP(cmp)(a, a, _CMP_UNORD_Q));
+    const vreal is_normal = OP(cmp)(v_abs(a), v_set(0x1p-126f), _CMP_NLT_UQ);
+    return OP (and)(rounded, OP(or)(is_normal, v_set(-0.0f)));
+}
+
 typedef __m256i vint;
 #define i_set _mm256_set1_epi32
 #define i_load(p) _mm256_loadu_si256((const void *)(p))

@@ -91,6 +91,16 @@ INLINE void v_totals(vreal a, vreal b, vreal c, vreal d, real *totals) {
 #if SINGLE
 INLINE vreal v_load_half(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)p)); }
 
+/* A NaN stays as it is. */
+INLINE vreal v_bfloat16(vreal a) {
+    const __m512i bits = AS_INT(a), odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), SET_INT(1));
+    const __m512i above = _mm512_add_epi32(bits, _mm512_add_epi32(odd, SET_INT(0x7fff)));
+    const vreal nearest = AS_REAL(_mm512_and_si512(above, SET_INT(-65536)));
+    const vreal rounded = OP(mask_blend)(COMPARE(a, a, _CMP_UNORD_Q), nearest, a);
+    const vreal zero = AS_REAL(_mm512_and_si512(bits, SET_INT(SIGN_BIT)));
+    return OP(mask_blend)(COMPARE(v_abs(a), v_set(0x1p-126f), _CMP_LT_OQ), rounded, zero);
+}
+
 typedef __m512i vint;
 #define i_set _mm512_set1_epi32
 #define i_load(p) _mm512_loadu_si512((const void *)(p))
@@ -154,6 +164,7 @@ INLINE vfour four_set(const char *p) { return pair_set(p); }
 #if defined(__GNUC__)
 #define BFLOAT16_CONDITION gw_has_bfloat16
 #define ROWS_OF_TWOS(vectors) ((vectors) == 4 ? 6 : 8)
+#define FEW_ROWS_OF_TWOS 8
 
 typedef __m512i vtwo, vtwos;
 #define twos_load(p) _mm512_loadu_si512((const void *)(p))

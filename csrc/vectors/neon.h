@@ -94,6 +94,16 @@ INLINE void v_totals(vreal a, vreal b, vreal c, vreal d, real *totals) {
 #if SINGLE
 INLINE vreal v_load_half(const uint16_t *p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
 
+/* A NaN stays as it is. */
+INLINE vreal v_bfloat16(vreal a) {
+    const uint32x4_t bits = vreinterpretq_u32_f32(a), odd = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
+    const uint32x4_t above = vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7fff)));
+    const uint32x4_t nearest = vandq_u32(above, vdupq_n_u32(0xffff0000));
+    const uint32x4_t rounded = vbslq_u32(vceqq_f32(a, a), nearest, bits);
+    const uint32x4_t is_tiny = vcltq_u32(vandq_u32(bits, vdupq_n_u32(0x7fffffff)), vdupq_n_u32(0x00800000));
+    return vreinterpretq_f32_u32(vbslq_u32(is_tiny, vandq_u32(bits, vdupq_n_u32(0x80000000)), rounded));
+}
+
 typedef int32x4_t vint;
 #define i_set vdupq_n_s32
 #define i_load vld1q_s32
@@ -161,6 +171,7 @@ INLINE vint i_add_dots(vint sum, vfours weights, vfour x) {
 #if defined(__GNUC__)
 #define BFLOAT16_CONDITION gw_has_bfloat16
 #define ROWS_OF_TWOS(vectors) (MAX_ROWS(vectors))
+#define FEW_ROWS_OF_TWOS 6
 
 typedef int32x4_t vtwo, vtwos;
 #define twos_load(p) vld1q_s32((const int32_t *)(const void *)(p))

@@ -15,6 +15,7 @@
  *   v_power_of_two(shifted) 2^n, given n + MAGIC: see activations.h
  *   v_totals(a, b, c, d, t) four sums of all elements: the second half is added to the first, and so on
  *   v_load_half             where `real` is float: WIDTH numbers of half precision
+ *   v_bfloat16(a)           there, too: rounded to bfloat16, of two the even one; a denormal to zero
  * and for int8, again where `real` is float,
  *   vint                    WIDTH integers of 32 bits; i_set i_load i_add, i_high(a): a >> 8, i_low(a): a & 255, and
  *                           for vfours i_times_256

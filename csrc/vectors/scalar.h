@@ -84,6 +84,14 @@ INLINE vreal v_load_half(const uint16_t *p) {
     return v_copysign(magnitude < (1u << 10) ? (vreal)magnitude / (1 << 24) : normal, from_bits(sign));
 }
 
+/* A NaN stays as it is. */
+INLINE vreal v_bfloat16(vreal a) {
+    const bits given = to_bits(a), magnitude = given & ~SIGN_BIT;
+    if (magnitude < 0x00800000u)
+        return from_bits(given & SIGN_BIT);
+    return a == a ? from_bits((given + 0x7fffu + (given >> 16 & 1u)) & 0xffff0000u) : a;
+}
+
 typedef int32_t vint;
 INLINE vint i_set(int32_t x) { return x; }
 INLINE vint i_load(const int32_t *p) { return *p; }

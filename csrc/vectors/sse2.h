@@ -97,6 +97,17 @@ INLINE vreal v_load_half(const uint16_t *p) {
     return AS_REAL(_mm_or_si128(chosen, sign));
 }
 
+/* A NaN stays as it is. */
+INLINE vreal v_bfloat16(vreal a) {
+    const __m128i bits = AS_INT(a), odd = _mm_and_si128(_mm_srli_epi32(bits, 16), SET_INT(1));
+    const __m128i above = _mm_add_epi32(bits, _mm_add_epi32(odd, SET_INT(0x7fff)));
+    const vreal nearest = AS_REAL(_mm_and_si128(above, SET_INT(-65536)));
+    const vreal is_number = OP(cmpord)(a, a);
+    const vreal rounded = OP(or)(OP (and)(is_number, nearest), OP(andnot)(is_number, a));
+    const vreal is_normal = OP(cmpnlt)(v_abs(a), v_set(0x1p-126f));
+    return OP (and)(rounded, OP(or)(is_normal, v_set(-0.0f)));
+}
+
 typedef __m128i vint;
 #define i_set _mm_set1_epi32
 #define i_load(p) _mm_loadu_si128((const void *)(p))

@@ -15,7 +15,14 @@ import numpy as np
 import pytest
 
 import gatewise
-from gatewise.training import CheckpointError, Epoch, fit, minibatches, save_checkpoint
+from gatewise.training import (
+    CheckpointError,
+    Epoch,
+    fit,
+    load_checkpoint,
+    minibatches,
+    save_checkpoint,
+)
 from gatewise.training.progress import Progress
 
 rng = np.random.default_rng(5)
@@ -305,6 +312,25 @@ def test_a_finished_run_can_be_lengthened(tmp_path: Path) -> None:
     assert run(make_model(), epochs=6, checkpoint=path, resume=True) == expected
 
 
+def test_a_checkpoint_goes_on_in_its_own_precision(tmp_path: Path) -> None:
+    path = tmp_path / "fit.safetensors"
+    expected = run(make_model(), epochs=3, compute="bfloat16")
+    run(make_model(), epochs=1, checkpoint=path, compute="bfloat16")
+    for compute in (None, "float32"):
+        with pytest.raises(
+            CheckpointError, match="compute should be bfloat16, got float32"
+        ):
+            run(make_model(), epochs=3, checkpoint=path, resume=True, compute=compute)
+    found = run(make_model(), epochs=3, checkpoint=path, resume=True, compute="bfloat16")
+    assert found == expected
+    # What was written before there was a choice is of float32.
+    arrays, metadata = load_checkpoint(path, "fit checkpoint")
+    del metadata["compute"]
+    save_checkpoint(path, "fit checkpoint", arrays, metadata)
+    with pytest.raises(CheckpointError, match="compute should be float32, got bfloat16"):
+        run(make_model(), epochs=3, checkpoint=path, resume=True, compute="bfloat16")
+
+
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "fit.safetensors"
     run(make_model(), epochs=1, checkpoint=path)
@@ -325,6 +351,8 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
             resume=True,
             progress=False,
         )
+    with pytest.raises(CheckpointError, match="compute should be float32, got bfloat16"):
+        run(model, checkpoint=path, resume=True, compute="bfloat16")
     with pytest.raises(CheckpointError, match="does not fit this"):
         run(gatewise.Linear(3, 1), checkpoint=path, resume=True)
     save_checkpoint(path, "other", {}, {})

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["PRECISIONS", "check", "is_bfloat16", "using"]
+__all__ = ["PRECISIONS", "check", "chosen", "is_bfloat16", "using"]
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -40,6 +40,11 @@ def using(compute: str | None) -> Iterator[None]:
         _chosen.reset(token)
 
 
+def chosen() -> str:
+    """Return the precision in which layers of float32 are to be trained here."""
+    return _chosen.get()
+
+
 def is_bfloat16() -> bool:
     """Whether layers of float32 are to be trained in products of bfloat16."""
-    return _chosen.get() == "bfloat16"
+    return chosen() == "bfloat16"

@@ -98,7 +98,7 @@ def fit(
         is called after every epoch with the `Training`.
     compute : {"float32", "bfloat16"}, optional
         In which precision recurrent layers multiply in training, as their `forward` takes
-        it; validation stays float32.
+        it; validation stays float32. A checkpoint goes on in the one that it began with.
     seed : int or None, default 0
         Decides the order of the batches, another one in every epoch; None keeps it.
     checkpoint : path, optional

@@ -47,7 +47,12 @@ __all__ = ["Run", "Settings"]
 _KIND = "fit checkpoint"
 _MIX = "seed of minibatches"
 # What older files do not say, each with what they had.
-_SINCE: Mapping[str, Any] = {"metrics": [], "schedule": None, "callbacks": []}
+_SINCE: Mapping[str, Any] = {
+    "metrics": [],
+    "schedule": None,
+    "callbacks": [],
+    "compute": "float32",
+}
 
 
 class Settings(NamedTuple):
@@ -333,6 +338,7 @@ class Run(Training):
             "metrics": list(self.settings.metrics),
             "schedule": None if schedule is None else type(schedule).__name__,
             "callbacks": [type(each).__name__ for each in self.settings.callbacks],
+            "compute": self.settings.compute or computing.chosen(),
         }
         if isinstance(self.batches, Minibatches):
             settings[_MIX] = self.batches.seed
