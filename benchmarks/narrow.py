@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +36,9 @@ from gatewise.kernels import chooser
 
 # The least time that is measured at once, in seconds.
 TURN = 2e-3
+# How long all threads rest before a turn: those of ONNX Runtime wait awake after a call,
+# and would keep a core from whoever comes next.
+REST = 100e-3
 NAMES = ("float32", "15 bits", "8 bits", "runtime")
 
 
@@ -156,6 +159,7 @@ def medians(calls: dict[str, Callable[[], Any]], turns: int) -> dict[str, float]
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(turns):
         for name, call in calls.items():
+            sleep(REST)
             call()
             times[name].append(turn(call, counts[name]))
     return {name: statistics.median(own) for name, own in times.items()}
