@@ -70,51 +70,77 @@ struct gru {
     vreal r, z, candidate, h;
 };
 
-/* Of the sums of r and z, of the recurrent one of n, and of the input's. */
-INLINE struct gru gru(vreal r, vreal z, vreal hn, vreal n_input, vreal h_before,
-                      const struct activations *by) {
+/* Of the sums of r and z. */
+INLINE struct gru gru_gates(vreal r, vreal z, const struct activations *by) {
     struct gru s;
     if (by->are_fractions) {
         const vreal r_under = sigmoid_under(r), z_under = sigmoid_under(z);
         const vreal both = v_div(v_set(1), v_mul(r_under, z_under));
         s.r = v_mul(both, z_under);
         s.z = v_mul(both, r_under);
-        s.candidate = v_divided(tanh_fraction(v_fma(s.r, hn, n_input)));
-    } else {
-        s.r = activate(&by->gate, r);
-        s.z = activate(&by->gate, z);
-        s.candidate = activate(&by->candidate, v_fma(s.r, hn, n_input));
+        return s;
     }
+    s.r = activate(&by->gate, r);
+    s.z = activate(&by->gate, z);
+    return s;
+}
+
+INLINE vreal gru_candidate(const struct gru *s, vreal hn, vreal n_input, const struct activations *by) {
+    const vreal sum = v_fma(s->r, hn, n_input);
+    return by->are_fractions ? v_divided(tanh_fraction(sum)) : activate(&by->candidate, sum);
+}
+
+/* Of the sums of r and z, of the recurrent one of n, and of the input's. */
+INLINE struct gru gru(vreal r, vreal z, vreal hn, vreal n_input, vreal h_before,
+                      const struct activations *by) {
+    struct gru s = gru_gates(r, z, by);
+    s.candidate = gru_candidate(&s, hn, n_input, by);
     s.h = gru_h(gru_blend(s.z, h_before, s.candidate));
     return s;
 }
 
-INLINE void gru_row(const struct step *step, ptrdiff_t unit, ptrdiff_t row, const real *sums, vreal n_input,
-                    ptrdiff_t n, const struct activations *by) {
+/* As for an LSTM. */
+INLINE void gru_some_rows(const struct step *step, ptrdiff_t unit, ptrdiff_t row, const real *sums,
+                          const real *put_aside, ptrdiff_t n, const struct activations *by, const int rows) {
     const ptrdiff_t hidden_size = step->layer->hidden_size;
-    const vreal hn = v_load(sums + 2 * WIDTH);
-    const struct gru s =
-        gru(v_load(sums), v_load(sums + WIDTH), hn, n_input, load_some(step->h_before[row] + unit, n), by);
-    store_some(row_of(step->y, row) + unit, n, s.h);
-    if (step->kept.base) {
-        real *gates = row_of(step->kept, row) + unit;
-        store_some(gates, n, s.r);
-        store_some(gates + hidden_size, n, s.z);
-        store_some(gates + 2 * hidden_size, n, s.candidate);
-        store_some(row_of(step->extra, row) + unit, n, hn);
+    struct gru s[ROWS_OF_GATES];
+    vreal hn[ROWS_OF_GATES];
+    UNROLL for (int r = 0; r < rows; r++)
+        s[r] = gru_gates(v_load(sums + 3 * r * WIDTH), v_load(sums + (3 * r + 1) * WIDTH), by);
+    UNROLL for (int r = 0; r < rows; r++) {
+        const vreal n_input = put_aside ? v_load(put_aside + r * WIDTH)
+                                        : load_some(row_of(step->gates, row + r) + 2 * hidden_size + unit, n);
+        hn[r] = v_load(sums + (3 * r + 2) * WIDTH);
+        s[r].candidate = gru_candidate(&s[r], hn[r], n_input, by);
+    }
+    UNROLL for (int r = 0; r < rows; r++)
+        s[r].h = gru_h(gru_blend(s[r].z, load_some(step->h_before[row + r] + unit, n), s[r].candidate));
+    UNROLL for (int r = 0; r < rows; r++) {
+        store_some(row_of(step->y, row + r) + unit, n, s[r].h);
+        if (step->kept.base) {
+            real *gates = row_of(step->kept, row + r) + unit;
+            store_some(gates, n, s[r].r);
+            store_some(gates + hidden_size, n, s[r].z);
+            store_some(gates + 2 * hidden_size, n, s[r].candidate);
+            store_some(row_of(step->extra, row + r) + unit, n, hn[r]);
+        }
     }
 }
 
 INLINE void gru_rows(const struct step *step, const struct panels *p, ptrdiff_t block, ptrdiff_t row,
                      int count, const real *sums, const struct activations *by) {
     const ptrdiff_t unit = block * WIDTH, n = vector_length(p, block, 0);
-    for (int r = 0; r < count; r++) {
-        const vreal n_input = step->x_rows ? v_load(sums + TILE_SIZE + r * WIDTH)
-                                           : load_some(row_of(step->gates, row + r) + 2 * p->units + unit, n);
+    const real *const aside = step->x_rows ? sums + TILE_SIZE : NULL;
+    int r = 0;
+    for (; n == WIDTH && r + ROWS_OF_GATES <= count; r += ROWS_OF_GATES)
+        gru_some_rows(step, unit, row + r, sums + 3 * r * WIDTH, aside ? aside + r * WIDTH : NULL, WIDTH, by,
+                      ROWS_OF_GATES);
+    for (; r < count; r++) {
+        const real *const own = sums + 3 * r * WIDTH, *const own_aside = aside ? aside + r * WIDTH : NULL;
         if (n == WIDTH)
-            gru_row(step, unit, row + r, sums + 3 * r * WIDTH, n_input, WIDTH, by);
+            gru_some_rows(step, unit, row + r, own, own_aside, WIDTH, by, 1);
         else
-            gru_row(step, unit, row + r, sums + 3 * r * WIDTH, n_input, n, by);
+            gru_some_rows(step, unit, row + r, own, own_aside, n, by, 1);
     }
 }
 

@@ -5,6 +5,9 @@
 #include "products/tiles.h"
 #include "vectors/fractions.h"
 
+/* So many rows' gates are computed side by side. */
+#define ROWS_OF_GATES 3
+
 struct step;
 struct lone_step;
 struct back_step;

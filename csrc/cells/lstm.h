@@ -21,6 +21,10 @@ struct peepholes {
 INLINE struct lstm lstm_begin(vreal i, vreal f, vreal g, vreal o, vreal c_before,
                               struct peepholes peepholes) {
     struct lstm s;
+    if (peepholes.exist) {
+        i = v_fma(peepholes.i, c_before, i);
+        f = v_fma(peepholes.f, c_before, f);
+    }
     const vreal i_under = sigmoid_under(i), f_under = sigmoid_under(f);
     const struct fraction g_parts = tanh_fraction(g);
     const vreal ig_under = v_mul(i_under, g_parts.under);
@@ -43,26 +47,35 @@ INLINE void lstm_finish(struct lstm *s) {
     s->h = v_mul(both, c_parts.over);
 }
 
-/* Of the gates' sums. */
-INLINE struct lstm lstm(vreal i, vreal f, vreal g, vreal o, vreal c_before, struct peepholes peepholes,
-                        const struct activations *by) {
+/* Of the gates' sums: all but what c makes of them. */
+INLINE struct lstm lstm_state(vreal i, vreal f, vreal g, vreal c_before, struct peepholes peepholes,
+                              const struct activations *by) {
     struct lstm s;
     if (peepholes.exist) {
         i = v_fma(peepholes.i, c_before, i);
         f = v_fma(peepholes.f, c_before, f);
     }
+    s.i = activate(&by->gate, i);
+    s.f = activate(&by->gate, f);
+    s.g = activate(&by->candidate, g);
+    s.c = v_fma(s.f, c_before, v_mul(s.i, s.g));
+    return s;
+}
+
+INLINE vreal lstm_o(const struct lstm *s, vreal o, struct peepholes peepholes, const struct activations *by) {
+    return activate(&by->gate, peepholes.exist ? v_fma(peepholes.o, s->c, o) : o);
+}
+
+INLINE struct lstm lstm(vreal i, vreal f, vreal g, vreal o, vreal c_before, struct peepholes peepholes,
+                        const struct activations *by) {
+    struct lstm s;
     if (by->are_fractions) {
         s = lstm_begin(i, f, g, o, c_before, peepholes);
         lstm_finish(&s);
         return s;
     }
-    s.i = activate(&by->gate, i);
-    s.f = activate(&by->gate, f);
-    s.g = activate(&by->candidate, g);
-    s.c = v_fma(s.f, c_before, v_mul(s.i, s.g));
-    if (peepholes.exist)
-        o = v_fma(peepholes.o, s.c, o);
-    s.o = activate(&by->gate, o);
+    s = lstm_state(i, f, g, c_before, peepholes, by);
+    s.o = lstm_o(&s, o, peepholes, by);
     s.c_out = activate(&by->output, s.c);
     s.h = v_mul(s.o, s.c_out);
     return s;
@@ -104,35 +117,51 @@ INLINE struct peepholes load_peepholes(const gw_packed *layer, ptrdiff_t unit, p
     return peepholes;
 }
 
-/* Always inlined with a constant `n` for whole vectors, so that these are plain loads and stores. */
-INLINE void lstm_row(const struct step *step, ptrdiff_t unit, ptrdiff_t row, const real *sums, ptrdiff_t n,
-                     const struct activations *by) {
+/* Always inlined with a constant `n` for whole vectors, so that these are plain loads and stores. The parts of a row
+ * wait for each other, so those of several rows take turns. */
+INLINE void lstm_some_rows(const struct step *step, ptrdiff_t unit, ptrdiff_t row, const real *sums,
+                           ptrdiff_t n, const struct activations *by, const int rows) {
     const ptrdiff_t hidden_size = step->layer->hidden_size;
-    real *c_state = row_of(step->c, row) + unit;
-    const real *c_before = step->c_before ? step->c_before[row] + unit : c_state;
-    const struct lstm s =
-        lstm(v_load(sums), v_load(sums + WIDTH), v_load(sums + 2 * WIDTH), v_load(sums + 3 * WIDTH),
-             load_some(c_before, n), load_peepholes(step->layer, unit, n), by);
-    store_some(c_state, n, s.c);
-    store_some(row_of(step->hidden.base ? step->hidden : step->y, row) + unit, n, s.h);
-    if (step->extra.base)
-        store_some(row_of(step->extra, row) + unit, n, s.c);
-    if (step->kept.base) {
-        real *gates = row_of(step->kept, row) + unit;
-        store_some(gates, n, s.i);
-        store_some(gates + hidden_size, n, s.f);
-        store_some(gates + 2 * hidden_size, n, s.g);
-        store_some(gates + 3 * hidden_size, n, s.o);
+    const struct peepholes peepholes = load_peepholes(step->layer, unit, n);
+    const struct rows out = step->hidden.base ? step->hidden : step->y;
+    struct lstm s[ROWS_OF_GATES];
+    UNROLL for (int r = 0; r < rows; r++) {
+        const real *of = sums + 4 * r * WIDTH;
+        const real *c_before = step->c_before ? step->c_before[row + r] : row_of(step->c, row + r);
+        s[r] = lstm_state(v_load(of), v_load(of + WIDTH), v_load(of + 2 * WIDTH),
+                          load_some(c_before + unit, n), peepholes, by);
+    }
+    UNROLL for (int r = 0; r < rows; r++)
+        s[r].o = lstm_o(&s[r], v_load(sums + (4 * r + 3) * WIDTH), peepholes, by);
+    UNROLL for (int r = 0; r < rows; r++)
+        s[r].c_out = activate(&by->output, s[r].c);
+    UNROLL for (int r = 0; r < rows; r++) {
+        store_some(row_of(step->c, row + r) + unit, n, s[r].c);
+        store_some(row_of(out, row + r) + unit, n, v_mul(s[r].o, s[r].c_out));
+        if (step->extra.base)
+            store_some(row_of(step->extra, row + r) + unit, n, s[r].c);
+        if (step->kept.base) {
+            real *gates = row_of(step->kept, row + r) + unit;
+            store_some(gates, n, s[r].i);
+            store_some(gates + hidden_size, n, s[r].f);
+            store_some(gates + 2 * hidden_size, n, s[r].g);
+            store_some(gates + 3 * hidden_size, n, s[r].o);
+        }
     }
 }
 
 INLINE void lstm_rows(const struct step *step, ptrdiff_t unit, ptrdiff_t row, int count, const real *sums,
                       ptrdiff_t n, const struct activations *by) {
-    for (int r = 0; r < count; r++, sums += 4 * WIDTH) {
+    for (; n == WIDTH && count >= ROWS_OF_GATES; count -= ROWS_OF_GATES) {
+        lstm_some_rows(step, unit, row, sums, WIDTH, by, ROWS_OF_GATES);
+        row += ROWS_OF_GATES;
+        sums += ROWS_OF_GATES * 4 * WIDTH;
+    }
+    for (; count > 0; count--, row++, sums += 4 * WIDTH) {
         if (n == WIDTH)
-            lstm_row(step, unit, row + r, sums, WIDTH, by);
+            lstm_some_rows(step, unit, row, sums, WIDTH, by, 1);
         else
-            lstm_row(step, unit, row + r, sums, n, by);
+            lstm_some_rows(step, unit, row, sums, n, by, 1);
     }
 }
 

@@ -164,10 +164,19 @@ struct int8_tile {
 
 typedef void int8_function(const struct int8_tile *tile, float *sums);
 
-/* Adds WIDTH of the integers 256 * high + low, whose rows have this scale. */
-INLINE void add_integers(vreal integers, vreal scale_of_row, const float *scales, float *sums) {
-    const vreal scaled = v_mul(v_mul(integers, scale_of_row), v_load(scales));
-    v_store(sums, v_add(v_load(sums), scaled));
+/* Adds the integers that a tile has come to, times their scales. */
+INLINE void end_integers(const struct int8_tile *tile, const vreal *integers, float *sums,
+                         const int row_count, const int vectors) {
+    vreal scales[MOST_VECTORS];
+    UNROLL for (int v = 0; v < vectors; v++)
+        scales[v] = v_load(tile->scales + v * WIDTH);
+    UNROLL for (int r = 0; r < row_count; r++) {
+        const vreal scale = v_set(row_scale(tile->row + (size_t)r * tile->row_size));
+        UNROLL for (int v = 0; v < vectors; v++, sums += WIDTH) {
+            const vreal scaled = v_mul(v_mul(integers[r * vectors + v], scale), scales[v]);
+            v_store(sums, v_add(v_load(sums), scaled));
+        }
+    }
 }
 
 /* `low` may be of any size. A sum of these parts is that of the whole integer's own. */
@@ -253,8 +262,8 @@ INLINE void add_int8(const struct panels *p, const char *converted, ptrdiff_t bl
 #ifdef DOTS_CONDITION
 #include "products/int8_dots.h"
 #define INT8_FORMATS                                                                                         \
-    INT8_FORMAT(dots_15, "int8", ROWS_OF_DOTS_15, DOTS_CONDITION),                                           \
-        INT8_FORMAT(dots_8, "int8_8", ROWS_OF_DOTS_8, DOTS_CONDITION),                                       \
+    INT8_FORMAT(dots_15, "int8", ROWS_OF_DOTS, DOTS_CONDITION),                                              \
+        INT8_FORMAT(dots_8, "int8_8", ROWS_OF_DOTS, DOTS_CONDITION),                                         \
         INT8_FORMAT(pairs_15, "int8", ROWS_OF_PAIRS, NULL),                                                  \
         INT8_FORMAT(pairs_8, "int8_8", ROWS_OF_PAIRS, NULL)
 #else

@@ -72,69 +72,90 @@ INLINE void add_dots_of_row(const struct int8_tile *tile, ptrdiff_t first, ptrdi
     }
 }
 
-INLINE void add_dots(const struct int8_tile *tile, ptrdiff_t first, ptrdiff_t inputs, vint *upper,
-                     vint *lower, const int planes, const int row_count, const int vectors) {
+/* One plane of several rows. */
+INLINE void add_dots(const struct int8_tile *tile, ptrdiff_t first, ptrdiff_t inputs, vint *sum,
+                     const int plane, const int row_count, const int vectors) {
     const int8_t *panel = tile->panel + first * vectors * WIDTH;
-    const char *row = tile->row + ROW_HEAD + first, *end = row + inputs;
+    const char *row = tile->row + ROW_HEAD + plane * tile->elements + first, *end = row + inputs;
+    const size_t row_size = tile->row_size;
     /* At least once, of inputs that fill it up with zeros: so compilers keep the sums where they are. */
     do {
         vfours weight[MOST_VECTORS];
         UNROLL for (int v = 0; v < vectors; v++)
             weight[v] = fours_load(panel + v * WIDTH * 4);
         UNROLL for (int r = 0; r < row_count; r++) {
-            const char *own = row + (size_t)r * tile->row_size;
-            const vfour x = four_set(own), x_low = planes == 2 ? four_set(own + tile->elements) : x;
-            UNROLL for (int v = 0; v < vectors; v++) {
-                upper[r * vectors + v] = i_add_dots(upper[r * vectors + v], weight[v], x);
-                if (planes == 2)
-                    lower[r * vectors + v] = i_add_dots(lower[r * vectors + v], weight[v], x_low);
-            }
+            const vfour x = four_set(row + (size_t)r * row_size);
+            UNROLL for (int v = 0; v < vectors; v++)
+                sum[r * vectors + v] = i_add_dots(sum[r * vectors + v], weight[v], x);
         }
         row += 4;
         panel += vectors * WIDTH * 4;
     } while (row < end);
 }
 
-/* Where the inputs are few, whole sums fit 32 bits. */
-INLINE void end_dots(const struct int8_tile *tile, const vint *upper, const vint *lower, float *sums,
-                     const int planes, const int row_count, const int vectors, const int is_short) {
-    UNROLL for (int r = 0; r < row_count; r++) {
-        const vreal scale = v_set(row_scale(tile->row + (size_t)r * tile->row_size));
-        UNROLL for (int v = 0; v < vectors; v++) {
-            const vint up = upper[r * vectors + v], low = lower[r * vectors + v];
-            const vreal integers = planes == 1 ? i_to_real(up)
-                                   : is_short  ? i_to_real(i_add(i_times_256(up), low))
-                                               : real_of_parts(up, low);
-            add_integers(integers, scale, tile->scales + v * WIDTH, sums + (r * vectors + v) * WIDTH);
+/* The sums of several rows. Their planes come one after the other, so that the registers hold the sums of twice the
+ * rows: the lower one on top of the upper one where both fit 32 bits together. */
+INLINE void dots_of_rows(const struct int8_tile *tile, ptrdiff_t first, ptrdiff_t inputs,
+                         const int32_t *offsets, vreal *integers, const int planes, const int is_short,
+                         const int row_count, const int vectors) {
+    const int count = row_count * vectors;
+    vint sum[MOST_ROWS * MOST_VECTORS], upper[MOST_ROWS * MOST_VECTORS];
+    UNROLL for (int s = 0; s < count; s++)
+        sum[s] = i_load(offsets + s % vectors * WIDTH);
+    add_dots(tile, first, inputs, sum, 0, row_count, vectors);
+    if (planes == 2) {
+        UNROLL for (int s = 0; s < count; s++) {
+            upper[s] = sum[s];
+            sum[s] = is_short ? i_times_256(sum[s]) : i_set(0);
         }
+        add_dots(tile, first, inputs, sum, 1, row_count, vectors);
     }
+    UNROLL for (int s = 0; s < count; s++)
+        integers[s] = planes == 1 || is_short ? i_to_real(sum[s]) : real_of_parts(upper[s], sum[s]);
+}
+
+/* The sums of a row alone, whose weights are read only once. */
+INLINE void dots_of_row(const struct int8_tile *tile, ptrdiff_t first, ptrdiff_t inputs,
+                        const int32_t *offsets, vreal *integers, const int planes, const int is_short,
+                        const int vectors) {
+    vint upper[MOST_VECTORS], lower[MOST_VECTORS];
+    UNROLL for (int v = 0; v < vectors; v++) {
+        upper[v] = i_load(offsets + v * WIDTH);
+        lower[v] = i_set(0);
+    }
+    add_dots_of_row(tile, first, inputs, upper, lower, planes, vectors);
+    UNROLL for (int v = 0; v < vectors; v++)
+        integers[v] = planes == 1 ? i_to_real(upper[v])
+                      : is_short  ? i_to_real(i_add(i_times_256(upper[v]), lower[v]))
+                                  : real_of_parts(upper[v], lower[v]);
+}
+
+INLINE void dots_segment(const struct int8_tile *tile, ptrdiff_t first, ptrdiff_t inputs,
+                         const int32_t *offsets, float *sums, const int planes, const int is_short,
+                         const int row_count, const int vectors) {
+    vreal integers[MOST_ROWS * MOST_VECTORS];
+    if (row_count == 1)
+        dots_of_row(tile, first, inputs, offsets, integers, planes, is_short, vectors);
+    else
+        dots_of_rows(tile, first, inputs, offsets, integers, planes, is_short, row_count, vectors);
+    end_integers(tile, integers, sums, row_count, vectors);
 }
 
 INLINE void dots_tile(const struct int8_tile *tile, float *sums, const int planes, const int row_count,
                       const int vectors) {
     const int32_t *offsets = tile->offsets;
-    for (ptrdiff_t first = 0; first == 0 || first < tile->inputs; first += SEGMENT) {
+    if (tile->inputs <= INPUTS_AT_ONCE) {
+        dots_segment(tile, 0, tile->inputs, offsets, sums, planes, 1, row_count, vectors);
+        return;
+    }
+    for (ptrdiff_t first = 0; first < tile->inputs; first += SEGMENT) {
         const ptrdiff_t left = tile->inputs - first, inputs = left < SEGMENT ? left : SEGMENT;
-        vint upper[MOST_ROWS * MOST_VECTORS], lower[MOST_ROWS * MOST_VECTORS];
-        UNROLL for (int r = 0; r < row_count; r++) {
-            UNROLL for (int v = 0; v < vectors; v++) {
-                upper[r * vectors + v] = i_load(offsets + v * WIDTH);
-                lower[r * vectors + v] = i_set(0);
-            }
-        }
-        if (row_count == 1)
-            add_dots_of_row(tile, first, inputs, upper, lower, planes, vectors);
-        else
-            add_dots(tile, first, inputs, upper, lower, planes, row_count, vectors);
-        if (tile->inputs <= INPUTS_AT_ONCE)
-            end_dots(tile, upper, lower, sums, planes, row_count, vectors, 1);
-        else
-            end_dots(tile, upper, lower, sums, planes, row_count, vectors, 0);
+        dots_segment(tile, first, inputs, offsets, sums, planes, 0, row_count, vectors);
         offsets += tile->offsets_step;
     }
 }
 
-DEFINE_INT8(dots_15, ROWS_OF_DOTS_15, dots_tile, 2, 4, DOTS_ZERO, 2)
-DEFINE_INT8(dots_8, ROWS_OF_DOTS_8, dots_tile, 1, 4, DOTS_ZERO, 1)
+DEFINE_INT8(dots_15, ROWS_OF_DOTS, dots_tile, 2, 4, DOTS_ZERO, 2)
+DEFINE_INT8(dots_8, ROWS_OF_DOTS, dots_tile, 1, 4, DOTS_ZERO, 1)
 
 #endif

@@ -55,16 +55,6 @@ INLINE void add_pairs(const struct int8_tile *tile, ptrdiff_t first, ptrdiff_t p
     } while (row < end);
 }
 
-INLINE void end_pairs(const struct int8_tile *tile, const vint *high, const vint *low, float *sums,
-                      const int row_count, const int vectors) {
-    UNROLL for (int r = 0; r < row_count; r++) {
-        const vreal scale = v_set(row_scale(tile->row + (size_t)r * tile->row_size));
-        UNROLL for (int v = 0; v < vectors; v++)
-            add_integers(real_of_parts(high[r * vectors + v], low[r * vectors + v]), scale,
-                         tile->scales + v * WIDTH, sums + (r * vectors + v) * WIDTH);
-    }
-}
-
 INLINE void pairs_tile(const struct int8_tile *tile, float *sums, const int planes, const int row_count,
                        const int vectors) {
     const ptrdiff_t most = (planes == 2 ? INPUTS_AT_ONCE : SEGMENT) / 2, pairs = tile->inputs / 2;
@@ -86,7 +76,10 @@ INLINE void pairs_tile(const struct int8_tile *tile, float *sums, const int plan
                 low[s] = i_add(low[s], i_low(sum[s]));
             }
         }
-        end_pairs(tile, high, low, sums, row_count, vectors);
+        vreal integers[MOST_ROWS * MOST_VECTORS];
+        UNROLL for (int s = 0; s < count; s++)
+            integers[s] = real_of_parts(high[s], low[s]);
+        end_integers(tile, integers, sums, row_count, vectors);
     }
 }
 

@@ -149,8 +149,7 @@ INLINE vint i_add_pairs(vint sum, vpairs weights, vpair x) {
 /* AVX-VNNI, which compilers and their assemblers have known for a shorter time. */
 #if defined(__clang__) ? __clang_major__ >= 12 : defined(__GNUC__) ? __GNUC__ >= 11 : _MSC_VER >= 1929
 #define DOTS_CONDITION gw_has_dots
-#define ROWS_OF_DOTS_8(vectors) ((vectors) == 4 ? 2 : (vectors) == 3 ? 3 : (vectors) == 2 ? 4 : 6)
-#define ROWS_OF_DOTS_15(vectors) ((vectors) == 4 ? 1 : (vectors) == 3 ? 2 : (vectors) == 2 ? 2 : 4)
+#define ROWS_OF_DOTS(vectors) ((vectors) == 4 ? 2 : (vectors) == 3 ? 3 : (vectors) == 2 ? 4 : 6)
 
 typedef __m256i vfour, vfours;
 #define fours_load(p) _mm256_loadu_si256((const void *)(p))
@@ -158,7 +157,7 @@ typedef __m256i vfour, vfours;
 #if defined(__GNUC__)
 /* As in avx512.h; "vex" since that with 256 bits is an instruction of AVX-512, too. */
 INLINE vint i_add_dots(vint sum, vfours weights, vfour x) {
-    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "xm"(weights));
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "x"(weights));
     return sum;
 }
 #else

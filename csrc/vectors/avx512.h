@@ -143,16 +143,15 @@ INLINE vint i_add_pairs(vint sum, vpairs weights, vpair x) {
 }
 
 #define DOTS_CONDITION gw_has_dots
-#define ROWS_OF_DOTS_8(vectors) 6
-#define ROWS_OF_DOTS_15(vectors) ((vectors) == 4 ? 3 : (vectors) == 3 ? 4 : 6)
+#define ROWS_OF_DOTS(vectors) 6
 
 typedef __m512i vfour, vfours;
 #define fours_load(p) _mm512_loadu_si512((const void *)(p))
 
 #if defined(__GNUC__)
-/* As for pairs. */
+/* As for pairs. The weights are in a register, since GCC would read them from memory once for each plane. */
 INLINE vint i_add_dots(vint sum, vfours weights, vfour x) {
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "vm"(weights));
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(weights));
     return sum;
 }
 #else

@@ -146,8 +146,7 @@ INLINE void i_store_8(uint8_t *p, vint a) {
 /* The dot products of ARMv8.2, of bytes with a sign. */
 #define DOTS_CONDITION gw_has_dots
 #define DOTS_HAVE_SIGN
-#define ROWS_OF_DOTS_8(vectors) ((vectors) == 4 ? 5 : 6)
-#define ROWS_OF_DOTS_15(vectors) ((vectors) == 4 ? 3 : (vectors) == 3 ? 4 : 6)
+#define ROWS_OF_DOTS(vectors) ((vectors) == 4 ? 5 : 6)
 
 typedef int8x16_t vfour, vfours;
 #define fours_load vld1q_s8
