@@ -107,10 +107,8 @@ class _Pass(torch.autograd.Function):
         gradients += [*dparts[:states], *dweights]
         made: list[Tensor | None] = [None] * 3
         for array, tensor, wants in zip(gradients, tensors, needed, strict=True):
-            if array is None or not wants:
-                made.append(None)
-            else:
-                made.append(as_tensor(array, tensor.dtype))
+            one = array if wants else None
+            made.append(None if one is None else as_tensor(one, tensor.dtype))
         return tuple(made)
 
 
