@@ -121,6 +121,13 @@ typedef struct gw_windows {
     const int64_t *lengths; /* of x and then of `out`, where sequences may be shorter than both; or NULL */
 } gw_windows;
 
+/* A product over all rows: those of one side are shared by some such products. */
+typedef struct gw_outer_side {
+    gw_block b;
+    gw_matrix out;
+} gw_outer_side;
+enum { GW_MOST_SIDES = 2 };
+
 typedef gw_status gw_elementwise(const void *z, void *out, ptrdiff_t count);
 
 typedef struct gw_kernels {
@@ -153,8 +160,10 @@ typedef struct gw_kernels {
     gw_status (*linear_back)(const gw_linear *packed, gw_block dy, gw_block dx, int threads);
     /* Writes the rows of windows->out that are no longer than their lengths. */
     gw_status (*convolve)(const gw_linear *packed, const gw_windows *windows, int threads);
-    /* Adds to out; in products of bfloat16 where that is wanted and the processor has them. */
-    gw_status (*outer)(gw_block a, gw_block b, gw_matrix out, int in_bfloat16, int threads);
+    /* Adds to each side's out; in products of bfloat16 where that is wanted and the processor has them. */
+    gw_status (*outer)(gw_block a, const gw_outer_side *sides, int count, int in_bfloat16, int threads);
+    /* Adds the rows one after the other to out, which is contiguous. */
+    gw_status (*add_rows)(gw_block rows, void *out);
     /* Adds to the rows of out that the tokens name. */
     gw_status (*add_by_token)(const int64_t *tokens, gw_block rows, gw_matrix out);
     /* Fills the run's values, and predictions (time, n_y, m). */

@@ -55,7 +55,6 @@ struct outer {
     gw_block a, b;
     gw_matrix out;
     real *packed_b;
-    uint32_t *pairs_a; /* of outer_dotted.h */
     ptrdiff_t first, count;
 };
 
@@ -169,6 +168,44 @@ static gw_status outer_full(gw_block a, gw_block b, gw_matrix out, int threads) 
     gw_run(&watch, outer_part, &outer,
            block_rows(&a) * a.features * b.features < WORTH_SHARING ? 1 : threads);
     gw_free(outer.packed_b);
+    return gw_close(&call, GW_OK);
+}
+
+/* So many columns of all rows are summed at once, in registers. */
+#define COLUMNS_AT_ONCE (8 * WIDTH)
+
+/* Adds so many rows to the sums. */
+INLINE void add_columns(const gw_block *rows, ptrdiff_t column, real *out, const int vectors) {
+    vreal sum[8];
+    UNROLL for (int v = 0; v < vectors; v++)
+        sum[v] = v_load(out + v * WIDTH);
+    for (ptrdiff_t time = 0; time < rows->time; time++) {
+        const real *row = (const real *)rows->rows.data + time * rows->rows.time + column;
+        for (ptrdiff_t n = 0; n < rows->batch; n++, row += rows->rows.row) {
+            UNROLL for (int v = 0; v < vectors; v++)
+                sum[v] = v_add(sum[v], v_load(row + v * WIDTH));
+        }
+    }
+    UNROLL for (int v = 0; v < vectors; v++)
+        v_store(out + v * WIDTH, sum[v]);
+}
+
+static gw_status add_all_rows(gw_block rows, void *out) {
+    gw_call call;
+    gw_watch watch = gw_open(&call, 1);
+    const ptrdiff_t whole = rows.features / WIDTH * WIDTH, count = block_rows(&rows);
+    real *const sums = out;
+    ptrdiff_t column = 0;
+    for (; column + COLUMNS_AT_ONCE <= whole && gw_goes_on(&watch, count * COLUMNS_AT_ONCE);
+         column += COLUMNS_AT_ONCE)
+        add_columns(&rows, column, sums + column, 8);
+    for (; column < whole && gw_goes_on(&watch, count * WIDTH); column += WIDTH)
+        add_columns(&rows, column, sums + column, 1);
+    for (ptrdiff_t n = 0; n < count && column < rows.features && gw_goes_on(&watch, WIDTH); n++) {
+        const real *row = block_row(&rows, n);
+        for (ptrdiff_t k = column; k < rows.features; k++)
+            sums[k] += row[k];
+    }
     return gw_close(&call, GW_OK);
 }
 

@@ -8,39 +8,60 @@
 
 #define PAIRS_AT_ONCE (OUTER_CHUNK / 2)
 
+/* A chunk of rows of some products with one side in common, which its threads share. */
+struct dotted {
+    gw_block a;
+    const gw_outer_side *sides;
+    int side_count;
+    uint32_t *pairs_a, *pairs_b[GW_MOST_SIDES];
+    ptrdiff_t first, count;
+};
+
 /* From one pair of rows of a to the next: whole vectors, and some more lest all begin in the same places of a cache. */
 INLINE ptrdiff_t pairs_step(const gw_block *a) { return (ceiling(a->features, WIDTH) + 1) * WIDTH; }
 
-INLINE vreal load_column(const real *row, ptrdiff_t column, ptrdiff_t n) {
-    return row ? load_some(row + column, n) : v_set(0);
+/* Pairs the columns of two rows from one to another. */
+INLINE void pair_rows(const real *even, const real *odd, ptrdiff_t column, ptrdiff_t end, uint32_t *target) {
+    for (; column + WIDTH <= end; column += WIDTH, target += WIDTH)
+        v_store_pairs((uint16_t *)target, v_load(even + column), odd ? v_load(odd + column) : v_set(0));
+    if (column < end)
+        v_store_pairs((uint16_t *)target, load_some(even + column, end - column),
+                      odd ? load_some(odd + column, end - column) : v_set(0));
 }
 
-/* Pairs a share of the vectors of either side. */
-static void pair_columns(const void *context, int index, int shares, gw_watch *watch) {
-    const struct outer *outer = context;
-    const gw_block *a = &outer->a, *b = &outer->b;
-    const ptrdiff_t of_a = ceiling(a->features, WIDTH), all = of_a + ceiling(b->features, WIDTH);
-    const ptrdiff_t begin = all * index / shares, end = all * (index + 1) / shares;
-    for (ptrdiff_t k = 0; k < outer->count && gw_goes_on(watch, (end - begin) * WIDTH * 2); k += 2) {
-        const ptrdiff_t row = outer->first + k;
-        const int has_both = k + 1 < outer->count;
-        const real *const even_a = block_row(a, row), *const even_b = block_row(b, row);
-        const real *const odd_a = has_both ? block_row(a, row + 1) : NULL;
-        const real *const odd_b = has_both ? block_row(b, row + 1) : NULL;
-        for (ptrdiff_t vector = begin; vector < end; vector++) {
-            const int is_a = vector < of_a;
-            const ptrdiff_t column = (is_a ? vector : vector - of_a) * WIDTH;
-            const ptrdiff_t left = (is_a ? a : b)->features - column, n = left < WIDTH ? left : WIDTH;
-            uint32_t *target = outer->pairs_a + k / 2 * pairs_step(a) + column;
-            if (!is_a) {
-                const ptrdiff_t panel = column / PANEL_WIDTH * PANEL_WIDTH;
-                const ptrdiff_t rest = ceiling(b->features - panel, WIDTH) * WIDTH;
-                const ptrdiff_t width = rest < PANEL_WIDTH ? rest : PANEL_WIDTH;
-                target = (uint32_t *)outer->packed_b + panel * PAIRS_AT_ONCE + k / 2 * width + column - panel;
-            }
-            v_store_pairs((uint16_t *)target, load_column(is_a ? even_a : even_b, column, n),
-                          load_column(is_a ? odd_a : odd_b, column, n));
+/* Pairs a chunk's rows: from a vector to another of a's, or from a panel to another of b's. */
+static void pair_block(const struct dotted *dotted, const gw_block *block, ptrdiff_t begin, ptrdiff_t end,
+                       uint32_t *pairs, const int is_a, gw_watch *watch) {
+    for (ptrdiff_t k = 0; k < dotted->count && gw_goes_on(watch, (end - begin) * WIDTH * 2); k += 2) {
+        const ptrdiff_t row = dotted->first + k;
+        const real *const even = block_row(block, row);
+        const real *const odd = k + 1 < dotted->count ? block_row(block, row + 1) : NULL;
+        if (is_a) {
+            const ptrdiff_t column = begin * WIDTH, last = end * WIDTH;
+            pair_rows(even, odd, column, last < block->features ? last : block->features,
+                      pairs + k / 2 * pairs_step(block) + column);
+            continue;
         }
+        for (ptrdiff_t panel = begin; panel < end; panel++) {
+            const ptrdiff_t column = panel * PANEL_WIDTH, left = block->features - column;
+            const ptrdiff_t width = left < PANEL_WIDTH ? left : PANEL_WIDTH;
+            pair_rows(even, odd, column, column + width,
+                      pairs + column * PAIRS_AT_ONCE + k / 2 * ceiling(width, WIDTH) * WIDTH);
+        }
+    }
+}
+
+/* Pairs a share of the columns of every side. */
+static void pair_columns(const void *context, int index, int shares, gw_watch *watch) {
+    const struct dotted *dotted = context;
+    const ptrdiff_t of_a = ceiling(dotted->a.features, WIDTH);
+    pair_block(dotted, &dotted->a, of_a * index / shares, of_a * (index + 1) / shares, dotted->pairs_a, 1,
+               watch);
+    for (int side = 0; side < dotted->side_count; side++) {
+        const gw_block *b = &dotted->sides[side].b;
+        const ptrdiff_t panels = ceiling(b->features, PANEL_WIDTH);
+        pair_block(dotted, b, panels * index / shares, panels * (index + 1) / shares, dotted->pairs_b[side],
+                   0, watch);
     }
 }
 
@@ -81,32 +102,36 @@ static outer_dotted_function *const outers_dotted[MOST_VECTORS] = {outer_dotted_
 
 /* Sums a share of a's columns. */
 static void sum_dotted(const void *context, int index, int shares, gw_watch *watch) {
-    const struct outer *outer = context;
-    const gw_block *a = &outer->a, *b = &outer->b;
+    const struct dotted *dotted = context;
+    const gw_block *a = &dotted->a;
     const ptrdiff_t tiles = ceiling(a->features, OUTER_ROWS), end = tiles * (index + 1) / shares;
     /* As in sum_columns. */
     const ptrdiff_t last = a->features > OUTER_ROWS ? a->features - OUTER_ROWS : 0;
-    const ptrdiff_t pairs = ceiling(outer->count, 2), step = pairs_step(a);
+    const ptrdiff_t pairs = ceiling(dotted->count, 2), step = pairs_step(a);
     uint32_t own[PAIRS_AT_ONCE * OUTER_ROWS];
     ALIGNED real sums[TILE_SIZE];
     for (ptrdiff_t tile = tiles * index / shares; tile < end; tile++) {
         const ptrdiff_t wanted = tile * OUTER_ROWS, row = wanted < last ? wanted : last;
         for (ptrdiff_t k = 0; k < pairs; k++)
-            memcpy(own + k * OUTER_ROWS, outer->pairs_a + k * step + row, OUTER_ROWS * sizeof *own);
-        for (ptrdiff_t column = 0; column < b->features; column += PANEL_WIDTH) {
-            const ptrdiff_t left = ceiling(b->features - column, WIDTH);
-            const int vectors = left < MOST_VECTORS ? (int)left : MOST_VECTORS;
-            if (!gw_goes_on(watch, outer->count * OUTER_ROWS * vectors * WIDTH))
-                return;
-            outers_dotted[vectors - 1]((const char *)own, pairs,
-                                       (const char *)outer->packed_b + 4 * column * PAIRS_AT_ONCE, sums);
-            put_tile(&outer->out, row, wanted - row, column, vectors, sums);
+            memcpy(own + k * OUTER_ROWS, dotted->pairs_a + k * step + row, OUTER_ROWS * sizeof *own);
+        for (int side = 0; side < dotted->side_count; side++) {
+            const gw_outer_side *to = &dotted->sides[side];
+            const uint32_t *const panels = dotted->pairs_b[side];
+            for (ptrdiff_t column = 0; column < to->b.features; column += PANEL_WIDTH) {
+                const ptrdiff_t left = ceiling(to->b.features - column, WIDTH);
+                const int vectors = left < MOST_VECTORS ? (int)left : MOST_VECTORS;
+                if (!gw_goes_on(watch, dotted->count * OUTER_ROWS * vectors * WIDTH))
+                    return;
+                outers_dotted[vectors - 1]((const char *)own, pairs,
+                                           (const char *)(panels + column * PAIRS_AT_ONCE), sums);
+                put_tile(&to->out, row, wanted - row, column, vectors, sums);
+            }
         }
     }
 }
 
 static void outer_dotted_part(void *context, gw_member *member) {
-    struct outer chunk = *(const struct outer *)context;
+    struct dotted chunk = *(const struct dotted *)context;
     const ptrdiff_t count = block_rows(&chunk.a);
     for (; chunk.first < count && gw_goes_on(member->watch, 0); chunk.first += OUTER_CHUNK) {
         const ptrdiff_t left = count - chunk.first;
@@ -116,21 +141,26 @@ static void outer_dotted_part(void *context, gw_member *member) {
     }
 }
 
-static gw_status outer_dotted(gw_block a, gw_block b, gw_matrix out, int threads) {
-    struct outer outer = {.a = a, .b = b, .out = out};
-    const ptrdiff_t columns = ceiling(b.features, PANEL_WIDTH) * PANEL_WIDTH;
+static gw_status outer_dotted(gw_block a, const gw_outer_side *sides, int count, int threads) {
+    struct dotted dotted = {.a = a, .sides = sides, .side_count = count};
     struct workspace space;
     gw_call call;
     open_space(&space);
-    outer.packed_b = take_space(&space, (size_t)(columns * PAIRS_AT_ONCE) * sizeof(uint32_t));
     /* A tile of few columns reads as many as any. */
-    outer.pairs_a =
+    dotted.pairs_a =
         take_space(&space, (size_t)(pairs_step(&a) * PAIRS_AT_ONCE + OUTER_ROWS) * sizeof(uint32_t));
-    const int ready = outer.packed_b && outer.pairs_a;
+    int ready = dotted.pairs_a != NULL;
+    ptrdiff_t columns = 0;
+    for (int side = 0; side < count && ready; side++) {
+        const ptrdiff_t whole = ceiling(sides[side].b.features, PANEL_WIDTH) * PANEL_WIDTH;
+        dotted.pairs_b[side] = take_space(&space, (size_t)(whole * PAIRS_AT_ONCE) * sizeof(uint32_t));
+        ready = dotted.pairs_b[side] != NULL;
+        columns += sides[side].b.features;
+    }
     gw_watch watch = gw_open(&call, 1);
     if (ready)
-        gw_run(&watch, outer_dotted_part, &outer,
-               block_rows(&a) * a.features * b.features < WORTH_SHARING ? 1 : threads);
+        gw_run(&watch, outer_dotted_part, &dotted,
+               block_rows(&a) * a.features * columns < WORTH_SHARING ? 1 : threads);
     const gw_status status = gw_close(&call, ready ? GW_OK : GW_NO_MEMORY);
     release_space(&space);
     return status;

@@ -18,13 +18,16 @@
 #include "products/pack.h"
 
 /* In products of bfloat16 if that is wanted and faster. */
-static gw_status outer(gw_block a, gw_block b, gw_matrix out, int in_bfloat16, int threads) {
+static gw_status outer(gw_block a, const gw_outer_side *sides, int count, int in_bfloat16, int threads) {
 #ifdef BFLOAT16_CONDITION
     if (in_bfloat16 && BFLOAT16_CONDITION())
-        return outer_dotted(a, b, out, threads);
+        return outer_dotted(a, sides, count, threads);
 #endif
     (void)in_bfloat16;
-    return outer_full(a, b, out, threads);
+    gw_status status = GW_OK;
+    for (int side = 0; side < count && status == GW_OK; side++)
+        status = outer_full(a, sides[side].b, sides[side].out, threads);
+    return status;
 }
 
 #define JOINED(variant, precision) gw_##variant##_##precision
@@ -52,6 +55,7 @@ const gw_kernels KERNELS = {
     .linear_back = linear_back,
     .convolve = convolve,
     .outer = outer,
+    .add_rows = add_all_rows,
     .add_by_token = add_by_token,
     .columns_forward = columns_forward,
     .columns_step_back = columns_step_back,

@@ -325,20 +325,25 @@ def _add_products(
     kernel = products.outer if products.blas_from < math.inf else chooser.kernels.outer
     in_bfloat16 = gradients.weight_format == TO_BFLOAT16
 
-    def outer(a: Array, b: Array, out: Array) -> None:
-        kernel(a, b, out, in_bfloat16=in_bfloat16, num_threads=threads)
+    def outer(
+        a: Array, b: Array, out: Array, second: tuple[Array, Array] | None = None
+    ) -> None:
+        kernel(a, b, out, second=second, in_bfloat16=in_bfloat16, num_threads=threads)
 
-    gradients.bias[...] += dgates.sum(axis=(0, 1))
+    gradients.bias[...] += _sum(dgates)
     h, cell = _states_before(part, 0), cells.look_up(gradients.cell)
     own = len(gradients.w_hh) // cell.gates * cell.gates_of_h
+    is_token, of_x = steps.x.dtype.kind in "iu", None
     if cell.gates_of_h == cell.gates:
-        outer(dgates, h, gradients.w_hh)
+        # The gradients of both are made of the same rows, which are read once.
+        of_x = None if is_token else (steps.x, gradients.w_ih)
+        outer(dgates, h, gradients.w_hh, of_x)
     else:
         outer(dgates[..., :own], h, gradients.w_hh[:own])
     if gradients.bias_hn is not None:
         assert dextra is not None
         outer(dextra, h, gradients.w_hh[own:])
-        gradients.bias_hn[...] += dextra.sum(axis=(0, 1))
+        gradients.bias_hn[...] += _sum(dextra)
     elif cell.gates_of_h < cell.gates:
         assert steps.extra is not None
         outer(dgates[..., own:], steps.extra, gradients.w_hh[own:])
@@ -356,14 +361,21 @@ def _add_products(
         before = _states_before(part, 1)
         terms = [di * before, df * before, do * steps.extra]
         gradients.peepholes[...] += [term.sum(axis=(0, 1)) for term in terms]
-    if steps.x.dtype.kind in "iu":
+    if is_token:
         # The batch's own copy, checked and aligned; only its order may be another one.
         tokens = np.ascontiguousarray(steps.x.reshape(-1))
         table = np.zeros_like(gradients.w_ih.T, order="C")
         chooser.kernels.add_by_token(tokens, dgates, table)
         gradients.w_ih[...] += table.T
-    else:
+    elif of_x is None:
         outer(dgates, steps.x, gradients.w_ih)
+
+
+def _sum(rows: Array) -> Array:
+    """The sum of all rows."""
+    total: Array = np.zeros(rows.shape[2], rows.dtype)
+    chooser.kernels.add_rows(rows, total)
+    return total
 
 
 def _states_before(part: _Part, index: int) -> Array:

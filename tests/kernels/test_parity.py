@@ -372,6 +372,59 @@ def test_products_of_the_way_back(
         assert_alike(*results, dtype)
 
 
+@pytest.mark.parametrize("in_bfloat16", [False, True])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_two_products_with_the_same_rows(
+    native: Any, in_bfloat16: bool, threads: int
+) -> None:
+    """Together they give the bits that each gives alone."""
+    generator = np.random.default_rng(0)
+    options = {"in_bfloat16": in_bfloat16, "num_threads": threads}
+    for time, batch, rows, one, other in (
+        (0, 2, 3, 5, 2),
+        (1, 1, 1, 1, 1),
+        (3, 5, 20, 9, 17),
+        (9, 31, 70, 65, 3),
+        (60, 9, 130, 33, 80),
+    ):
+        a, b, c = (
+            generator.standard_normal((time, batch, n + 3), dtype=np.float32)[
+                ..., 1 : n + 1
+            ]
+            for n in (rows, one, other)
+        )
+        alone, both = (
+            [np.ones((rows, one), np.float32), np.ones((rows, other), np.float32)]
+            for _ in range(2)
+        )
+        native.outer(a, b, alone[0], **options)
+        native.outer(a, c, alone[1], **options)
+        native.outer(a, b, both[0], second=(c, both[1]), **options)
+        wanted = [np.ones_like(each) for each in alone]
+        fallback.outer(a, b, wanted[0], second=(c, wanted[1]), **options)
+        for got, single, by_numpy in zip(both, alone, wanted, strict=True):
+            np.testing.assert_array_equal(got, single)
+            tolerance = 2.0**-6 * max(1, time * batch) ** 0.5 if in_bfloat16 else 1e-4
+            np.testing.assert_allclose(got, by_numpy, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sums_of_rows(native: Any, dtype: str) -> None:
+    """One after the other, so that the bits are known."""
+    generator = np.random.default_rng(0)
+    for time, batch, features in ((0, 2, 3), (1, 1, 1), (3, 5, 17), (40, 7, 330)):
+        whole = generator.standard_normal((time, batch, features + 5)).astype(dtype)
+        rows = whole[..., 2 : features + 2]
+        expected = np.full(features, 0.5, dtype)
+        for row in rows.reshape(-1, features):
+            expected += row
+        got, by_numpy = (np.full(features, 0.5, dtype) for _ in range(2))
+        native.add_rows(rows, got)
+        np.testing.assert_array_equal(got, expected)
+        fallback.add_rows(rows, by_numpy)
+        np.testing.assert_allclose(by_numpy, expected, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -1e30])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -32,8 +32,8 @@ def allowed(
     """How far a result may be off: the tolerance times the largest value.
 
     In float64 that is the largest of this result. In float32 it is the largest of all
-    outputs and states, or of all gradients, those from above included: where terms of a sum
-    cancel, fewer digits of it are left than float32 has.
+    outputs and states, or of all gradients, those from above included, and with relu of the
+    input: where terms of a sum cancel, fewer digits of it are left than float32 has.
     """
     among = [results[name]]
     if dtype == "float32":
@@ -41,6 +41,9 @@ def allowed(
         among = [results[n] for n in results if (n in forward) == (name in forward)]
         if name not in forward:
             among.append(case.arguments()["dy"])
+        elif case.options.get("nonlinearity") == "relu":
+            # Of one unit, all that is left of a sum may be what did not cancel.
+            among.append(case.arguments()["x"])
     return TOLERANCE[dtype] * max(np.abs(array).max(initial=0) for array in among)
 
 

@@ -42,10 +42,10 @@ def narrow_case(source: random.Random) -> Case:
 
 
 @pytest.mark.parametrize("mixed", [False, True], ids=["module", "autocast"])
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_random_configurations(seed: int, mixed: bool) -> None:
     source = random.Random(100 + seed)
-    for _ in range(8):
+    for _ in range(5):
         case = narrow_case(source)
         theirs, ours = pair(case, torch.float32 if mixed else BF16)
         tensors = [
@@ -63,8 +63,9 @@ def test_random_configurations(seed: int, mixed: bool) -> None:
             # Not every processor has all of them in PyTorch.
             expected = {}
         found = results(case, ours, tensors, mixed)
-        factor = 3.0 if case.options.get("nonlinearity") == "relu" else 1.25
-        assert_as_good(found, expected, true, factor)
+        # The slope of relu jumps where a sum is hardly more than 0.
+        is_relu = case.options.get("nonlinearity") == "relu"
+        assert_as_good(found, expected, true, 8 * STEP if is_relu else STEP / 4)
         with torch.no_grad(), torch.autocast("cpu", BF16, enabled=mixed):
             made = case.call(ours, tensors)
         assert [each.dtype for each in made] == [each.dtype for each in found["made"]]

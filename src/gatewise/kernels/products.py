@@ -119,13 +119,24 @@ def write_back(dy: Array, weight: Array, dx: Array) -> bool:
 
 
 def outer(
-    a: Array, b: Array, out: Array, *, in_bfloat16: bool = False, num_threads: int
+    a: Array,
+    b: Array,
+    out: Array,
+    *,
+    second: tuple[Array, Array] | None = None,
+    in_bfloat16: bool = False,
+    num_threads: int,
 ) -> None:
-    """Add ``a_row outer b_row``, summed over all rows, to `out`: a gradient of weights."""
-    kernel = chooser.kernels.outer
-    if _go_to_blas(a.shape[0] * a.shape[1], *out.shape):
-        kernel = by_numpy.outer
-    kernel(a, b, out, in_bfloat16=in_bfloat16, num_threads=num_threads)
+    """Add ``a_row outer b_row``, summed over all rows, to `out`: a gradient of weights.
+
+    `second` are another b and its out, for the same a.
+    """
+    sides = [(b, out)] if second is None else [(b, out), second]
+    for b, out in sides:
+        kernel = chooser.kernels.outer
+        if _go_to_blas(a.shape[0] * a.shape[1], *out.shape):
+            kernel = by_numpy.outer
+        kernel(a, b, out, in_bfloat16=in_bfloat16, num_threads=num_threads)
 
 
 def linear(x: Array, weight: Array, bias: Array | None) -> Array | None:

@@ -103,11 +103,12 @@ class _Pass(torch.autograd.Function):
         states = ctx.states
         wanted = Wanted(needed[0], any(needed[1 : 1 + states]), needed[1 + states :])
         dx, dweights = passes.backward(plan, kept, arrays, drows, dparts, wanted)
+        gradients: list[Array | None] = [None if dx is None else plan.restored(dx)]
+        gradients += [*dparts[:states], *dweights]
         made: list[Tensor | None] = [None] * 3
-        arrays = [None if dx is None else plan.restored(dx), *dparts[:states], *dweights]
-        for array, tensor, wants in zip(arrays, tensors, needed, strict=True):
-            has_none = array is None or not wants
-            made.append(None if has_none else as_tensor(array, tensor.dtype))
+        for array, tensor, wants in zip(gradients, tensors, needed, strict=True):
+            one = array if wants else None
+            made.append(None if one is None else as_tensor(one, tensor.dtype))
         return tuple(made)
 
 

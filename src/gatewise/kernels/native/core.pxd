@@ -120,6 +120,10 @@ cdef extern from "gatewise.h" nogil:
         gw_rows history
         const int64_t *lengths
 
+    ctypedef struct gw_outer_side:
+        gw_block b
+        gw_matrix out
+
     ctypedef gw_status gw_elementwise(const void *, void *, Py_ssize_t) noexcept nogil
 
     ctypedef struct gw_kernels:
@@ -152,7 +156,10 @@ cdef extern from "gatewise.h" nogil:
         gw_status (*linear)(const gw_linear *, gw_block, gw_block, int) noexcept nogil
         gw_status (*linear_back)(const gw_linear *, gw_block, gw_block, int) noexcept nogil
         gw_status (*convolve)(const gw_linear *, const gw_windows *, int) noexcept nogil
-        gw_status (*outer)(gw_block, gw_block, gw_matrix, int, int) noexcept nogil
+        gw_status (*outer)(
+            gw_block, const gw_outer_side *, int, int, int
+        ) noexcept nogil
+        gw_status (*add_rows)(gw_block, void *) noexcept nogil
         gw_status (*add_by_token)(
             const int64_t *, gw_block, gw_matrix
         ) noexcept nogil

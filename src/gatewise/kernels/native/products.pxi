@@ -16,13 +16,27 @@ def add_by_token(tokens: NDArray[np.int64], rows: Array, out: Array) -> None:
         _add_by_token[double](tokens, rows, out)
 
 
-def outer(
-    a: Array, b: Array, out: Array, *, in_bfloat16: bool = False, num_threads: int = 1
-) -> None:
+def add_rows(rows: Array, out: Array) -> None:
     if out.dtype.itemsize == 4:
-        _outer[float](a, b, out, in_bfloat16, num_threads)
+        _add_rows[float](rows, out)
     else:
-        _outer[double](a, b, out, False, num_threads)
+        _add_rows[double](rows, out)
+
+
+def outer(
+    a: Array,
+    b: Array,
+    out: Array,
+    *,
+    second: tuple[Array, Array] | None = None,
+    in_bfloat16: bool = False,
+    num_threads: int = 1,
+) -> None:
+    other, into = (None, None) if second is None else second
+    if out.dtype.itemsize == 4:
+        _outer[float](a, b, out, other, into, in_bfloat16, num_threads)
+    else:
+        _outer[double](a, b, out, other, into, False, num_threads)
 
 
 def relu(z: Array, out: Array) -> None:
@@ -81,16 +95,31 @@ cdef _add_by_token(
     _check(status)
 
 
-cdef _outer(
-    const floating[:, :, :] a, const floating[:, :, :] b, floating[:, :] out,
-    bint in_bfloat16, int threads
-):
+@cython.boundscheck(False)
+cdef _add_rows(const floating[:, :, :] rows, floating[::1] out):
     cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
     cdef gw_status status
     with nogil:
-        status = kernels.outer(
-            block_of(a), block_of(b), matrix_of(out), in_bfloat16, threads
-        )
+        status = kernels.add_rows(block_of(rows), &out[0])
+    _check(status)
+
+
+cdef _outer(
+    const floating[:, :, :] a, const floating[:, :, :] b, floating[:, :] out,
+    const floating[:, :, :] other, floating[:, :] into, bint in_bfloat16, int threads
+):
+    cdef const gw_kernels *kernels = gw_get_kernels(sizeof(floating) == 4)
+    cdef gw_outer_side[2] sides
+    cdef int count = 1
+    cdef gw_status status
+    sides[0].b = block_of(b)
+    sides[0].out = matrix_of(out)
+    if into is not None:
+        sides[1].b = block_of(other)
+        sides[1].out = matrix_of(into)
+        count = 2
+    with nogil:
+        status = kernels.outer(block_of(a), sides, count, in_bfloat16, threads)
     _check(status)
 
 

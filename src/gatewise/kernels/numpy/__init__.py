@@ -21,6 +21,7 @@ from gatewise.kernels.numpy.memory import empty, release_memory
 from gatewise.kernels.numpy.products import (
     PackedLinear,
     add_by_token,
+    add_rows,
     linear,
     linear_back,
     outer,
@@ -36,6 +37,7 @@ __all__ = [
     "PackedLinear",
     "activate",
     "add_by_token",
+    "add_rows",
     "backward",
     "cell_backward",
     "cell_forward",

@@ -16,6 +16,7 @@ Array = NDArray[Any]
 __all__ = [
     "PackedLinear",
     "add_by_token",
+    "add_rows",
     "linear",
     "linear_back",
     "outer",
@@ -31,14 +32,29 @@ def project_back(packed: Packed, dgates: Array, dx: Array, *, num_threads: int =
 
 
 def outer(
-    a: Array, b: Array, out: Array, *, in_bfloat16: bool = False, num_threads: int = 1
+    a: Array,
+    b: Array,
+    out: Array,
+    *,
+    second: tuple[Array, Array] | None = None,
+    in_bfloat16: bool = False,
+    num_threads: int = 1,
 ) -> None:
     """Add ``a_row outer b_row``, summed over all rows, to `out`: a gradient of weights.
 
-    Products may be those of bfloat16 if that is faster; here it is not.
+    `second` are another b and its out, for the same a. Products may be those of bfloat16 if
+    that is faster; here it is not.
     """
     with np.errstate(all="ignore"):
         out += np.tensordot(a, b, axes=((0, 1), (0, 1)))
+    if second is not None:
+        outer(a, *second)
+
+
+def add_rows(rows: Array, out: Array) -> None:
+    """Add all rows, one after the other, to `out` ``(features,)``: a bias's gradient."""
+    with np.errstate(all="ignore"):
+        out += rows.sum(axis=(0, 1))
 
 
 class PackedLinear(NamedTuple):
