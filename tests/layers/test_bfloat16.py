@@ -61,6 +61,7 @@ def reference(kind: str, weights: dict[str, Array], x: Array) -> Array:
     w_ih, w_hh = (by_the_book(weights[f"weight_{name}_l0"]) for name in ("ih", "hh"))
     b_ih, b_hh = (weights[f"bias_{name}_l0"].astype(float) for name in ("ih", "hh"))
     h = c = np.zeros((len(x), w_hh.shape[1]))
+    p_i, p_f, p_o = weights.get("weight_peephole_l0", np.zeros((3, 1)))
     outputs = []
     for row in x.swapaxes(0, 1):
         of_x = by_the_book(row) @ w_ih.T + b_ih
@@ -69,8 +70,8 @@ def reference(kind: str, weights: dict[str, Array], x: Array) -> Array:
             h = np.tanh(of_x + of_h)
         elif kind == "LSTM":
             i, f, g, o = np.split(of_x + of_h, 4, axis=1)
-            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-            h = sigmoid(o) * np.tanh(c)
+            c = sigmoid(f + p_f * c) * c + sigmoid(i + p_i * c) * np.tanh(g)
+            h = sigmoid(o + p_o * c) * np.tanh(c)
         else:
             (r_x, z_x, n_x), (r_h, z_h, n_h) = (
                 np.split(a, 3, axis=1) for a in (of_x, of_h)
@@ -81,13 +82,16 @@ def reference(kind: str, weights: dict[str, Array], x: Array) -> Array:
     return np.stack(outputs, axis=1)
 
 
-@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("RNN", {}), ("LSTM", {}), ("LSTM", {"peepholes": True}), ("GRU", {})],
+)
 @pytest.mark.parametrize(("inputs", "hidden"), [(1, 5), (7, 37), (64, 64), (33, 130)])
 @pytest.mark.parametrize("batch", [1, 2, 9])
 def test_it_is_what_rounds_by_the_book(
-    kind: str, inputs: int, hidden: int, batch: int, backend: str
+    kind: str, options: dict[str, bool], inputs: int, hidden: int, batch: int, backend: str
 ) -> None:
-    layer = getattr(gatewise, kind)(inputs, hidden, seed=1)
+    layer = getattr(gatewise, kind)(inputs, hidden, seed=1, **options)
     x = draw(batch, 6, inputs)
     wanted = reference(kind, layer.state_dict(), x)
     error = np.abs(layer.quantize("bfloat16")(x)[0] - wanted)
