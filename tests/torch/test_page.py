@@ -16,7 +16,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "pytorch.md"
 @pytest.mark.skipif(not PAGE.is_file(), reason="the documents are not there")
 def test_the_page() -> None:
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     names: dict[str, Any] = {}
     for block in blocks:
         exec(compile(block, str(PAGE), "exec"), names)
