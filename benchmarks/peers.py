@@ -334,7 +334,7 @@ def _parse() -> argparse.Namespace:
     if options.add and not options.output:
         parser.error("--add and --missing should come with --output")
     cores = len(usable_cores())
-    for threads in options.threads:
+    for threads in () if options.report else options.threads:
         if not 1 <= threads <= cores:
             parser.error(
                 f"--threads should be from 1 to {cores} on this machine, got {threads}"

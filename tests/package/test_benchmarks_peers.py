@@ -232,7 +232,18 @@ def test_contestants_agree(package: str, cell: str) -> None:
             assert apart < (1e-5 if entry.precision == "float32" else TOLERANCES["int8"])
             if entry.precision == "int8":
                 assert apart > 0
-            assert bench.time(entry.way, 2) > 0
+
+
+def test_calls_are_timed() -> None:
+    bench = Bench("gatewise", gatewise.get_num_threads())
+    bench.prepare(STEP, "int8-8")
+    assert bench.time("int8-8", 2) > 0
+    calls, seconds = bench.calibrate("int8-8", 1e-4)
+    assert calls > 1
+    assert seconds > 1e-4
+    bench.drop()
+    with pytest.raises(KeyError):
+        bench.time("int8-8", 2)
 
 
 def test_a_peer_that_is_not_there_says_what_is_missing(
