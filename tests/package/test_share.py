@@ -25,7 +25,7 @@ def test_many(kind, dtype, size, backend):
     pass
 
 @pytest.mark.parametrize("size", range(12))
-@pytest.mark.parametrize("f", [len, str], ids=lambda f: f"{f.__name__} at 0x{os.urandom(5).hex()}")
+@pytest.mark.parametrize("f", [len, str], ids=lambda f: f"0x{os.urandom(5).hex()}{f}")
 def test_functions(f, size):
     pass
 
