@@ -232,7 +232,7 @@ static void check_linear(ptrdiff_t inputs, ptrdiff_t outputs, ptrdiff_t rows) {
     void *weight = given(w, (size_t)(inputs * outputs)), *bias = given(b, (size_t)outputs);
     void *from = given(x, (size_t)(rows * inputs)), *to = given(NULL, results);
     gw_linear *packed = NULL;
-    gw_status status = kernels->pack_linear(inputs, outputs, weight, bias, 0, &packed);
+    gw_status status = kernels->pack_linear(inputs, outputs, NULL, weight, NULL, bias, 0, &packed);
     if (!status)
         status =
             kernels->linear(packed, block_of(from, 1, rows, inputs), block_of(to, 1, rows, outputs), threads);

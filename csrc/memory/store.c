@@ -96,6 +96,8 @@ void gw_make_huge(void *memory, size_t size) {
 #if defined(MADV_HUGEPAGE)
     if (memory && size >= HUGE_BYTES)
         advise((struct block){memory, size}, MADV_HUGEPAGE);
+#else
+    (void)memory, (void)size;
 #endif
 }
 

@@ -25,8 +25,9 @@ def check(opened: Container, wanted: Mapping[str, np.ndarray[Any, Any]]) -> None
     assert sorted(opened.headers) == sorted(wanted)
     for name, right in wanted.items():
         header, array = opened.headers[name], opened.read(name)
-        assert (array.dtype, array.shape) == (right.dtype, right.shape), name
-        assert (header.dtype, header.shape) == (right.dtype, right.shape), name
+        dtype = right.dtype.newbyteorder("=")
+        assert (array.dtype, array.shape) == (dtype, right.shape), name
+        assert (header.dtype.newbyteorder("="), header.shape) == (dtype, right.shape), name
         assert array.flags.c_contiguous, name
         assert array.flags.writeable, name
         if header.stored.startswith("float8"):

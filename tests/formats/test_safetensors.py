@@ -123,7 +123,7 @@ def test_what_the_library_writes_is_read(tmp_path: Path) -> None:
 
 
 def test_every_bfloat16_is_read_exactly() -> None:
-    bits = np.arange(1 << 16, dtype=np.uint16)
+    bits = np.arange(1 << 16, dtype="<u2")
     content = with_header({"x": entry("BF16", [1 << 16], 0, 1 << 17)}, bits.tobytes())
     container = open_safetensors(io.BytesIO(content))
     assert str(container.headers["x"]) == "BF16 (65536,)"

@@ -10,6 +10,7 @@ import pytest
 pytest_plugins = ["pytester"]
 
 TESTS = """
+import os
 import pytest
 
 PAIRS = [("LSTM", "float32"), ("LSTM", "float64"), ("GRU", "float32")]
@@ -23,6 +24,11 @@ def backend(request):
 def test_many(kind, dtype, size, backend):
     pass
 
+@pytest.mark.parametrize("size", range(12))
+@pytest.mark.parametrize("f", [len, str], ids=lambda f: f"0x{os.urandom(5).hex()}{f}")
+def test_functions(f, size):
+    pass
+
 @pytest.mark.parametrize("size", range(7))
 def test_few(size):
     pass
@@ -30,7 +36,7 @@ def test_few(size):
 def test_alone():
     pass
 """
-EVERYTHING = 3 * 20 * 2 + 7 + 1
+EVERYTHING = 3 * 20 * 2 + 2 * 12 + 7 + 1
 
 
 def collected(pytester: pytest.Pytester, *options: str) -> list[str]:
@@ -39,7 +45,9 @@ def collected(pytester: pytest.Pytester, *options: str) -> list[str]:
     pytester.makepyfile(TESTS)
     done = pytester.inline_run("--collect-only", "-q", "-p", "no:cacheprovider", *options)
     calls = done.getcalls("pytest_collection_finish")
-    return [item.nodeid.partition("::")[2] for item in calls[-1].session.items]
+    names = [item.nodeid.partition("::")[2] for item in calls[-1].session.items]
+    # An address, which is another in every run.
+    return [re.sub("0x[0-9a-f]+", "", name) for name in names]
 
 
 @pytest.mark.parametrize("every", [1, 2, 10, 1000])
@@ -47,7 +55,7 @@ def test_every_value_is_in_it(every: int, pytester: pytest.Pytester) -> None:
     found = collected(pytester, "--every", str(every))
     assert "test_alone" in found
     assert {f"test_few[{size}]" for size in range(7)} <= set(found)
-    many = " ".join(name for name in found if "many" in name)
+    many = " ".join(name for name in found if "test_many" in name)
     # Of values that are listed together, all that there are.
     for pair in ("LSTM-float32", "LSTM-float64", "GRU-float32"):
         assert pair in many
