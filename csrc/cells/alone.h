@@ -75,7 +75,7 @@ INLINE void keep_h(const struct lone_step *step, ptrdiff_t unit, vreal h, const 
 #endif
     (void)dots;
 #if SINGLE
-    if (by->are_fractions)
+    if (has_fractions(by))
         v_store((real *)step->next_row + unit, v_bfloat16(h));
 #else
     (void)by;
@@ -175,8 +175,10 @@ typedef void alone_function(const struct lone_step *step, ptrdiff_t block);
 
 DEFINE_GATED(_full, 0, &STANDARD)
 DEFINE_RNNS(_full, 0, &STANDARD)
+#if SINGLE
 DEFINE_GATED(_rounded, 0, &FRACTIONS)
 DEFINE_RNNS(_rounded, 0, &FRACTIONS)
+#endif
 #ifdef BFLOAT16_CONDITION
 DEFINE_GATED(_dots, 1, &FRACTIONS)
 DEFINE_RNNS(_dots, 1, &FRACTIONS)
@@ -188,21 +190,27 @@ enum { IN_FULL, IN_ROUNDED, IN_DOTS };
 #define RNN_ALONES(name) {rnn_alone_1##name, rnn_alone_2##name, rnn_alone_3##name, rnn_alone_4##name}
 static alone_function *const lstm_alones[][MOST_BLOCKS] = {
     [IN_FULL] = ALONES(lstm, _full),
+#if SINGLE
     [IN_ROUNDED] = ALONES(lstm, _rounded),
+#endif
 #ifdef BFLOAT16_CONDITION
     [IN_DOTS] = ALONES(lstm, _dots),
 #endif
 };
 static alone_function *const gru_alones[][MOST_BLOCKS] = {
     [IN_FULL] = ALONES(gru, _full),
+#if SINGLE
     [IN_ROUNDED] = ALONES(gru, _rounded),
+#endif
 #ifdef BFLOAT16_CONDITION
     [IN_DOTS] = ALONES(gru, _dots),
 #endif
 };
 static alone_function *const rnn_alones[][MOST_VECTORS] = {
     [IN_FULL] = RNN_ALONES(_full),
+#if SINGLE
     [IN_ROUNDED] = RNN_ALONES(_rounded),
+#endif
 #ifdef BFLOAT16_CONDITION
     [IN_DOTS] = RNN_ALONES(_dots),
 #endif

@@ -73,7 +73,7 @@ struct gru {
 /* Of the sums of r and z. */
 INLINE struct gru gru_gates(vreal r, vreal z, const struct activations *by) {
     struct gru s;
-    if (by->are_fractions) {
+    if (has_fractions(by)) {
         const vreal r_under = sigmoid_under(r), z_under = sigmoid_under(z);
         const vreal both = v_div(v_set(1), v_mul(r_under, z_under));
         s.r = v_mul(both, z_under);
@@ -87,7 +87,7 @@ INLINE struct gru gru_gates(vreal r, vreal z, const struct activations *by) {
 
 INLINE vreal gru_candidate(const struct gru *s, vreal hn, vreal n_input, const struct activations *by) {
     const vreal sum = v_fma(s->r, hn, n_input);
-    return by->are_fractions ? v_divided(tanh_fraction(sum)) : activate(&by->candidate, sum);
+    return has_fractions(by) ? v_divided(tanh_fraction(sum)) : activate(&by->candidate, sum);
 }
 
 /* Of the sums of r and z, of the recurrent one of n, and of the input's. */
@@ -132,7 +132,7 @@ INLINE void gru_rows(const struct step *step, const struct panels *p, ptrdiff_t 
     const ptrdiff_t unit = block * WIDTH, n = vector_length(p, block, 0);
     const real *const aside = step->x_rows ? sums + TILE_SIZE : NULL;
     int r = 0;
-    for (; n == WIDTH && r + ROWS_OF_GATES <= count; r += ROWS_OF_GATES)
+    for (; by != &step->layer->activations && n == WIDTH && r + ROWS_OF_GATES <= count; r += ROWS_OF_GATES)
         gru_some_rows(step, unit, row + r, sums + 3 * r * WIDTH, aside ? aside + r * WIDTH : NULL, WIDTH, by,
                       ROWS_OF_GATES);
     for (; r < count; r++) {

@@ -132,7 +132,7 @@ INLINE int is_standard(const gw_packed *layer) {
     return by->candidate.code == TANH && (!layer->cell->has_c || by->output.code == TANH);
 }
 
-INLINE int are_fractions(const gw_packed *layer) { return layer->activations.are_fractions; }
+INLINE int are_fractions(const gw_packed *layer) { return has_fractions(&layer->activations); }
 
 /* What a step's h is given by the step after it and by its own output. */
 INLINE vreal gradient_of_h(const struct back_step *step, ptrdiff_t unit, ptrdiff_t row, ptrdiff_t n) {

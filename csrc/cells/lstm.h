@@ -69,7 +69,7 @@ INLINE vreal lstm_o(const struct lstm *s, vreal o, struct peepholes peepholes, c
 INLINE struct lstm lstm(vreal i, vreal f, vreal g, vreal o, vreal c_before, struct peepholes peepholes,
                         const struct activations *by) {
     struct lstm s;
-    if (by->are_fractions) {
+    if (has_fractions(by)) {
         s = lstm_begin(i, f, g, o, c_before, peepholes);
         lstm_finish(&s);
         return s;
@@ -150,9 +150,10 @@ INLINE void lstm_some_rows(const struct step *step, ptrdiff_t unit, ptrdiff_t ro
     }
 }
 
+/* Where activations are known beforehand, and so are small. */
 INLINE void lstm_rows(const struct step *step, ptrdiff_t unit, ptrdiff_t row, int count, const real *sums,
                       ptrdiff_t n, const struct activations *by) {
-    for (; n == WIDTH && count >= ROWS_OF_GATES; count -= ROWS_OF_GATES) {
+    for (; by == &STANDARD && n == WIDTH && count >= ROWS_OF_GATES; count -= ROWS_OF_GATES) {
         lstm_some_rows(step, unit, row, sums, WIDTH, by, ROWS_OF_GATES);
         row += ROWS_OF_GATES;
         sums += ROWS_OF_GATES * 4 * WIDTH;

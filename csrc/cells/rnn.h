@@ -5,7 +5,7 @@
 #include "cells/layer.h"
 
 INLINE vreal rnn(vreal sum, const struct activations *by) {
-    return by->are_fractions ? v_divided(tanh_fraction(sum)) : activate(&by->candidate, sum);
+    return has_fractions(by) ? v_divided(tanh_fraction(sum)) : activate(&by->candidate, sum);
 }
 
 /* The gradient of the sum. */
@@ -27,7 +27,7 @@ static void rnn_end(const void *context, const struct panels *p, ptrdiff_t block
                     real *sums) {
     const struct step *step = context;
     const struct activations *by = &step->layer->activations;
-    if (by->are_fractions)
+    if (has_fractions(by))
         rnn_rows(step, p, block, row, count, sums, &FRACTIONS);
     else if (by->candidate.code == TANH)
         rnn_rows(step, p, block, row, count, sums, &STANDARD);

@@ -286,6 +286,9 @@ struct activations {
     int are_fractions;
 };
 
+/* Float64 has no narrow formats, and so no fractions. */
+INLINE int has_fractions(const struct activations *by) { return SINGLE && by->are_fractions; }
+
 static const struct activations STANDARD = {{SIGMOID, 0, 0}, {TANH, 0, 0}, {TANH, 0, 0}, 0};
 static const struct activations FRACTIONS = {{SIGMOID, 0, 0}, {TANH, 0, 0}, {TANH, 0, 0}, 1};
 
