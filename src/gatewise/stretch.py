@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise.kernels import cells, chooser, products
+from gatewise.kernels import cells, chooser, products, ragged
 from gatewise.kernels.formats import TO_BFLOAT16
 from gatewise.kernels.resets import Resets
 from gatewise.weights import Prepared, Weights
@@ -405,17 +405,16 @@ def _states_passed(part: _Part, index: int) -> Array:
             before[0], before[1:] = initial, states[:-1]
         return before
     # One copy for all steps: there are as many of them as the longest sequence has.
-    sizes = steps.batch_sizes.astype(np.intp, copy=False)
-    rows = np.arange(states.shape[1])
+    sizes = steps.batch_sizes
     if not steps.reverse:
         first = sizes[0]
         before[0, :first] = initial[:first]
-        sources = rows[first:] - np.repeat(sizes[:-1], sizes[1:])
+        sources = ragged.rows_before(sizes)
         np.take(states[0], sources, axis=0, out=before[0, first:], mode="clip")
         return before
-    sequences = rows - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    running = sequences < np.repeat(np.append(sizes[1:], 0), sizes)
-    sources = rows + np.repeat(sizes, sizes)
+    sequences = ragged.sequences(sizes)
+    running = sequences < ragged.repeated(np.append(sizes[1:], 0), sizes)
+    sources = np.arange(states.shape[1]) + ragged.repeated(sizes, sizes)
     before[0, running] = states[0, sources[running]]
     before[0, ~running] = initial[sequences[~running]]
     return before

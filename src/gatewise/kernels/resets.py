@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewise.kernels import ragged
+
 Array = NDArray[Any]
 Flags = NDArray[np.bool_]
 State = tuple[Array, ...]
@@ -42,9 +44,8 @@ class Resets(NamedTuple):
         if batch_sizes is None:
             rows[:-1] = self.rows[1:]
         else:
-            sizes = batch_sizes.astype(np.intp, copy=False)
-            later = np.arange(sizes[:1].sum(), rows.shape[1])
-            rows[0, later - np.repeat(sizes[:-1], sizes[1:])] = self.rows[0, later]
+            later = self.rows[0, batch_sizes[:1].sum() :]
+            rows[0, ragged.rows_before(batch_sizes)] = later
         return Resets(rows, self.state)
 
     def restart(self, rows: Flags, state: State) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gatewise.direction import empty_like_rows
+from gatewise.kernels import ragged
 from gatewise.layers import inputs
 
 Array = NDArray[Any]
@@ -30,12 +31,9 @@ class Ragged:
         longest = int(lengths.max(initial=0))
         shorter = np.searchsorted(np.sort(lengths), np.arange(longest), side="right")
         self.batch_sizes = (len(lengths) - shorter).astype(np.int64)
-        # NumPy repeats by integers as wide as addresses, and by no wider ones.
-        sizes = self.batch_sizes.astype(np.intp, copy=False)
-        starts = np.cumsum(sizes) - sizes
-        self.time = np.repeat(np.arange(longest), sizes)
+        self.time = ragged.repeated(np.arange(longest), self.batch_sizes)
         # Where the row's sequence stands in the sorted batch, and in the caller's.
-        self.sorted = np.arange(len(self.time)) - np.repeat(starts, sizes)
+        self.sorted = ragged.sequences(self.batch_sizes)
         self.sequence = self.order[self.sorted]
 
 
