@@ -212,12 +212,10 @@ def prepare(
 
 def _memory(tensor: Tensor) -> Array:
     """What stands in a tensor's memory; NumPy has no bfloat16, but its bits."""
-    own = tensor.detach()
-    if own.dtype is torch.bfloat16:
-        bits: Array = own.view(torch.int16).numpy().view(np.uint16)
+    if tensor.dtype is torch.bfloat16:
+        bits: Array = tensor.detach().view(torch.int16).numpy().view(np.uint16)
         return bits
-    array: Array = own.numpy()
-    return array
+    return as_array(tensor)
 
 
 def _is_lasting(tensor: Tensor) -> bool:
