@@ -187,34 +187,20 @@ DEFINE_RNNS(_dots, 1, &FRACTIONS)
 /* How a step multiplies and what its activations are; and by blocks. */
 enum { IN_FULL, IN_ROUNDED, IN_DOTS };
 #define ALONES(cell, name) {cell##_alone_1##name, cell##_alone_2##name, cell##_alone_3##name}
+#define LSTM_ALONES(name) ALONES(lstm, name)
+#define GRU_ALONES(name) ALONES(gru, name)
 #define RNN_ALONES(name) {rnn_alone_1##name, rnn_alone_2##name, rnn_alone_3##name, rnn_alone_4##name}
-static alone_function *const lstm_alones[][MOST_BLOCKS] = {
-    [IN_FULL] = ALONES(lstm, _full),
-#if SINGLE
-    [IN_ROUNDED] = ALONES(lstm, _rounded),
-#endif
 #ifdef BFLOAT16_CONDITION
-    [IN_DOTS] = ALONES(lstm, _dots),
+#define WAYS(functions)                                                                                      \
+    {[IN_FULL] = functions(_full), [IN_ROUNDED] = functions(_rounded), [IN_DOTS] = functions(_dots)}
+#elif SINGLE
+#define WAYS(functions) {[IN_FULL] = functions(_full), [IN_ROUNDED] = functions(_rounded)}
+#else
+#define WAYS(functions) {[IN_FULL] = functions(_full)}
 #endif
-};
-static alone_function *const gru_alones[][MOST_BLOCKS] = {
-    [IN_FULL] = ALONES(gru, _full),
-#if SINGLE
-    [IN_ROUNDED] = ALONES(gru, _rounded),
-#endif
-#ifdef BFLOAT16_CONDITION
-    [IN_DOTS] = ALONES(gru, _dots),
-#endif
-};
-static alone_function *const rnn_alones[][MOST_VECTORS] = {
-    [IN_FULL] = RNN_ALONES(_full),
-#if SINGLE
-    [IN_ROUNDED] = RNN_ALONES(_rounded),
-#endif
-#ifdef BFLOAT16_CONDITION
-    [IN_DOTS] = RNN_ALONES(_dots),
-#endif
-};
+static alone_function *const lstm_alones[][MOST_BLOCKS] = WAYS(LSTM_ALONES);
+static alone_function *const gru_alones[][MOST_BLOCKS] = WAYS(GRU_ALONES);
+static alone_function *const rnn_alones[][MOST_VECTORS] = WAYS(RNN_ALONES);
 
 INLINE int way_of(const struct lone_step *step) {
     if (step->layer->recurrent.format->alone == ALONE_IN_DOTS)

@@ -132,7 +132,7 @@ INLINE void gru_rows(const struct step *step, const struct panels *p, ptrdiff_t 
     const ptrdiff_t unit = block * WIDTH, n = vector_length(p, block, 0);
     const real *const aside = step->x_rows ? sums + TILE_SIZE : NULL;
     int r = 0;
-    for (; by != &step->layer->activations && n == WIDTH && r + ROWS_OF_GATES <= count; r += ROWS_OF_GATES)
+    for (; are_known(step->layer, by) && n == WIDTH && r + ROWS_OF_GATES <= count; r += ROWS_OF_GATES)
         gru_some_rows(step, unit, row + r, sums + 3 * r * WIDTH, aside ? aside + r * WIDTH : NULL, WIDTH, by,
                       ROWS_OF_GATES);
     for (; r < count; r++) {

@@ -132,6 +132,11 @@ INLINE int is_standard(const gw_packed *layer) {
     return by->candidate.code == TANH && (!layer->cell->has_c || by->output.code == TANH);
 }
 
+/* Whether activations are known to the compiler, and so are short. */
+INLINE int are_known(const gw_packed *layer, const struct activations *by) {
+    return by != &layer->activations;
+}
+
 INLINE int are_fractions(const gw_packed *layer) { return has_fractions(&layer->activations); }
 
 /* What a step's h is given by the step after it and by its own output. */

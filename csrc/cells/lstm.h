@@ -150,10 +150,9 @@ INLINE void lstm_some_rows(const struct step *step, ptrdiff_t unit, ptrdiff_t ro
     }
 }
 
-/* Where activations are known beforehand, and so are small. */
 INLINE void lstm_rows(const struct step *step, ptrdiff_t unit, ptrdiff_t row, int count, const real *sums,
                       ptrdiff_t n, const struct activations *by) {
-    for (; by == &STANDARD && n == WIDTH && count >= ROWS_OF_GATES; count -= ROWS_OF_GATES) {
+    for (; are_known(step->layer, by) && n == WIDTH && count >= ROWS_OF_GATES; count -= ROWS_OF_GATES) {
         lstm_some_rows(step, unit, row, sums, WIDTH, by, ROWS_OF_GATES);
         row += ROWS_OF_GATES;
         sums += ROWS_OF_GATES * 4 * WIDTH;

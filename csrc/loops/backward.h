@@ -128,7 +128,8 @@ static void run_back_part(void *context, gw_member *member) {
     struct timeline line = {run->sequence, run->starts, 0, run->sequence->batch};
     const real **pointers = run->pointers + member->thread * BACK_POINTERS * run->block;
     const struct row_space row_space = {run->converted + (size_t)member->thread * run->converted_size,
-                                        run->converted, deep_sums(run->deep_sums, run->deep_size, member)};
+                                        run->converted,
+                                        deep_sums(run->deep_sums, run->deep_size, member->thread)};
     if (!run->by_rows) {
         run_back_steps(run, &line, pointers, row_space, member);
         return;

@@ -155,7 +155,7 @@ static void narrow_part(void *context, gw_member *member) {
     const struct large *large = &narrow->large;
     const struct row_space space = {narrow->converted + (size_t)member->thread * narrow->converted_size,
                                     narrow->converted,
-                                    deep_sums(narrow->deep_sums, narrow->deep_size, member)};
+                                    deep_sums(narrow->deep_sums, narrow->deep_size, member->thread)};
     ptrdiff_t first, end;
     gw_member alone;
     member = share_rows(block_rows(&large->out), member, &alone, &first, &end);

@@ -76,8 +76,7 @@ INLINE struct scratch scratch_of(const struct run *run, int thread) {
     struct scratch scratch = run->scratch;
     scratch.pointers += thread * pointer_count(run);
     scratch.row_space.own = scratch.row_space.shared + (size_t)thread * converted_bytes(run);
-    scratch.row_space.sums =
-        deep_bytes(run) ? scratch.row_space.sums + (size_t)thread * (deep_bytes(run) / sizeof(real)) : NULL;
+    scratch.row_space.sums = deep_sums(scratch.row_space.sums, deep_bytes(run), thread);
     if (run->by_rows) {
         scratch.chunk_gates += thread * chunk_size(run);
         scratch.hidden += thread * run->block * run->layer->hidden_size;

@@ -34,8 +34,8 @@ INLINE size_t deep_space(const struct panels *p, ptrdiff_t inputs, ptrdiff_t row
 }
 
 /* The sums of one thread, of all of them; NULL where none are needed. */
-INLINE real *deep_sums(real *all, size_t size, const gw_member *member) {
-    return size ? all + (size_t)member->thread * (size / sizeof(real)) : NULL;
+INLINE real *deep_sums(real *all, size_t size, int thread) {
+    return size ? all + (size_t)thread * (size / sizeof(real)) : NULL;
 }
 
 /* A tile of the rows from `row` to `end` - 1. */
